@@ -27,7 +27,7 @@ from serving.records.chain import FIRST, digest, find_fault, path_of, place_of
 from serving.records.heads import End, Heads, find_end_faults, find_head_faults
 from serving.records.ledger import Decision, Entry, Kind
 from serving.records.record import encode, fields_of
-from tasks.ledger.witness import LedgerBroken, Witness, decode_entry, find_end
+from tasks.ledger.witness import LedgerBroken, Witness, decode_entry
 from tasks.outside.blocks_of_run import lake, registry
 
 STORED_SHA256 = "stored_sha256"
@@ -71,8 +71,10 @@ def root_run() -> str | None:
 def record(decision: Decision, after: int | None = None) -> Entry:
     """Add to the ledger of the lake, with MLflow as its witness.
 
-    Raises ``LedgerBroken``, ``LedgerTampered``, ``LakeAway``, ``RegistryAway``, and ``Overtaken``
-    as ``append`` does."""
+    An event that its run has already recorded (a retried step) is not added twice. With ``after``
+    (a sequence, 0 for an empty ledger) the entry takes exactly the place after that one: a decision
+    based on what was read up to there must otherwise read again, and ``Overtaken`` is raised.
+    Raises ``LedgerBroken``, ``LedgerTampered``, ``LakeAway``, ``RegistryAway`` as well."""
     return add_entry(lake(), registry(), decision, after)
 
 
@@ -124,26 +126,6 @@ def _log() -> "logging.Logger | logging.LoggerAdapter[logging.Logger]":
         return get_run_logger()
     except MissingContextError:
         return logging.getLogger(__name__)
-
-
-def append(store: Lake, decision: Decision, after: int | None = None) -> Entry:
-    """Take the next place in the lake alone, as somebody without MLflow can. An event that its run
-    has already recorded (a retried step) is not added twice.
-
-    With ``after`` (a sequence, 0 for an empty ledger) the entry takes exactly the place after that
-    one: a decision based on what was read up to there must otherwise read again. Raises
-    ``Overtaken``."""
-    while True:
-        end = find_end(store, decision.use_case)
-        if after is None and (recorded := _same_event(store, end.place, decision)):
-            return recorded
-        _check_place(decision, end, after)
-        entry = _entry_after(end, decision)
-        try:
-            store.create(path_of(entry.use_case, entry.sequence), encode(entry))
-        except FileExistsError:
-            continue  # another writer was first
-        return entry
 
 
 def _check_place(decision: Decision, end: End, after: int | None) -> None:

@@ -3,6 +3,7 @@
 A parameter is written once, as in MLflow; ``tests/unit/blocks/test_registry.py`` shows that with
 MLflow itself."""
 
+import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -21,6 +22,7 @@ class HeadRegistry:
         self.tags: dict[str, str] = {}
         self.runs: dict[str, HeadRun] = {}
         self.break_at = ""
+        self._writing = threading.Lock()
 
     def model_tags(self, use_case: str) -> Mapping[str, str]:
         return dict(self.tags)
@@ -34,22 +36,25 @@ class HeadRegistry:
     def head_runs(
         self, use_case: str, latest: int | None = None, *, deleted: bool = False
     ) -> list[HeadRun]:
-        runs = [run for run in reversed(self.runs.values()) if run.is_deleted == deleted]
+        with self._writing:
+            runs = [run for run in reversed(self.runs.values()) if run.is_deleted == deleted]
         return runs[:latest]
 
     def open_head_run(self, use_case: str, generation: int, base: str) -> str:
-        run_id = f"run {len(self.runs) + 1}"
-        self.runs[run_id] = HeadRun(run_id, generation, base, {})
+        with self._writing:
+            run_id = f"run {len(self.runs) + 1}"
+            self.runs[run_id] = HeadRun(run_id, generation, base, {})
         return run_id
 
     def log_head(self, run_id: str, key: str, value: str) -> None:
         self._work("announcement" if "/" in key else "head")
-        run = self.runs[run_id]
-        if run.is_deleted:
-            raise RegistryError(f"MLflow refused: the run {run_id} was deleted")
-        if run.params.get(key, value) != value:
-            raise RegistryError(f"MLflow refused: changing the parameter {key} is not allowed")
-        self.runs[run_id] = replace(run, params={**run.params, key: value})
+        with self._writing:
+            run = self.runs[run_id]
+            if run.is_deleted:
+                raise RegistryError(f"MLflow refused: the run {run_id} was deleted")
+            if run.params.get(key, value) != value:
+                raise RegistryError(f"MLflow refused: changing the parameter {key} is not allowed")
+            self.runs[run_id] = replace(run, params={**run.params, key: value})
 
     def delete_run(self, run_id: str) -> None:
         self.runs[run_id] = replace(self.runs[run_id], is_deleted=True)

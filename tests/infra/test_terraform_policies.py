@@ -24,6 +24,7 @@ from serving.records.ledger import Decision
 from tasks.data.dataset import versions
 from tasks.drift import quarantine
 from tasks.ledger import entries
+from tests.fakes.heads import HeadRegistry
 from tests.fakes.iam import GuardedS3, Policies, guarded_s3
 from tests.fixtures.s3 import empty_bucket, lake_settings, s3_client, s3_server
 from tests.infra.aws import Aws
@@ -103,6 +104,7 @@ def flows_use(lake: Lake) -> None:
     assert versions(lake, "flights") == ["2013-06-0a1b2c3d"]
     with lake.open(path) as stream:
         assert json.loads(stream.read()) == manifest
+    mlflow: Any = HeadRegistry()
     for number in (1, 2):
         text = {
             "use_case": "flights",
@@ -111,7 +113,7 @@ def flows_use(lake: Lake) -> None:
             "by": "a test",
             "run": None,
         }
-        entries.append(lake, Decision(**text, kind="contest", verdict="keep"))
+        entries.add_entry(lake, mlflow, Decision(**text, kind="contest", verdict="keep"))
     assert len(entries.read(lake, "flights")) == 2
     assert entries.find_tampering(lake, "flights", None) == []
     lake.write("reports/flights/2013-06/verdict.json", b"{}")

@@ -29,9 +29,10 @@ from flows.promote import promote
 from flows.retrain import retrain
 from serving.records.chain import path_of
 from serving.records.ledger import Decision
-from tasks.ledger.entries import add_entry, append, now, record, stamp
+from tasks.ledger.entries import add_entry, now, record, stamp
 from tasks.ledger.governor import Refusal
 from tasks.steps.retrain import ask_governor
+from tests.fixtures.ledgers import append_in_lake
 from tests.fixtures.processes import wait_until
 from tests.integration.planting import Loop
 
@@ -373,7 +374,7 @@ def test_ledger_that_somebody_added_to_is_added_to_by_no_flow_until_a_person_acc
         by="nobody",
         run=None,
     )
-    append(loop.lake, forged)
+    append_in_lake(loop.lake, forged)
     said = f"{path_of(CASE, entries + 1)}: not announced in MLflow, which has no head for it"
     assert audit(CASE) == (1, [f"{CASE}: NOT WHOLE: {said}"])
     for asked in (retrain, promote):

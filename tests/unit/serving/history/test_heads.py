@@ -13,8 +13,9 @@ from serving.history.heads import HeadReader
 from serving.outside.lake import FolderLake
 from serving.records.chain import path_of
 from serving.records.ledger import Decision
-from tasks.ledger.entries import add_entry, append
+from tasks.ledger.entries import add_entry
 from tests.fakes.heads import HeadRegistry
+from tests.fixtures.ledgers import append_in_lake
 
 
 class Mlflow(HeadRegistry):
@@ -73,7 +74,7 @@ def test_ledger_that_laurel_wrote_has_no_fault(
 
 
 def test_entry_that_was_forged_at_the_end_is_marked(history: History, lake: Lake) -> None:
-    append(lake, decision(9))
+    append_in_lake(lake, decision(9))
     place = path_of("toy", 5)
     assert faults(history) == {5: f"{place}: not announced in MLflow, which has no head for it."}
     assert faults(history) == {5: f"{place}: not announced in MLflow, which has no head for it."}
@@ -99,5 +100,5 @@ def test_unreachable_mlflow_is_left_alone_and_nothing_is_said(
     history: History, lake: Lake, mlflow: Mlflow
 ) -> None:
     mlflow.is_away, mlflow.asked = True, 0
-    append(lake, decision(9))
+    append_in_lake(lake, decision(9))
     assert faults(history) == {} == faults(history) and mlflow.asked == 1

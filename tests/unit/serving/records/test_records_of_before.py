@@ -7,10 +7,11 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
+from blocks.clients.registry import LEDGER_TAG
 from blocks.lake import Lake
 from serving.history.checks import History
 from serving.outside.lake import FolderLake
@@ -19,7 +20,8 @@ from serving.records.contest import Contest
 from serving.records.drift import Checked
 from serving.records.ledger import Entry, Kind
 from serving.records.record import decode, encode
-from tasks.ledger.entries import append, decision_of, find_tampering, read
+from tasks.ledger.entries import add_entry, decision_of, find_tampering, read
+from tests.fakes.heads import HeadRegistry
 
 BEFORE = Path(__file__).parents[3] / "fixtures" / "lake_before_records"
 HEAD = (BEFORE / "head").read_text().strip()
@@ -55,8 +57,12 @@ def test_the_chain_holds_and_goes_on(root: Path) -> None:
     lake = Lake(url=f"file://{root}")
     assert find_tampering(lake, "toy", HEAD) == []
     entries = read(lake, "toy")
-    assert append(lake, decision_of(entries[-1])) == entries[-1], "the same event is known"
-    added = append(lake, replace(decision_of(entries[0]), run="another run"))
+    mlflow: Any = HeadRegistry()
+    mlflow.tags[LEDGER_TAG] = HEAD
+    assert add_entry(lake, mlflow, decision_of(entries[-1])) == entries[-1], (
+        "the same event is known"
+    )
+    added = add_entry(lake, mlflow, replace(decision_of(entries[0]), run="another run"))
     assert (added.sequence, added.previous) == (10, HEAD.split()[1])
     head = f"10 {digest(lake.read(path_of('toy', 10)))}"
     assert find_tampering(lake, "toy", head) == []

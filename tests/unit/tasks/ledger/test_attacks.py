@@ -15,9 +15,10 @@ from serving.records.heads import announcement_key, head_key, head_of
 from serving.records.ledger import Decision, Entry
 from tasks.ledger import accepting, witness
 from tasks.ledger.audits import Audit, audit_ledger
-from tasks.ledger.entries import LedgerBroken, add_entry, append, find_tampering, read
+from tasks.ledger.entries import LedgerBroken, add_entry, find_tampering, read
 from tasks.ledger.witness import LedgerTampered
 from tests.fakes.heads import HeadRegistry
+from tests.fixtures.ledgers import append_in_lake
 
 TAG = "laurel.ledger"
 
@@ -87,7 +88,7 @@ def rewrite_tail(place: Place, first: int = 3) -> None:
     for entry in entries:
         place.file(entry.sequence).unlink()
     for entry in entries:
-        append(place.lake, decision(int(entry.run or 0), verdict="drifted"))
+        append_in_lake(place.lake, decision(int(entry.run or 0), verdict="drifted"))
 
 
 def swap(place: Place, first: int, second: int) -> None:
@@ -98,7 +99,7 @@ def swap(place: Place, first: int, second: int) -> None:
 
 def forge(place: Place, entries: int = 1) -> None:
     for number in range(90, 90 + entries):
-        append(place.lake, decision(number, kind="approval", verdict="approved"))
+        append_in_lake(place.lake, decision(number, kind="approval", verdict="approved"))
 
 
 def forge_with_head_run(place: Place) -> None:
@@ -390,7 +391,7 @@ def old(tmp_path: Path, has_model: bool = True) -> Place:
     """A ledger from before heads: its model has the last one."""
     place = Place(Lake(url=f"file://{tmp_path}/old"), HeadRegistry(has_model))
     for number in range(3):
-        append(place.lake, decision(number))
+        append_in_lake(place.lake, decision(number))
     if has_model:
         place.mlflow.tags[TAG] = place.head(3)
     return place

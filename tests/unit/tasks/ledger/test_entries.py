@@ -3,6 +3,7 @@
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,13 @@ from blocks.lake import Lake
 from serving.records.chain import FIRST, digest, path_of
 from serving.records.ledger import Decision, Entry
 from serving.records.record import encode
-from tasks.ledger.entries import LedgerBroken, Overtaken, append, find_tampering, latest, read
+from tasks.ledger.entries import LedgerBroken, Overtaken, add_entry, find_tampering, latest, read
+from tests.fakes.heads import HeadRegistry
+
+
+@pytest.fixture
+def mlflow() -> HeadRegistry:
+    return HeadRegistry()
 
 
 @pytest.fixture
@@ -34,8 +41,8 @@ def decision(number: int, time: str = "2026-11-21T10:00:00.000+00:00", **changes
     )
 
 
-def filled(lake: Lake, entries: int = 4) -> list[Entry]:
-    return [append(lake, decision(number)) for number in range(entries)]
+def filled(lake: Lake, mlflow: Any, entries: int = 4) -> list[Entry]:
+    return [add_entry(lake, mlflow, decision(number)) for number in range(entries)]
 
 
 def change(lake: Lake, sequence: int, **changes: object) -> None:
@@ -47,8 +54,8 @@ def head_of(entry: Entry) -> str:
     return f"{entry.sequence} {digest(encode(entry))}"
 
 
-def test_each_entry_holds_the_digest_of_the_one_before(lake: Lake) -> None:
-    first, second, *_ = filled(lake)
+def test_each_entry_holds_the_digest_of_the_one_before(lake: Lake, mlflow: Any) -> None:
+    first, second, *_ = filled(lake, mlflow)
     assert (first.sequence, first.previous) == (1, FIRST)
     assert (second.sequence, second.previous) == (
         2,
@@ -60,30 +67,37 @@ def test_each_entry_holds_the_digest_of_the_one_before(lake: Lake) -> None:
     assert [entry.sequence for entry in read(lake, "toy", last=2)] == [3, 4]
 
 
-def test_a_step_that_is_tried_again_adds_its_decision_once(lake: Lake) -> None:
-    assert append(lake, decision(1)) == append(lake, decision(1))
+def test_a_step_that_is_tried_again_adds_its_decision_once(lake: Lake, mlflow: Any) -> None:
+    assert add_entry(lake, mlflow, decision(1)) == add_entry(lake, mlflow, decision(1))
     assert len(read(lake, "toy")) == 1
 
 
 def test_an_event_is_the_same_at_whatever_time_and_after_whatever_else_its_run_tells_it_again(
     lake: Lake,
+    mlflow: Any,
 ) -> None:
-    first = append(lake, decision(1, run="a run"))
-    append(lake, decision(2, run="another"))
-    assert append(lake, decision(1, "2026-11-21T10:00:09.000+00:00", run="a run")) == first
-    append(lake, decision(1, "2026-11-21T10:00:09.000+00:00", run="another"))
-    append(lake, decision(1, "2026-11-21T10:00:09.000+00:00", run="a run", verdict="promote"))
+    first = add_entry(lake, mlflow, decision(1, run="a run"))
+    add_entry(lake, mlflow, decision(2, run="another"))
+    assert (
+        add_entry(lake, mlflow, decision(1, "2026-11-21T10:00:09.000+00:00", run="a run")) == first
+    )
+    add_entry(lake, mlflow, decision(1, "2026-11-21T10:00:09.000+00:00", run="another"))
+    add_entry(
+        lake, mlflow, decision(1, "2026-11-21T10:00:09.000+00:00", run="a run", verdict="promote")
+    )
     assert [entry.run for entry in read(lake, "toy")] == ["a run", "another", "another", "a run"]
 
 
-def test_whoever_decided_by_what_it_read_takes_the_next_place_or_none(lake: Lake) -> None:
-    assert append(lake, decision(1), after=0).sequence == 1
+def test_whoever_decided_by_what_it_read_takes_the_next_place_or_none(
+    lake: Lake, mlflow: Any
+) -> None:
+    assert add_entry(lake, mlflow, decision(1), after=0).sequence == 1
     with pytest.raises(Overtaken, match="Entry 1 of 'toy' was added after entry 0 was read"):
-        append(lake, decision(2), after=0)
+        add_entry(lake, mlflow, decision(2), after=0)
 
     def take(number: int) -> bool:
         try:
-            append(lake, decision(number), after=1)
+            add_entry(lake, mlflow, decision(number), after=1)
         except Overtaken:
             return False
         return True
@@ -93,25 +107,29 @@ def test_whoever_decided_by_what_it_read_takes_the_next_place_or_none(lake: Lake
     assert len(read(lake, "toy")) == 2
 
 
-def test_writers_at_the_same_time_each_get_a_place_of_their_own(lake: Lake) -> None:
+def test_writers_at_the_same_time_each_get_a_place_of_their_own(lake: Lake, mlflow: Any) -> None:
     with ThreadPoolExecutor(8) as writers:
-        list(writers.map(lambda number: append(lake, decision(number)), range(40)))
+        list(writers.map(lambda number: add_entry(lake, mlflow, decision(number)), range(40)))
     entries = read(lake, "toy")
     assert [entry.sequence for entry in entries] == list(range(1, 41))
     assert {entry.reasons[0] for entry in entries} == {f"reason {number}" for number in range(40)}
     assert find_tampering(lake, "toy", head_of(entries[-1])) == []
 
 
-def test_the_order_is_that_of_the_places_whatever_the_clocks_say(lake: Lake) -> None:
-    append(lake, decision(1, "2026-11-21T12:00:00.000+00:00"))
-    append(lake, decision(2, "2026-11-21T09:00:00.000+00:00", kind="rollback", verdict="rollback"))
+def test_the_order_is_that_of_the_places_whatever_the_clocks_say(lake: Lake, mlflow: Any) -> None:
+    add_entry(lake, mlflow, decision(1, "2026-11-21T12:00:00.000+00:00"))
+    add_entry(
+        lake,
+        mlflow,
+        decision(2, "2026-11-21T09:00:00.000+00:00", kind="rollback", verdict="rollback"),
+    )
     entry = latest(read(lake, "toy"), "contest", "rollback")
     assert entry is not None and entry.reasons == ["reason 2"]
     assert find_tampering(lake, "toy", None) == []
 
 
-def test_an_entry_that_was_edited_is_named_by_the_one_after_it(lake: Lake) -> None:
-    filled(lake)
+def test_an_entry_that_was_edited_is_named_by_the_one_after_it(lake: Lake, mlflow: Any) -> None:
+    filled(lake, mlflow)
     change(lake, 2, verdict="promote")
     assert find_tampering(lake, "toy", None) == [
         "decisions/toy/00000002.json was changed: the entry after it has another SHA-256"
@@ -119,9 +137,9 @@ def test_an_entry_that_was_edited_is_named_by_the_one_after_it(lake: Lake) -> No
 
 
 def test_the_last_entry_that_was_edited_or_removed_is_named_by_the_head_on_the_model(
-    lake: Lake, tmp_path: Path
+    lake: Lake, mlflow: Any, tmp_path: Path
 ) -> None:
-    head = head_of(filled(lake)[-1])
+    head = head_of(filled(lake, mlflow)[-1])
     change(lake, 4, verdict="promote")
     assert find_tampering(lake, "toy", head) == [
         "decisions/toy/00000004.json was changed: its SHA-256 is not the one on MLflow's model"
@@ -132,20 +150,22 @@ def test_the_last_entry_that_was_edited_or_removed_is_named_by_the_head_on_the_m
     ]
 
 
-def test_a_removed_entry_is_named(lake: Lake, tmp_path: Path) -> None:
-    filled(lake)
+def test_a_removed_entry_is_named(lake: Lake, mlflow: Any, tmp_path: Path) -> None:
+    filled(lake, mlflow)
     (tmp_path / "lake/decisions/toy/00000002.json").unlink()
     assert find_tampering(lake, "toy", None) == ["decisions/toy/00000002.json is missing"]
 
 
-def test_a_ledger_whose_beginning_was_cut_off_is_not_whole(lake: Lake, tmp_path: Path) -> None:
-    filled(lake)
+def test_a_ledger_whose_beginning_was_cut_off_is_not_whole(
+    lake: Lake, mlflow: Any, tmp_path: Path
+) -> None:
+    filled(lake, mlflow)
     (tmp_path / "lake/decisions/toy/00000001.json").unlink()
     assert find_tampering(lake, "toy", None) == ["decisions/toy/00000001.json is missing"]
 
 
-def test_what_is_no_entry_or_lies_about_its_place_is_named(lake: Lake) -> None:
-    filled(lake, 2)
+def test_what_is_no_entry_or_lies_about_its_place_is_named(lake: Lake, mlflow: Any) -> None:
+    filled(lake, mlflow, 2)
     lake.write("decisions/toy/2026-11-21.json", b"{}")
     lake.write("decisions/toy/00000003.json", lake.read("decisions/toy/00000002.json"))
     assert find_tampering(lake, "toy", None) == [
@@ -154,23 +174,27 @@ def test_what_is_no_entry_or_lies_about_its_place_is_named(lake: Lake) -> None:
     ]
 
 
-def test_an_entry_that_cannot_be_read_is_named_and_stops_who_would_add_to_it(lake: Lake) -> None:
-    filled(lake, 2)
+def test_an_entry_that_cannot_be_read_is_named_and_stops_who_would_add_to_it(
+    lake: Lake, mlflow: Any
+) -> None:
+    filled(lake, mlflow, 2)
     lake.write("decisions/toy/00000002.json", b'{"sequence": 2')
     assert "00000002.json cannot be read" in find_tampering(lake, "toy", None)[0]
     with pytest.raises(LedgerBroken, match=r"00000002\.json cannot be read"):
-        append(lake, decision(3))
+        add_entry(lake, mlflow, decision(3))
 
 
-def test_a_run_that_is_started_again_and_ends_alike_has_another_end(lake: Lake) -> None:
+def test_a_run_that_is_started_again_and_ends_alike_has_another_end(
+    lake: Lake, mlflow: Any
+) -> None:
     start, end = (
         {"kind": "retrain", "verdict": verdict, "run": "a run"}
         for verdict in ("started", "crashed")
     )
     for after in (0, 2):
-        append(lake, decision(1, **start), after=after)
-        last = append(lake, decision(2, "2026-11-21T10:00:09.000+00:00", **end))
-        assert append(lake, decision(2, "2026-11-21T10:00:19.000+00:00", **end)) == last
+        add_entry(lake, mlflow, decision(1, **start), after=after)
+        last = add_entry(lake, mlflow, decision(2, "2026-11-21T10:00:09.000+00:00", **end))
+        assert add_entry(lake, mlflow, decision(2, "2026-11-21T10:00:19.000+00:00", **end)) == last
     assert [entry.verdict for entry in read(lake, "toy")] == [
         "started",
         "crashed",

@@ -10,9 +10,10 @@ import pytest
 from blocks.lake import Lake
 from serving.records.contest import Comparison, Contest
 from serving.records.ledger import Decision, Entry, Kind
-from tasks.ledger.entries import append, read
+from tasks.ledger.entries import read
 from tasks.ledger.explanations import alias_in_words, champion_in_words, retrain_in_words, until
 from tasks.ledger.reign import last_crowned
+from tests.fixtures.ledgers import append_in_lake
 from usecases.definition import RetrainPolicy
 
 MORNING = datetime(2026, 11, 21, 8, tzinfo=UTC)
@@ -50,7 +51,7 @@ def entry_at(hours: float, kind: Kind, verdict: str, *reasons: str, **changes: o
 def ledger(folder: Path, *decisions: Decision) -> list[Entry]:
     store = Lake(url=f"file://{folder}/lake")
     for decision in decisions:
-        append(store, decision)
+        append_in_lake(store, decision)
     return read(store, "toy")
 
 
