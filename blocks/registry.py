@@ -357,8 +357,8 @@ class ModelRegistry(Block):
     def head_runs(
         self, use_case: str, latest: int | None = None, *, deleted: bool = False
     ) -> list[HeadRun]:
-        """Return the runs with the heads of the ledger, the newest first: all of them, or the
-        ``latest`` ones; those that are there, or the ``deleted`` ones."""
+        """Return the runs with the heads of the ledger, the newest first: all of them, or as many
+        as have the ``latest`` heads; those that are there, or the ``deleted`` ones."""
         with self._ask(f"read the heads of the ledger of {use_case!r}") as api:
             return read_head_runs(api, use_case, latest, deleted=deleted)
 

@@ -20,8 +20,8 @@ from blocks.clients.registry import LEDGER_TAG, ApiError, RegistryApi, reading, 
 GENERATION_TAG = f"{LEDGER_TAG}.generation"
 BASE_TAG = f"{LEDGER_TAG}.base"
 ANNOUNCED = "announced"
-LATEST_RUNS = 3
-"""Two writers may open a run each, at the same time: the latest heads are in one of these."""
+LATEST_RUNS = 2
+"""The latest heads are in these; runs without a head, opened after them, are read as well."""
 _PAGE = 100
 
 
@@ -30,13 +30,14 @@ class HeadRun:
     """A run with heads. ``generation`` counts how often a person accepted the ledger as it stood;
     ``base`` is the head before the run's first, as place and SHA-256: empty after an acceptance.
 
-    ``params`` are its heads and announcements."""
+    ``params`` are its heads and announcements; ``started`` is in milliseconds since 1970."""
 
     id: str
     generation: int
     base: str
     params: Mapping[str, str] = field(repr=False)
     is_deleted: bool = False
+    started: int = 0
 
 
 def experiment_of(use_case: str) -> str:
@@ -46,8 +47,9 @@ def experiment_of(use_case: str) -> str:
 def read_head_runs(
     api: RegistryApi, use_case: str, latest: int | None = None, *, deleted: bool = False
 ) -> list[HeadRun]:
-    """Return the runs with the ledger's heads, the newest first: all of them, or the ``latest``
-    ones; those that are there, or the ``deleted`` ones. None if the ledger has no heads yet."""
+    """Return the runs with the ledger's heads, the newest first: all of them, or as many as have
+    the ``latest`` heads (``up_to_latest``); those that are there, or the ``deleted`` ones. None if
+    the ledger has no heads yet."""
     is_known = use_case in api.experiment_ids
     experiment = _find_experiment(api, use_case)
     if experiment is None:
@@ -65,19 +67,41 @@ def read_head_runs(
         with reading("its run has"):
             runs += [_head_run(run) for run in answer.get("runs", [])]
         token = answer.get("next_page_token")
-        if not token or (latest is not None and len(runs) >= latest):
+        if not token or (latest is not None and len(_with_heads(runs)) >= latest):
             break
         question["page_token"] = token
     if not runs and is_known and not deleted:  # the experiment may be another one by now
         del api.experiment_ids[use_case]
         return read_head_runs(api, use_case, latest)
-    return runs[:latest]
+    return up_to_latest(runs, latest)
+
+
+def up_to_latest(runs: list[HeadRun], latest: int | None) -> list[HeadRun]:
+    """Return the first of ``runs``, up to the ``latest``-th that has a head.
+
+    Writers at the same time may each open a run, and announce an entry there whose place another
+    one takes: however many they are, the runs with the latest heads are behind them."""
+    if latest is None:
+        return runs
+    last = _with_heads(runs)[latest - 1 : latest]
+    return runs[: last[0] + 1] if last else runs
+
+
+def _with_heads(runs: list[HeadRun]) -> list[int]:
+    """Return the indices of the runs that have heads, and not announcements alone."""
+    return [
+        index for index, run in enumerate(runs) if any("/" not in param for param in run.params)
+    ]
 
 
 def open_head_run(api: RegistryApi, use_case: str, generation: int, base: str) -> str:
-    """Create the run that takes the next heads, and return its id."""
+    """Create the run that takes the next heads, and return its id.
+
+    It starts after the newest one, whatever this machine's clock says: runs are read in that
+    order."""
     experiment = _find_experiment(api, use_case) or _create_experiment(api, use_case)
-    now = int(time.time() * 1000)
+    newest = max((run.started for run in read_head_runs(api, use_case, 1)), default=0)
+    now = max(int(time.time() * 1000), newest + 1)
     tags = {LEDGER_TAG: use_case, GENERATION_TAG: str(generation), BASE_TAG: base}
     run = api.ask(
         "POST",
@@ -140,4 +164,5 @@ def _head_run(run: Mapping[str, Any]) -> HeadRun:
         tags.get(BASE_TAG, ""),
         {param["key"]: param.get("value", "") for param in data.get("params", [])},
         info.get("lifecycle_stage") == "deleted",
+        int(info.get("start_time", 0)),
     )

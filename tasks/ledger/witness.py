@@ -7,6 +7,7 @@ A process may be killed between any two of them. Before the object nothing has h
 the next writer finds an entry that was announced, and writes tag and head itself. The tag moves
 before the head: a tag behind the newest head was moved back by somebody."""
 
+import random
 import time
 from dataclasses import dataclass
 
@@ -31,7 +32,7 @@ from serving.records.record import decode
 
 SETTLE_SECONDS = 5.0
 """Another writer gets this long to finish its entry, or to explain what looks wrong."""
-_LOOK_SECONDS = 0.2
+_FIRST_LOOK_SECONDS, _LATER_LOOK_SECONDS = 0.02, 0.2
 
 
 class LedgerBroken(RuntimeError):
@@ -57,7 +58,7 @@ class Witness:
         was killed.
 
         Raises ``LedgerTampered`` if they disagree for ``SETTLE_SECONDS`` while nobody writes."""
-        since, last_look = time.monotonic(), None
+        since, last_look, pause = time.monotonic(), None, _FIRST_LOOK_SECONDS
         while True:
             end, heads, faults = self.look()
             half_written = heads.is_half_written(end)
@@ -65,11 +66,14 @@ class Witness:
                 return end, heads
             if (end, heads.last) != last_look:  # somebody is writing
                 since, last_look = time.monotonic(), (end, heads.last)
+                pause = _FIRST_LOOK_SECONDS
             if time.monotonic() - since > SETTLE_SECONDS:
                 if faults:
                     raise LedgerTampered(self._in_words(faults))
                 self._close(end.head_run or self.open_run(heads, end), end)
-            time.sleep(_LOOK_SECONDS)
+            # Writers who met once would meet again after the same pause.
+            time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311
+            pause = min(2 * pause, _LATER_LOOK_SECONDS)
 
     def look(self) -> tuple[End, Heads, list[str]]:
         """Return the end of the ledger, its heads, and the faults between them. Raises

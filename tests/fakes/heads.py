@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from blocks.clients.heads import HeadRun
+from blocks.clients.heads import HeadRun, up_to_latest
 from blocks.registry import RegistryAway, RegistryError
 
 
@@ -38,7 +38,7 @@ class HeadRegistry:
     ) -> list[HeadRun]:
         with self._writing:
             runs = [run for run in reversed(self.runs.values()) if run.is_deleted == deleted]
-        return runs[:latest]
+        return up_to_latest(runs, latest)
 
     def open_head_run(self, use_case: str, generation: int, base: str) -> str:
         with self._writing:

@@ -70,7 +70,10 @@ def test_head_is_written_once_and_a_deleted_run_is_still_listed(registry: ModelR
         (first, 0, f"0 {'0' * 64}"),
     ]
     assert runs[1].params == {"00000001": "a" * 64, f"00000002/{'c' * 64}": ANNOUNCED}
+    assert registry.head_runs("toy", latest=1) == runs, "the newest has no head yet"
+    registry.log_head(second, "00000002", "c" * 64)
     assert [run.id for run in registry.head_runs("toy", latest=1)] == [second]
+    assert runs[0].started > runs[1].started
     assert registry.head_runs("another") == []
     _api(registry).ask("POST", "runs/delete", {"run_id": first})
     (deleted,) = registry.head_runs("toy", deleted=True)

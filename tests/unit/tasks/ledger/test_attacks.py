@@ -66,7 +66,7 @@ def decision(number: int, **changes: object) -> Decision:
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("tasks.ledger.witness", "tasks.ledger.audits"):
         monkeypatch.setattr(f"{module}.SETTLE_SECONDS", 0.1)
-        monkeypatch.setattr(f"{module}._LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("tasks.ledger.audits._LOOK_SECONDS", 0.01)
 
 
 @pytest.fixture

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from blocks.clients.heads import ANNOUNCED
 from blocks.lake import Lake
 from serving.records.chain import FIRST, digest, path_of
+from serving.records.heads import announcement_key
 from serving.records.ledger import Decision, Entry
 from serving.records.record import encode
 from tasks.ledger.entries import LedgerBroken, Overtaken, add_entry, find_tampering, latest, read
@@ -114,6 +116,14 @@ def test_writers_at_the_same_time_each_get_a_place_of_their_own(lake: Lake, mlfl
     assert [entry.sequence for entry in entries] == list(range(1, 41))
     assert {entry.reasons[0] for entry in entries} == {f"reason {number}" for number in range(40)}
     assert find_tampering(lake, "toy", head_of(entries[-1])) == []
+
+
+def test_entry_is_found_behind_the_runs_that_other_writers_opened(lake: Lake, mlflow: Any) -> None:
+    (entry,) = filled(lake, mlflow, 1)
+    for number in range(8):
+        run = mlflow.open_head_run("toy", 0, head_of(entry))
+        mlflow.log_head(run, announcement_key(2, f"{number:064d}"), ANNOUNCED)
+    assert [entry.sequence for entry in filled(lake, mlflow, 3)] == [1, 2, 3]
 
 
 def test_the_order_is_that_of_the_places_whatever_the_clocks_say(lake: Lake, mlflow: Any) -> None:
