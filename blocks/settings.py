@@ -248,6 +248,9 @@ class Settings(BaseSettings):
         le=1000,
         description="maximum training runs at a time; unset: Prefect's own limit",
     )
+    warm_runs: bool = Field(
+        True, description="whether a worker keeps a process from which runs begin faster"
+    )
     promote_timeout_seconds: float = Field(
         60.0, gt=0, description="how long promote waits for the service to swap"
     )

@@ -30,6 +30,7 @@ REQUIRED = (
 )
 LOG_STREAM_PREFIX = "flows"
 ENGINE = "python -m prefect.engine"
+LAUNCHER = "python -P -S -m deployments.launch.launcher prefect.engine"
 # Flows that fit models share a queue with its own limit, so that the others (rollback, explain, the
 # drift check) need not wait for them: the pool has OTHER_RUNS more places. No run holds a place
 # while it waits for another run, so none waits for ever.
@@ -105,17 +106,17 @@ async def apply_limits(
 
 
 def process_template(existing: dict[str, Any] | None = None) -> dict[str, Any]:
-    """``found``, or else the process worker's own job template, with Laurel's command to start a
+    """``existing``, or else the process worker's own job template, with Laurel's command to start a
     run, unless somebody chose another.
 
-    Without one the worker starts a supervisor, which starts the run: 1.5 s more for each
+    Without one the worker starts a supervisor, which starts the run
     (docs/decisions/0015-starting-a-run.md)."""
     from prefect.workers.process import ProcessWorker
 
     template = copy.deepcopy(existing or ProcessWorker.get_default_base_job_template())
     command = template["variables"]["properties"].get("command")
-    if command is not None and command.get("default") is None:
-        command["default"] = ENGINE
+    if command is not None and command.get("default") in (None, ENGINE):
+        command["default"] = LAUNCHER
     return template
 
 

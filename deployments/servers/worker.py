@@ -14,6 +14,7 @@ from typing import NoReturn
 from pydantic import ValidationError
 
 from blocks.settings import Settings
+from deployments.launch import parent as warm_parent
 from deployments.servers.environment import environment
 
 POOL = "ec2"
@@ -73,7 +74,10 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         )  # its template comes from the settings: python -m deployments.apply --pool-type ecs
     if options.with_healthcheck:
         line.append("--with-healthcheck")
-    os.execve(sys.executable, line, {**os.environ, **environment(settings), **QUICK})  # noqa: S606
+    variables = {**os.environ, **environment(settings), **QUICK}
+    if options.type == "process" and settings.warm_runs:
+        variables |= warm_parent.start(variables)
+    os.execve(sys.executable, line, variables)  # noqa: S606
 
 
 if __name__ == "__main__":
