@@ -13,30 +13,8 @@ from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 
-# What flows import inside their tasks, and what Prefect imports as a run begins.
-LIBRARIES = (
-    "prefect.artifacts",
-    "prefect.deployments.steps.core",
-    "prefect.deployments.steps.pull",
-    "prefect.flow_engine",
-    "prefect.task_engine",
-    "prefect_aws",
-    "boto3",
-    "evidently",
-    "matplotlib.pyplot",
-    "mlflow.sklearn",
-    "numpy.random",
-    "onnxruntime",
-    "optuna",
-    "pandera.polars",
-    "polars",
-    "pyarrow.dataset",
-    "pyarrow.parquet",
-    "scipy.stats",
-    "skl2onnx",
-    "sklearn.ensemble",
-    "skops.io",
-)
+from deployments.launch.libraries import LIBRARIES
+
 FLOWS = "flows"
 # Threads of libraries that were seen to do no harm to forked children, by the names that Linux
 # knows: jemalloc's in Arrow and Polars, Polars' cleaner, and one of ONNX Runtime, which has the

@@ -36,8 +36,9 @@ class Keeper:
     def __init__(self, given: Mapping[str, str], interrupt: Any) -> None:
         from prefect.settings import get_current_settings
 
-        exported = get_current_settings().to_environment_variables(exclude_unset=True)
-        self._given = {**given, **exported}
+        self._given = given
+        # The worker gives its runs all of Prefect's settings as variables.
+        self._settings = get_current_settings().to_environment_variables(exclude_unset=True)
         self._set_by_imports = {
             name: value for name, value in os.environ.items() if given.get(name) != value
         }
@@ -45,23 +46,22 @@ class Keeper:
 
     def keep(self, connection: socket.socket) -> NoReturn:
         """Start the run of this launcher, stay until it ends, and end this process."""
-        with suppress(BaseException):
+        try:
             os.setsid()
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            self._start(connection)
-        os._exit(1)
+            with suppress(EOFError, OSError):  # the launcher has gone
+                self._start(connection)
+        finally:
+            os._exit(0)
 
     def _start(self, connection: socket.socket) -> None:
-        connection.settimeout(wire.ANSWER_SECONDS)
+        connection.sendall(wire.HELLO)
         order, descriptors = wire.receive_order(connection)
         if differing := self.differing(order):
             print(f"A run begins as a fresh interpreter: {differing}", flush=True)
             return
         connection.sendall(wire.READY)
-        if connection.recv(1) != wire.GO:
-            return
-        connection.settimeout(None)
         keeper = os.getpid()
         # A signal that comes before the run has its own way with it waits.
         signal.pthread_sigmask(signal.SIG_BLOCK, RELAYED)
@@ -89,8 +89,8 @@ class Keeper:
         names = sorted(
             name
             for name in self._given.keys() | order.environment.keys()
-            if self._given.get(name) != order.environment.get(name)
-            and not name.startswith(OF_A_RUN)
+            if not name.startswith(OF_A_RUN)
+            and order.environment.get(name) not in (self._given.get(name), self._settings.get(name))
         )
         return f"{', '.join(names)} differ from the worker's" if names else None
 

@@ -39,12 +39,13 @@ def _ask() -> socket.socket | None:
         connection.connect(wire.address(name))
         if not wire.is_same_user(connection):
             return None
-        wire.send_order(connection, _order())
-        if connection.recv(1) != wire.READY:
+        if connection.recv(1) != wire.HELLO:
             return None
         connection.settimeout(None)
+        wire.send_order(connection, _order())
         _relay_signals(connection)
-        connection.sendall(wire.GO)
+        if connection.recv(1) != wire.READY:
+            return None
     except OSError:
         return None
     return connection

@@ -53,9 +53,11 @@ def main() -> NoReturn:
     given = dict(os.environ)
     began, sources = time.monotonic(), Sources(HOME)
     fault = _warm_up(sources)
-    told = f"every run begins as a fresh interpreter: {fault}" if fault else "ready"
-    _say(f"{told} ({time.monotonic() - began:.1f} s)")
-    changed = _serve(name, sources, None if fault else Keeper(given, interrupt))
+    keeper = None if fault else Keeper(given, interrupt)
+    with _listen(name) as listener:
+        told = f"every run begins as a fresh interpreter: {fault}" if fault else "ready"
+        _say(f"{told} ({time.monotonic() - began:.1f} s)")
+        changed = _serve(listener, sources, keeper)
     _say(f"{changed} has changed, starting anew")
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     line = [sys.executable, "-m", "deployments.launch.parent", name, str(worker)]
@@ -83,24 +85,28 @@ def _warm_up(sources: Sources) -> str | None:
     return None
 
 
-def _serve(name: str, sources: Sources, keeper: Keeper | None) -> Path:
+def _listen(name: str) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(wire.address(name))
+    listener.listen(WAITING)
+    return listener
+
+
+def _serve(listener: socket.socket, sources: Sources, keeper: Keeper | None) -> Path:
     """Fork a keeper for each launcher that calls, until a file has changed. Returns that file.
     Without ``keeper`` each launcher is refused.
     """
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # Linux reaps the keepers.
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(wire.address(name))
-        listener.listen(WAITING)
-        while True:
-            connection, _ = listener.accept()
-            with connection:
-                if not wire.is_same_user(connection):
-                    continue
-                if changed := sources.changed():
-                    return changed
-                if keeper is not None and _fork() == 0:
-                    listener.close()
-                    keeper.keep(connection)
+    while True:
+        connection, _ = listener.accept()
+        with connection:
+            if not wire.is_same_user(connection):
+                continue
+            if changed := sources.changed():
+                return changed
+            if keeper is not None and _fork() == 0:
+                listener.close()
+                keeper.keep(connection)
 
 
 def _fork() -> int | None:

@@ -2,12 +2,13 @@
 abstract names: no file, no permissions, no limit by the length of a folder's path.
 
     launcher                                  keeper, forked from the parent for this run
+                                        <-    HELLO
     order, with stdin, stdout, stderr   ->
                                         <-    READY, or the end: start a fresh interpreter
-    GO, or the end: do not start        ->
     numbers of signals, as they come    ->
                                         <-    the exit code
 
+The order waits for HELLO: stdout would stay open in a socket that a parent never reads.
 Both ends check that the other one belongs to the same user. The launcher imports this module, so it
 imports little."""
 
@@ -19,7 +20,7 @@ from typing import NamedTuple
 
 # The variable with the parent's name, which the worker passes on to its runs.
 PARENT = "LAUREL_WARM_PARENT"
-READY, GO = b"r", b"\0"
+HELLO, READY = b"h", b"r"
 # A parent that is stopped, or a machine that is very busy: a fresh interpreter is faster.
 ANSWER_SECONDS = 10.0
 STDIO = (0, 1, 2)

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from blocks.settings import Settings
 from deployments.launch import parent as warm_parent
-from deployments.servers.environment import environment
+from deployments.servers.environment import AUTHORITIES, environment
 
 POOL = "ec2"
 # With the defaults a run waits up to 10 s for the next poll, and cancelling it does nothing. If a
@@ -75,7 +75,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     if options.with_healthcheck:
         line.append("--with-healthcheck")
     variables = {**os.environ, **environment(settings), **QUICK}
-    if options.type == "process" and settings.warm_runs:
+    if options.type == "ecs":
+        variables.pop(AUTHORITIES, None)  # it would reach the tasks, whose image may not have the file
+    elif settings.warm_runs:
         variables |= warm_parent.start(variables)
     os.execve(sys.executable, line, variables)  # noqa: S606
 

@@ -137,6 +137,7 @@ def test_the_image_has_the_variables_that_the_local_stack_gives_every_process() 
     }
     placed = {
         "PREFECT_API_URL",
+        "PREFECT_API_SSL_CERT_FILE",
         "PREFECT_HOME",
         "PREFECT_UI_URL",
         "MLFLOW_TRACKING_URI",
