@@ -164,7 +164,10 @@ def local_settings() -> LocalSettings:
                 "serving_port": first + 2,
                 "s3_port": first + 3,
             }
-            settings = Settings.model_validate({"state": state, **ports, **changed})
+            # A stack of few runs ends before a warm parent has paid for its imports.
+            settings = Settings.model_validate(
+                {"state": state, "warm_runs": False, **ports, **changed}
+            )
             try:
                 local_ports.check(settings)
             except PortError:
@@ -197,6 +200,7 @@ def stack(
         # MLflow's webhook reports a champion at once. Polling twice a second for each of these use
         # cases took a quarter of a core in MLflow.
         serving_poll_seconds=5.0,
+        warm_runs=True,
         log_flush_seconds=1.0,
         slack_token=slack.token,
         slack_api_url=slack.url,

@@ -17,11 +17,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
+    from prefect.client.orchestration import SyncPrefectClient
+
     from blocks.settings import Settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -124,33 +128,69 @@ def retrain() -> None:
 
 
 def starts(rounds: int = 6) -> None:
-    """Seconds from "created" to "running" of a run on the pool: started by Prefect's supervisor,
-    and by the worker itself, in turn.
+    """Seconds from "asked" to the first task of a small run on the pool, and the CPU of its
+    process: as a fresh interpreter and forked from the warm parent, in turn.
     """
     from prefect.client.orchestration import SyncPrefectClient
 
-    from deployments.apply.pools import ENGINE
+    from deployments.apply.pools import ENGINE, LAUNCHER
 
-    seconds_by_module: dict[str | None, list[float]] = {None: [], ENGINE: []}
+    measured: dict[str, list[tuple[float, float]]] = {ENGINE: [], LAUNCHER: []}
     with _own_stack() as settings, SyncPrefectClient(settings.prefect_api_url) as prefect:
-        deployment_id = prefect.read_deployment_by_name("explain/flights").id
+        deployment = prefect.read_deployment_by_name("explain/flights").id
+        log = settings.state / "logs" / "worker.log"
+        while "Warm parent of runs: ready" not in log.read_text():
+            time.sleep(1)
         for _ in range(rounds):
-            for command, seconds in seconds_by_module.items():
-                variables = {} if command else {"command": None}
-                run = prefect.create_flow_run_from_deployment(
-                    deployment_id, job_variables=variables
-                )
-                while run.state is None or not run.state.is_final():
-                    time.sleep(0.1)
-                    run = prefect.read_flow_run(run.id)
-                if run.start_time is None or run.created is None:
-                    raise RuntimeError(f"A run did not start: {run.state.message}")
-                seconds.append((run.start_time - run.created).total_seconds())
-    for command, seconds in seconds_by_module.items():
-        summary = (
-            f"median {statistics.median(seconds):.1f} s, least {min(seconds):.1f} s of {rounds}"
+            for command, runs in measured.items():
+                runs.append(_start(prefect, deployment, command))
+    for command, runs in measured.items():
+        seconds, cpu = (statistics.median(values) for values in zip(*runs, strict=True))
+        least = min(seconds for seconds, _ in runs)
+        print(
+            f"{command}: first task after {seconds:.1f} s in the median of {rounds}, least "
+            f"{least:.1f} s; CPU of the run {cpu:.2f} s"
         )
-        print(f"start of a run, {command or 'by the supervisor'}: {summary}")
+
+
+def _start(prefect: "SyncPrefectClient", deployment: "UUID", command: str) -> tuple[float, float]:
+    """Run the deployment by this command. Returns the seconds until its first task runs, and the
+    CPU seconds of its processes.
+    """
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+
+    run = prefect.create_flow_run_from_deployment(deployment, job_variables={"command": command})
+    cpu: dict[int, float] = {}
+    while run.state is None or not run.state.is_final():
+        cpu |= _cpu_of_runs()
+        time.sleep(0.02)
+        run = prefect.read_flow_run(run.id)
+    tasks = prefect.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id])))
+    first = min((task.start_time for task in tasks if task.start_time), default=None)
+    if first is None or run.created is None:
+        raise RuntimeError(f"A run did not start: {run.state.message}")
+    while processes := _cpu_of_runs():
+        cpu |= processes
+        time.sleep(0.02)
+    return (first - run.created).total_seconds(), sum(cpu.values())
+
+
+def _cpu_of_runs() -> dict[int, float]:
+    """The CPU seconds of each process that a run consists of, by its number."""
+    import psutil
+
+    found = {}
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            line = process.cmdline()
+            parent = process.parent()
+            forked = "deployments.launch.parent" in line and (
+                parent is not None and "deployments.launch.parent" in parent.cmdline()
+            )
+            if forked or "prefect.engine" in line:
+                times = process.cpu_times()
+                found[process.pid] = times.user + times.system
+    return found
 
 
 @contextmanager

@@ -9,7 +9,6 @@ import pkgutil
 import site
 import sys
 import threading
-from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 
@@ -42,7 +41,9 @@ def strange_threads() -> list[str]:
     native = [(task / "comm").read_text() for task in Path("/proc/self/task").iterdir()]
     return [
         *(thread.name for thread in threading.enumerate() if thread is not threading.main_thread()),
-        *sorted(name.strip() for name in native if name != process and name.strip() not in HARMLESS),
+        *sorted(
+            name.strip() for name in native if name != process and name.strip() not in HARMLESS
+        ),
     ]
 
 
@@ -59,11 +60,8 @@ class Sources:
 
     def keep_imported(self) -> None:
         """Forget the files that were not imported, and add those from elsewhere."""
-        files = {
-            Path(module.__file__)
-            for module in list(sys.modules.values())
-            if getattr(module, "__file__", None)
-        }
+        named = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
+        files = {Path(file) for file in named if file}
         installed = tuple(map(Path, {sys.prefix, sys.base_prefix}))
         own = {file for file in files if not any(file.is_relative_to(root) for root in installed)}
         folders = [Path(sys.executable), *map(Path, site.getsitepackages())]
@@ -74,9 +72,7 @@ class Sources:
 
     def changed(self) -> Path | None:
         """A file or folder that has changed."""
-        return next(
-            (path for path, stamp in self._stamps.items() if _stamp(path) != stamp), None
-        )
+        return next((path for path, stamp in self._stamps.items() if _stamp(path) != stamp), None)
 
 
 def _stamp(path: Path) -> Stamp | None:

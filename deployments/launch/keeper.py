@@ -1,5 +1,5 @@
-"""The process between a launcher and its run, forked from the warm parent: it starts the run, passes
-signals on, kills it if the launcher is killed, and says how it ended.
+"""The process between a launcher and its run, forked from the warm parent: it starts the run,
+passes signals on, kills it if the launcher is killed, and says how it ended.
 
 The run is killed if its keeper is. The parent's end concerns neither."""
 

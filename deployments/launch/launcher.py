@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import sys
+from contextlib import suppress
 from typing import NoReturn
 
 from deployments.launch import wire
@@ -53,10 +54,8 @@ def _ask() -> socket.socket | None:
 
 def _relay_signals(connection: socket.socket) -> None:
     def relay(number: int, _: object) -> None:
-        try:
+        with suppress(OSError):  # The keeper has ended, and so does this process.
             connection.sendall(bytes([number]))
-        except OSError:
-            pass  # the keeper has ended, and so does this process
 
     for number in RELAYED:
         if signal.getsignal(number) is not signal.SIG_IGN:

@@ -1,5 +1,5 @@
-"""The libraries that the warm parent imports: what flows import inside their tasks, and what Prefect
-imports as a run begins.
+"""The libraries that the warm parent imports: what flows import inside their tasks, and what
+Prefect imports as a run begins.
 """
 
 LIBRARIES = (

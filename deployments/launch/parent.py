@@ -3,8 +3,8 @@
     python -m deployments.launch.parent NAME PID
 
 The worker's command starts it, and Linux kills it when the worker (``PID``) ends. Runs outlive it:
-each has a keeper of its own (``deployments/launch/keeper.py``). If code or packages have changed, it
-refuses the run, which begins as a fresh interpreter, and starts itself anew."""
+each has a keeper of its own (``deployments/launch/keeper.py``). If code or packages have changed,
+it refuses the run, which begins as a fresh interpreter, and starts itself anew."""
 
 import gc
 import os

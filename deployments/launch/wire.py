@@ -1,5 +1,5 @@
-"""What the launcher of a run and the warm parent say to each other, through a Unix socket of Linux's
-abstract names: no file, no permissions, no limit by the length of a folder's path.
+"""What the launcher of a run and the warm parent say to each other, through a Unix socket with an
+abstract name: there is no file to protect, and no limit by the length of a folder's path.
 
     launcher                                  keeper, forked from the parent for this run
                                         <-    HELLO
@@ -60,9 +60,9 @@ def receive_order(connection: socket.socket) -> tuple[Order, list[int]]:
     the launcher has gone.
     """
     message, descriptors, _, _ = socket.recv_fds(connection, 2**16, len(STDIO))
-    while len(message) < _LENGTH.size or len(message) < _LENGTH.size + _LENGTH.unpack_from(
-        message
-    )[0]:
+    while (
+        len(message) < _LENGTH.size or len(message) < _LENGTH.size + _LENGTH.unpack_from(message)[0]
+    ):
         part = connection.recv(2**16)
         if not part:
             raise EOFError("The launcher has gone.")

@@ -27,6 +27,7 @@ from deployments.apply.automations import (
 )
 from deployments.apply.pools import (
     ENGINE,
+    LAUNCHER,
     REQUIRED,
     PoolError,
     PoolType,
@@ -108,7 +109,11 @@ def test_process_pool_gets_the_command_unless_somebody_chose_one_and_nothing_els
 ):
     default = ProcessWorker.get_default_base_job_template()
     completed = process_template(default)
-    assert completed["variables"]["properties"].pop("command")["default"] == ENGINE
+    command = completed["variables"]["properties"]["command"]
+    assert command["default"] == LAUNCHER
+    command["default"] = ENGINE
+    assert process_template(completed) == process_template(default), "what Laurel set before"
+    del completed["variables"]["properties"]["command"]
     assert default["variables"]["properties"].pop("command")["default"] is None
     assert completed == default
     custom = process_template()
