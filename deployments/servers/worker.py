@@ -76,9 +76,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         line.append("--with-healthcheck")
     variables = {**os.environ, **environment(settings), **QUICK}
     if options.type == "ecs":
-        variables.pop(
-            AUTHORITIES, None
-        )  # it would reach the tasks, whose image may not have the file
+        variables.pop(AUTHORITIES, None)  # It would reach tasks whose image may not have the file.
     elif settings.warm_runs:
         variables |= warm_parent.start(variables)
     os.execve(sys.executable, line, variables)  # noqa: S606

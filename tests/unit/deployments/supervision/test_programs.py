@@ -1,10 +1,11 @@
+import ssl
 from pathlib import Path
 
 from pydantic import SecretStr
 
 from blocks.settings import Settings
 from deployments.servers import mlflow_server, prefect_server
-from deployments.servers.environment import environment
+from deployments.servers.environment import AUTHORITIES, environment
 from deployments.supervision.programs import programs
 
 KEYS = {"s3_access_key": SecretStr("access"), "s3_secret_key": SecretStr("secret")}
@@ -51,6 +52,12 @@ def test_s3_keys_reach_only_the_programs_that_need_them() -> None:
         for program in programs(Settings(**KEYS))
         if "secret" in " ".join(program.command)
     ]
+
+
+def test_prefects_clients_read_one_certificate_where_no_certificate_is_needed() -> None:
+    plain = environment(Settings(prefect_url="http://prefect:4200/api"))
+    assert ssl.create_default_context(cafile=plain[AUTHORITIES]).cert_store_stats()["x509"] == 1
+    assert AUTHORITIES not in environment(Settings(prefect_url="https://prefect.example.com/api"))
 
 
 def test_environment_points_at_the_stack_and_at_no_folder_of_the_user() -> None:
