@@ -153,6 +153,28 @@ def starts(rounds: int = 6) -> None:
         )
 
 
+def clients(count: int = 20) -> None:
+    """CPU milliseconds of one of Prefect's clients, with all authorities and with one."""
+    from deployments.servers.environment import AUTHORITIES, NO_AUTHORITY
+
+    code = (
+        "import time\nfrom prefect.client.orchestration import get_client\nget_client()\n"
+        f"start = time.process_time()\nfor _ in range({count}): get_client()\n"
+        f"print((time.process_time() - start) / {count} * 1000)"
+    )
+    plain = {name: value for name, value in os.environ.items() if "SSL" not in name}
+    plain["PREFECT_API_URL"] = "http://127.0.0.1:4200/api"
+    for name, more in {"all authorities": {}, "one": {AUTHORITIES: str(NO_AUTHORITY)}}.items():
+        run = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**plain, **more},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        print(f"a client of Prefect, {name}: {float(run.stdout):.1f} ms of CPU")
+
+
 def _start(prefect: "SyncPrefectClient", deployment: "UUID", command: str) -> tuple[float, float]:
     """Run the deployment by this command. Returns the seconds until its first task runs, and the
     CPU seconds of its processes.
@@ -249,6 +271,7 @@ def retrain_here(through: str) -> None:
 PARTS: dict[str, Callable[[], None]] = {
     "imports": imports,
     "starts": starts,
+    "clients": clients,
     "ingest": ingest,
     "retrain": retrain,
 }

@@ -75,6 +75,10 @@ def _warm_up(sources: Sources) -> str | None:
     except Exception as error:  # noqa: BLE001 - whatever the code that was imported raises
         traceback.print_exc()
         return f"an import failed ({type(error).__name__})"
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError) as error:
+        return f"its keeper could not wait for it ({error})"
     if strange := strange_threads():
         return f"importing started threads ({', '.join(strange)})"
     sources.keep_imported()

@@ -63,7 +63,7 @@ def prefect_auth(settings: Settings) -> str | None:
 
 def _authorities(settings: Settings) -> dict[str, str]:
     """Each of Prefect's clients, dozens in a run, reads all authorities that the machine trusts,
-    22 ms of a core, even if its API has no TLS. One takes .7 ms.
+    even if its API has no TLS (docs/decisions/0020-warm-parent.md).
     """
     if not settings.prefect_api_url.startswith("http://"):
         return {}

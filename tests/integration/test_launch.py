@@ -122,6 +122,10 @@ def test_runs_have_the_imports_and_each_its_own_environment_and_random_numbers(r
             wait_until(lambda line=line: line in runs.log(), line)
 
 
+def test_forked_run_computes_with_all_libraries(runs: Runs) -> None:
+    assert runs.facts(runs.start("compute"))["preloaded"]
+
+
 def test_run_with_a_variable_that_libraries_read_is_a_fresh_interpreter(runs: Runs) -> None:
     assert not runs.facts(runs.start(OMP_NUM_THREADS="secret-1"))["preloaded"]
     assert "A run begins as a fresh interpreter: OMP_NUM_THREADS differ" in runs.log()
