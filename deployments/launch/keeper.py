@@ -90,9 +90,15 @@ class Keeper:
             name
             for name in self._given.keys() | order.environment.keys()
             if not name.startswith(OF_A_RUN)
-            and order.environment.get(name) not in (self._given.get(name), self._settings.get(name))
+            and order.environment.get(name) not in self._known(name)
         )
         return f"{', '.join(names)} differ from the worker's" if names else None
+
+    def _known(self, name: str) -> tuple[str | None, ...]:
+        """The values of a variable that make no difference: a worker that has run a hook of a flow
+        has what the imports set.
+        """
+        return self._given.get(name), self._settings.get(name), self._set_by_imports.get(name)
 
     def _become(self, order: wire.Order, descriptors: list[int]) -> None:
         """Turn this process into what ``python -m`` with this order would be."""

@@ -77,7 +77,7 @@ class Checkout:
             (self.home / package / "__init__.py").touch()
         (self.home / "deployments/launch/libraries.py").write_text("LIBRARIES = ('json',)\n")
         self.flow = self.home / "flows/small.py"
-        self.flow.write_text("VERSION = 1\n")
+        self.flow.write_text("import os\nos.environ['MADE'] = 'by an import'\nVERSION = 1\n")
         (self.home / "said.py").write_text(MODULE)
         self.output = folder / "output"
         self.work = folder / "work"
@@ -220,6 +220,12 @@ def test_twenty_runs_at_once(shared: Checkout) -> None:
     assert all(run.facts["warm"] for run in ended)
     assert len({number for run in ended for number in run.facts["numbers"]}) == 40
     wait_until(lambda: not shared.parent.children(), "no keeper is left, not even as a zombie")
+
+
+def test_worker_that_has_imported_a_flow_has_its_runs_forked(shared: Checkout) -> None:
+    """A worker imports a flow for its hooks, and hands on the variables that libraries set then."""
+    assert shared.run(MADE="by an import").facts["warm"]
+    assert not shared.run(MADE="by somebody").facts["warm"]
 
 
 @pytest.mark.parametrize("name", ["PREFECT_API_URL", "OMP_NUM_THREADS", "MY_TOKEN"])
