@@ -3,6 +3,7 @@
 import math
 
 from serving.records.drift import DriftVerdict, Finding
+from tasks.messages import watch
 
 
 def drifted_columns(verdict: DriftVerdict) -> list[str]:
@@ -33,26 +34,10 @@ def notes_of(verdict: DriftVerdict) -> list[Finding]:
     ]
 
 
-_ADVICE = {
-    "stable": "Nothing to do.",
-    "drifted": "A retrain starts by itself, unless the retrain policy holds it back.",
-    "broken": "Repair the source of these columns, then check the window again.",
-    "inconclusive": "Check again when there are more predictions.",
-    "silent": "Find out why no predictions reach the lake.",
-}
-_ADVICE_ON_PRESENCE = (
-    "Ask whether the categories changed on purpose; if so, nothing has to be done, and no retrain "
-    "starts by itself."
-)
-
-
 def advice(verdict: DriftVerdict) -> str:
     """In one sentence, what a person should do."""
-    if verdict.outcome == "stable" and notes_of(verdict):
-        return "Look at what is said; nothing else has to be done."
-    if verdict.outcome == "drifted" and not verdict.retrain:
-        return _ADVICE_ON_PRESENCE
-    return _ADVICE[verdict.outcome]
+    noted = bool(notes_of(verdict))
+    return watch.advice(verdict.outcome, retrain=verdict.retrain, noted=noted)
 
 
 def by_word(verdict: DriftVerdict) -> dict[str, list[str]]:

@@ -60,7 +60,7 @@ def drift_checked(
         details=(
             *reasons,
             *([say("drift.quarantined")] if verdict == "broken" else []),
-            say(f"drift.advice.{verdict if retrain or verdict != 'drifted' else 'presence'}"),
+            say(_advice(verdict, retrain, noted=tell_stable)),
         ),
         links=links,
         emoji=_DRIFT[verdict],
@@ -75,6 +75,18 @@ def drift_checked(
         else (),
         broadcast=verdict != "stable",
     )
+
+
+def advice(verdict: str, *, retrain: bool = True, noted: bool = False) -> str:
+    """Return in one English sentence what a person should do about a drift verdict. ``retrain``:
+    whether a drift starts one; ``noted``: whether something was said of a stable window."""
+    return Say("en")(_advice(verdict, retrain, noted))
+
+
+def _advice(verdict: str, retrain: bool, noted: bool) -> str:
+    if verdict == "drifted" and not retrain:
+        return "drift.advice.presence"
+    return "drift.advice.noted" if verdict == "stable" and noted else f"drift.advice.{verdict}"
 
 
 @spoken
@@ -120,7 +132,7 @@ def predictions_missing(
     """Tell that no predictions can be checked: the first of ``reasons`` says why."""
     return Message(
         headline=say("silent", use_case=use_case),
-        details=reasons,
+        details=(*reasons, say("drift.advice.silent")),
         links=links,
         emoji=":mute:",
         broadcast=True,

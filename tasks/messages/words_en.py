@@ -185,7 +185,8 @@ WORDS = {
     "drift.word.said": "said",
     "drift.word.unjudged": "unjudged",
     "drift.word.uncalibrated": "uncalibrated",
-    "drift.advice.stable": "To do: look at what is said here; the verdict is stable.",
+    "drift.advice.stable": "To do: nothing.",
+    "drift.advice.noted": "To do: look at what is said here; the verdict is stable.",
     "drift.advice.drifted": (
         "To do: nothing yet. A retrain starts by itself, unless the retrain policy holds it back."
     ),
@@ -196,6 +197,7 @@ WORDS = {
         "To do: repair the source of these columns, then check the window again."
     ),
     "drift.advice.inconclusive": "To do: check again when there are more predictions.",
+    "drift.advice.silent": "To do: find out why no predictions reach the lake.",
     "drift.columns": "drifted columns",
     "drift.picture": "Drift by column, {window}",
     "drift.picture.alt": (

@@ -703,6 +703,6 @@ def test_notes_of_a_window_are_news_only_once(tmp_path: Path) -> None:
     checked = Checked(use_case="toy", champion="1", time="2024-07-01T00:00:00", verdict=verdict)
     store.write("reports/toy/2024-06/verdict.json", encode(checked))
     assert last_notes(store, "toy", "2024-06") == notes[:1] == notes_of(verdict)
-    assert advice(verdict).startswith("Look at what is said")
+    assert advice(verdict).startswith("To do: look at what is said")
     assert sequence_before(store, "toy", "1", "2024-07") == verdict.sequence
     assert sequence_before(store, "toy", "2", "2024-07") == 0.0

@@ -562,3 +562,8 @@ def test_links_are_in_the_text_and_marked_up_in_the_blocks() -> None:
     )
     assert "MLflow: http://127.0.0.1/#/models" in message.text
     assert message.blocks[-1]["elements"][0]["text"] == "<http://127.0.0.1/#/models|MLflow>"
+
+
+def test_silence_too_says_what_to_do() -> None:
+    message = announcements.predictions_missing("flights", reasons=["none came"])
+    assert message.details == ("none came", "To do: find out why no predictions reach the lake.")
