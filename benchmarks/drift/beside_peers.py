@@ -19,7 +19,7 @@ import polars as pl
 
 from benchmarks.drift.faults import MONTH, faults, word_of
 from benchmarks.drift.studies import sampled, scored
-from benchmarks.drift.world import Champion, draw_days, evidently_fires
+from benchmarks.drift.world import Champion, draw_weeks, evidently_fires
 from benchmarks.environments import Unavailable, install, python_of
 from blocks.settings import REPOSITORY
 from tasks.measures.estimate import estimate
@@ -30,7 +30,7 @@ from usecases.definition import ROC_AUC, SCORE
 PEERS = Path(__file__).resolve().parent / "peers"
 ENVIRONMENTS = REPOSITORY / ".laurel" / "benchmarks" / "venvs"
 ROWS = 10_000  # of each month of the reference
-DAYS = 28
+WEEKS = 4
 _BLOCK, _DECISION = "block", "decision"
 _WINDOW_MONTH = date(2100, 1, 15)
 
@@ -104,8 +104,8 @@ def with_faults(champion: Champion, seed: int) -> Iterator[Window]:
 
 def unchanged(champion: Champion, windows: int, seed: int) -> Iterator[Window]:
     for number in range(windows):
-        chance = np.random.default_rng([seed, DAYS, number])
-        rows = draw_days(champion.case, champion.training, DAYS, chance)
+        chance = np.random.default_rng([seed, WEEKS, number])
+        rows = draw_weeks(champion.case, champion.training, WEEKS, chance)
         yield Window(f"null {number + 1}", "stable", sampled(champion, rows), len(rows))
 
 

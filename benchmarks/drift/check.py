@@ -21,8 +21,9 @@ from typing import Any
 from benchmarks.drift import studies as studies
 from benchmarks.drift.beside_peers import beside_peers
 from benchmarks.drift.cost import cost
-from benchmarks.drift.faults import WINDOWS, planted_faults, power
+from benchmarks.drift.faults import planted_faults
 from benchmarks.drift.planted import planted
+from benchmarks.drift.power import WINDOWS, power
 from benchmarks.drift.shuffles import shuffles
 from benchmarks.drift.world import make_champion, months_after
 
@@ -88,7 +89,9 @@ def main() -> None:
         findings["faults"] = show("Faults in a sound month", rows)
     if "power" in parts:
         rows = power(champions[-1], arguments.seed)
-        findings["power"] = show(f"Values of other rows, found in {WINDOWS} windows", rows)
+        findings["power"] = show(
+            f"The smallest change that is found in 90 % of {WINDOWS} windows", rows
+        )
     if "planted" in parts:
         windows = max(3, arguments.windows // 10)
         rows = planted(champions[0], windows, (1000, 5000, 20_000), (28,), arguments.seed)

@@ -1,5 +1,4 @@
-"""Faults that no single column's distance shows, planted into a real month that is sound; and the
-smallest share of rows with another row's value that the joint view finds."""
+"""Faults that no single column's distance shows, planted into a real month that is sound."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -8,14 +7,12 @@ import numpy as np
 import polars as pl
 
 from benchmarks.drift.studies import sampled, scored
-from benchmarks.drift.world import Champion, draw_days
+from benchmarks.drift.world import Champion
 from serving.records.drift import DriftVerdict
-from tasks.drift.examine import examine
 from usecases.definition import SCORE
 
 Fault = Callable[[pl.DataFrame, np.random.Generator], pl.DataFrame]
-MONTH, WINDOWS = "2013-11", 10
-SHARES = (0.05, 0.1, 0.25, 0.5, 1.0)
+MONTH = "2013-11"
 
 
 def in_some(name: str, value: object, share: float = 1.0) -> Fault:
@@ -109,32 +106,3 @@ def word_of(verdict: DriftVerdict) -> str:
     """The verdict; of a stable window with a note, *said*."""
     words = {finding.word for finding in verdict.findings}
     return "said" if verdict.outcome == "stable" and "said" in words else verdict.outcome
-
-
-def power(champion: Champion, seed: int) -> Iterator[dict[str, Any]]:
-    """Of windows of 28 training days, in how many the joint view calls a column broken or drifted
-    of which a share of the rows has another row's value.
-    """
-    profile, case = champion.yardstick.profile, champion.case
-    assert profile is not None
-    explained = dict(zip(profile.numbers, profile.relations()[0].explained, strict=True))
-    for name in sorted(explained, key=lambda name: -explained[name]):
-        if explained[name] < 0.3:
-            continue
-        detected = {}
-        for share in SHARES:
-            verdicts = []
-            for window in range(WINDOWS):
-                chance = np.random.default_rng([seed, window])
-                rows = draw_days(case, champion.training, 28, chance)
-                rows = of_other_rows(name, share=share)(rows, chance)
-                evidence = examine(case, champion.yardstick, rows, window="", counted=len(rows))
-                verdicts.append(
-                    any(finding.check in ("within", "over") for finding in evidence.findings)
-                )
-            detected[f"{share:.0%}"] = sum(verdicts)
-            if sum(verdicts) == WINDOWS:
-                break
-        yield {"column": name, "R² within days": round(float(explained[name]), 2)} | {
-            f"{share:.0%}": detected.get(f"{share:.0%}", WINDOWS) for share in SHARES
-        }

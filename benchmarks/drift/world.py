@@ -4,6 +4,7 @@ it.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import date, timedelta
 from functools import cache, lru_cache
 from typing import Any
 
@@ -23,6 +24,8 @@ EVIDENTLY_LIMIT, EVIDENTLY_SHARE = (
     0.1,
     0.5,
 )  # what Evidently does if nobody says otherwise, beyond 1,000 reference rows
+
+_FIRST_MONDAY = date(2100, 1, 4)
 
 
 @dataclass(frozen=True)
@@ -69,13 +72,14 @@ def evidently_fires(verdict: DriftVerdict) -> bool:
 
 
 def make_champion(use_case: str, through: str, seed: int) -> Champion:
-    """The recipe with the most to learn (the last candidate), untuned, on the labelled rows of all
-    months up to ``through``.
-    """
+    """The champion of the labelled rows of all months up to ``through``."""
+    return champion_of(load(use_case), through, _rows(use_case, through), seed)
+
+
+def champion_of(case: UseCase, through: str, training: pl.DataFrame, seed: int) -> Champion:
+    """The recipe with the most to learn (the last candidate), untuned, on the rows."""
     from threadpoolctl import threadpool_limits
 
-    case = load(use_case)
-    training = _rows(use_case, through)
     recipe = case.candidates[-1]
     with threadpool_limits(
         1, user_api="openmp"
@@ -179,6 +183,26 @@ def draw_stretch(
     """All rows of ``size`` days that follow each other: what a season does is in it."""
     first = chance.integers(1, _day(case, rows).max() - size + 2)
     return _of_days(case, rows, np.arange(first, first + size), chance)
+
+
+def draw_weeks(
+    case: UseCase, rows: pl.DataFrame, weeks: int, chance: np.random.Generator
+) -> pl.DataFrame:
+    """All rows of days drawn from all of them, each on its own weekday of ``weeks`` weeks that
+    follow each other: a window in which no day is missing and nothing changed.
+    """
+    day = pl.col(case.event_time).dt.date()
+    days = rows.select(day.unique().sort()).to_series()
+    moves = {}
+    for weekday in range(7):
+        of_weekday = days.filter(days.dt.weekday() == weekday + 1).to_list()
+        drawn = chance.choice(len(of_weekday), min(weeks, len(of_weekday)), replace=False)
+        for week, number in enumerate(drawn):
+            place = _FIRST_MONDAY + timedelta(days=7 * week + weekday)
+            moves[of_weekday[number]] = (place - of_weekday[number]).days
+    chosen = rows.filter(day.is_in(list(moves)))
+    far = day.replace_strict(moves, return_dtype=pl.Int64)
+    return chosen.with_columns(pl.col(case.event_time) + pl.duration(days=far))
 
 
 def _day(case: UseCase, rows: pl.DataFrame) -> np.ndarray:

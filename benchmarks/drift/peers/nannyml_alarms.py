@@ -9,11 +9,13 @@ column ``block`` has a date of the window's month. Prints one JSON object for ea
 import json
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import nannyml as nml
 import pandas as pd
+from nannyml.exceptions import NannyMLException
 
 TIME = "block"
 
@@ -39,29 +41,37 @@ def alarms(folder: Path) -> dict[str, dict[str, Any]]:
     )
     for calculator in (joint, single, score):
         calculator.fit(reference)
-    alarms_of: dict[str, dict[str, Any]] = {}
-    for file in sorted(folder.glob("window-*.parquet")):
-        window = read(file, columns)
-        name = file.stem.removeprefix("window-")
-        try:
-            alarms_of[name] = say(joint, single, score, window)
-        except ValueError as error:  # such as of an infinite value
-            print(f"window {name}: {error}", file=sys.stderr)
-            alarms_of[name] = dict.fromkeys(("pca", "columns", "estimate", "roc_auc"))
-    return alarms_of
-
-
-def say(joint: Any, single: Any, score: Any, window: pd.DataFrame) -> dict[str, Any]:
-    by_column = single.calculate(window).filter(period="analysis").to_df()
-    by_column = by_column.loc[:, (slice(None), slice(None), "alert")]
-    by_column = by_column.T.groupby(level=0).any().any(axis=1).drop("chunk", errors="ignore")
-    estimated = score.estimate(window)
     return {
-        "pca": alerts(joint.calculate(window)),
-        "columns": int(by_column.sum()),
-        "estimate": alerts(estimated),
-        "roc_auc": value(estimated),
+        file.stem.removeprefix("window-"): answers(joint, single, score, read(file, columns))
+        for file in sorted(folder.glob("window-*.parquet"))
     }
+
+
+def answers(joint: Any, single: Any, score: Any, window: pd.DataFrame) -> dict[str, Any]:
+    """``None`` from a calculator that fails, such as at an infinite value."""
+    estimated = attempt(lambda: score.estimate(window))
+    return {
+        "pca": attempt(lambda: alerts(joint.calculate(window))),
+        "columns": attempt(lambda: columns_beyond(single.calculate(window))),
+        "estimate": None if estimated is None else alerts(estimated),
+        "roc_auc": None if estimated is None else value(estimated),
+    }
+
+
+def attempt(calculate: Callable[[], Any]) -> Any:
+    try:
+        return calculate()
+    except NannyMLException as error:
+        print(error, file=sys.stderr)
+        return None
+
+
+def columns_beyond(result: Any) -> int:
+    """How many columns alarm, by any of their methods."""
+    frame = result.filter(period="analysis").to_df()
+    by_column = frame.loc[:, (slice(None), slice(None), "alert")]
+    by_column = by_column.T.groupby(level=0).any().any(axis=1).drop("chunk", errors="ignore")
+    return int(by_column.sum())
 
 
 def alerts(result: Any) -> bool:

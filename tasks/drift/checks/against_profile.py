@@ -72,7 +72,7 @@ def find_by_profile(
 ) -> list[Finding]:
     """What is beyond the profile's limits; ``counted`` rows were logged, at ``sample_rate``."""
     findings = [
-        *_lost_relations(window),
+        *lost_relations(window),
         *find_spikes(window.case, reference, window.rows, window.time),
         *_counts(window, counted, sample_rate),
     ]
@@ -119,7 +119,7 @@ def _reworded(finding: Finding, word: str, prefix: str) -> Finding:
     return replace(finding, word=word, retrain=False, reason=prefix + finding.reason)
 
 
-def _lost_relations(window: HeldAgainst) -> list[Finding]:
+def lost_relations(window: HeldAgainst) -> list[Finding]:
     """Within days, or else over days. Without all of the columns no relation can be judged."""
     if not window.has_columns:
         return [
