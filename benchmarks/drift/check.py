@@ -24,11 +24,16 @@ from benchmarks.drift.cost import cost
 from benchmarks.drift.faults import planted_faults
 from benchmarks.drift.planted import planted
 from benchmarks.drift.power import WINDOWS, power
+from benchmarks.drift.sequence import delays, run_lengths
 from benchmarks.drift.shuffles import shuffles
+from benchmarks.drift.streams import streams
 from benchmarks.drift.world import make_champion, months_after
 
 LIMIT = 0.05
-PARTS = ("false-alarms", "months", "shuffles", "faults", "power", "planted", "cost")
+PARTS = (
+    *("false-alarms", "months", "shuffles", "sequence", "faults", "power", "streams"),
+    *("planted", "cost"),
+)
 
 
 def main() -> None:
@@ -84,6 +89,11 @@ def main() -> None:
             for row in shuffles(champions[-1], arguments.shuffles, blocks, arguments.seed)
         )
         findings["shuffles"] = show("Days of the year in another order", rows)
+    if "sequence" in parts:
+        rows = run_lengths(champions[-1], arguments.shuffles, arguments.seed)
+        findings["run lengths"] = show("Days until the note of a sound stream rings", rows)
+        rows = delays(champions[-1], arguments.seed)
+        findings["delays"] = show("Days from a fault to the note", rows)
     if "faults" in parts:
         rows = planted_faults(champions[-1], arguments.seed)
         findings["faults"] = show("Faults in a sound month", rows)
@@ -92,6 +102,8 @@ def main() -> None:
         findings["power"] = show(
             f"The smallest change that is found in 90 % of {WINDOWS} windows", rows
         )
+    if "streams" in parts:
+        findings["streams"] = show("Generated streams", streams(arguments.seed))
     if "planted" in parts:
         windows = max(3, arguments.windows // 10)
         rows = planted(champions[0], windows, (1000, 5000, 20_000), (28,), arguments.seed)

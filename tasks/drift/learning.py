@@ -13,6 +13,7 @@ from tasks.drift.profile.profile import (
     store_relations,
 )
 from tasks.drift.profile.relations import (
+    MOST_CATEGORIES,
     Days,
     Relations,
     View,
@@ -36,6 +37,7 @@ from tasks.drift.verdict import monitored
 from usecases.definition import UseCase, period_named
 
 _BLOCK_ROWS, _ALL_ROWS = 15_000, 120_000  # of which relations are learned
+_CELLS = 40_000_000  # of their matrix at most: of hundreds of columns fewer rows are enough
 _DRAWS = 20
 _LEAST_R2 = 0.3  # a column that the others explain less has no relation to lose
 # The least of each family, as a logarithm or a share. A limit is at least LEAST_LIMIT scales.
@@ -51,20 +53,20 @@ _LEAST = {
 _FLOORS = {name: float(least) / LEAST_LIMIT for name, least in _LEAST.items()}
 
 
-def learn_profile(case: UseCase, training: pl.DataFrame, seed: int) -> Profile | None:
-    """The profile of ``training``, by day and by period; ``None`` without a number to relate.
+def learn_profile(case: UseCase, training: pl.DataFrame, seed: int) -> Profile:
+    """The profile of ``training``, by day and by period.
 
-    Relations are learned from at most 15,000 rows of a period and 120,000 in all. Columns that are
-    not monitored, and those that the prediction log leaves out, are no part of it."""
+    Relations are learned from at most 15,000 rows of a period and 120,000 in all, and fewer if
+    there are hundreds of columns. Columns that are not monitored, and those that the prediction log
+    leaves out, are no part of it."""
     case = case.model_copy(update={"columns": tuple(monitored(case))})
     time, chance = case.event_time, np.random.default_rng(seed)
     rows = training.with_columns(case.period_of_rows.alias("_block"))
     blocks = sorted(rows["_block"].unique(), key=period_named)
-    most = min(_BLOCK_ROWS, _ALL_ROWS // max(1, len(blocks)))
+    widest = sum(MOST_CATEGORIES if column.kind == "category" else 2 for column in case.columns)
+    most = min(_BLOCK_ROWS, min(_ALL_ROWS, _CELLS // widest) // max(1, len(blocks)))
     some = pl.concat(_some(rows.filter(pl.col("_block") == block), most, seed) for block in blocks)
     encoding = encoding_of(case, some)
-    if not encoding.numbers:
-        return None
     days, counted = days_of(encoding, some, time), tally(case, rows, time)
     of_day = _block_of(rows, time, days.dates), _block_of(rows, time, counted.dates)
     draws = draw_days(days.dates, case.drift.minimum_days, _DRAWS, chance)
@@ -139,7 +141,7 @@ def _learn_view(
     ]
     drawn = [middle(by_day[flags]) for flags in draws]
     k = days.numbers
-    return relations, (np.reshape(out, (-1, k)), np.reshape(drawn, (-1, k))), by_day
+    return relations, (np.reshape(out, (len(out), k)), np.reshape(drawn, (len(drawn), k))), by_day
 
 
 def _relations(
@@ -204,7 +206,7 @@ def daily_statistics(relations: Relations, by_day: np.ndarray) -> tuple[list[flo
     """The standard deviation of each relation over the reference's days, 0 of those that are not
     judged, and the mean of the three largest standardised ones of each day.
     """
-    with np.errstate(invalid="ignore"):
-        spread = np.nanstd(np.where(np.isfinite(by_day), by_day, np.nan), axis=0)
-    spread = np.where(relations.explained >= _LEAST_R2, np.nan_to_num(spread), 0.0)
+    judged = (relations.explained >= _LEAST_R2) & np.isfinite(by_day).any(axis=0)
+    spread = np.zeros(by_day.shape[1])
+    spread[judged] = np.nanstd(by_day[:, judged], axis=0)
     return np.round(spread, 6).tolist(), np.round(largest_three(by_day, spread), 6).tolist()

@@ -220,9 +220,10 @@ def _too_few_rows(policy: DriftPolicy, rows: int) -> str:
 
 
 def _too_few_days(policy: DriftPolicy, days: int) -> str:
+    counted = f"{days} {'day' if days == 1 else 'days'}"
     return (
-        f"{days} days in the window, at least {policy.minimum_days} are needed: days differ "
-        "more than months do"
+        f"{counted} in the window, at least {policy.minimum_days} are needed: days differ more "
+        "than months do"
     )
 
 

@@ -186,10 +186,9 @@ def _as_parquet(case: UseCase, reference: pl.DataFrame) -> bytes:
 
 
 def _profile(case: UseCase, training: pl.DataFrame, seed: int) -> dict[str, bytes]:
-    """Return the file of the profile, if there is a number to relate. It has the columns that the
-    prediction log has, since it names categories."""
-    profile = learn_profile(case, training, seed)
-    return {} if profile is None else {PROFILE: encode_profile(profile)}
+    """Return the file of the profile. It has the columns that the prediction log has, since it
+    names categories."""
+    return {PROFILE: encode_profile(learn_profile(case, training, seed))}
 
 
 def _with_reference(

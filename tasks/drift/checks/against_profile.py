@@ -79,16 +79,24 @@ def find_by_profile(
     return [_weighed(finding, window.profile.blocks, window.case.drift) for finding in findings]
 
 
+def day_chances(window: HeldAgainst) -> tuple[np.ndarray, np.ndarray]:
+    """The conformal p-value of each day among the reference's ``(n_days,)``: of its relations, and
+    of its categories.
+    """
+    profile, policy = window.profile, window.case.drift
+    far = largest_three(window.over_by_day, np.array(profile.spread))
+    mass = presence_by_day(window.counts, profile.categories, policy.described)
+    return conformal(far, profile.daily), conformal(mass, profile.present)
+
+
 def follow_days(window: HeldAgainst, start: float) -> tuple[float, Finding | None]:
     """The sum of the sequential view after the window's days, from ``start``, and the note on the
     first day on which it reached its alarm. After an alarm it starts anew.
     """
-    profile, policy = window.profile, window.case.drift
+    profile = window.profile
     if not profile.daily or not window.has_columns:
         return 0.0, None
-    far = largest_three(window.over_by_day, np.array(profile.spread))
-    mass = presence_by_day(window.counts, profile.categories, policy.described)
-    chances = conformal(far, profile.daily), conformal(mass, profile.present)
+    chances = day_chances(window)
     path = add_days(start, chances)
     alarms = np.flatnonzero(path >= ALARM)
     if not len(alarms):
@@ -100,7 +108,7 @@ def follow_days(window: HeldAgainst, start: float) -> tuple[float, Finding | Non
         "days hardly once"
     )
     note = _note("sequence", reason, float(path.max()), ALARM)
-    return 0.0, _weighed(note, profile.blocks, policy)
+    return 0.0, _weighed(note, profile.blocks, window.case.drift)
 
 
 def _weighed(finding: Finding, blocks: int, policy: DriftPolicy) -> Finding:

@@ -67,22 +67,33 @@ def _impossible(column: Column, rows: pl.DataFrame) -> list[Finding]:
     if _numbers((column,), rows):
         outside = rows.select(_outside(column).fill_null(False).sum()).item()
         example = rows.filter(_outside(column)).head(1)[column.name]
-        allowed = f"{column.low} to {column.high}"
+        fault = _fault(column)
     elif column.categories is not None and rows.schema[column.name] == pl.String:
         stranger = ~rows[column.name].is_in(list(column.categories))
         outside = int(stranger.fill_null(False).sum())
         example = rows[column.name].filter(stranger.fill_null(False)).head(1)
-        allowed = ", ".join(column.categories)
+        fault = f"outside of {', '.join(column.categories)}"
     else:
         return []
     if not outside:
         return []
     share = outside / len(rows)
     reason = (
-        f"column {column.name!r} is outside of {allowed} in {_percent(share)} of the rows, such as "
+        f"column {column.name!r} is {fault} in {_percent(share)} of the rows, such as "
         f"{example[0]!r}"
     )
     return [broken_from(SHARE, share, "bounds", column.name, reason)]
+
+
+def _fault(column: Column) -> str:
+    """What is wrong with a number that is impossible in the column."""
+    if column.low is None and column.high is None:
+        return "infinite"
+    if column.high is None:
+        return f"infinite or below {column.low:g}"
+    if column.low is None:
+        return f"infinite or above {column.high:g}"
+    return f"outside of {column.low:g} to {column.high:g}"
 
 
 def _aliases(column: Column, known: set[str], rows: pl.DataFrame) -> list[Finding]:

@@ -10,7 +10,7 @@ from datetime import date
 import msgspec
 import numpy as np
 
-from tasks.drift.profile.relations import Encoding, Relations
+from tasks.drift.profile.relations import Encoding, Relations, View
 
 LEAST_LIMIT, LARGEST_LIMIT = 1.5, 2.5
 
@@ -70,11 +70,11 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
 
     def relations(self) -> tuple[Relations, Relations]:
         """Within days, and over days."""
-        within, over = (
-            [np.array(getattr(side, name)) for name in StoredRelations.__struct_fields__]
-            for side in (self.within, self.over)
-        )
-        return Relations("within", *within), Relations("over", *over)
+        return self._read("within", self.within), self._read("over", self.over)
+
+    def _read(self, view: View, side: StoredRelations) -> Relations:
+        weights, *others = (np.array(getattr(side, name)) for name in side.__struct_fields__)
+        return Relations(view, weights.reshape(len(self.numbers), self.encoding.width), *others)
 
 
 def store_relations(relations: Relations) -> StoredRelations:

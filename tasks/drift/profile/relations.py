@@ -42,6 +42,11 @@ class Encoding:
     flags: list[str]
     categories: dict[str, list[str]]
 
+    @property
+    def width(self) -> int:
+        """p, the number of columns of ``matrix``."""
+        return 1 + len(self.numbers) + len(self.flags) + sum(map(len, self.categories.values()))
+
     def matrix(self, rows: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         """``(n_rows, 1 + n_numbers + n_others)``, null as the mean, and whether each number is
         there ``(n_rows, n_numbers)``.
@@ -71,7 +76,7 @@ class Encoding:
         )
         numbers = encoded.select(list(self.numbers))
         there = numbers.select(pl.all().is_not_null()).to_numpy()
-        return encoded.fill_null(0.0).to_numpy(), there
+        return encoded.fill_null(0.0).to_numpy(), there.reshape(len(rows), len(self.numbers))
 
 
 def encoding_of(case: UseCase, reference: pl.DataFrame) -> Encoding:
@@ -145,8 +150,8 @@ def days_of(encoding: Encoding, rows: pl.DataFrame, time: str, most: int | None 
 
 
 def _by_day(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    if not len(starts):
-        return np.zeros((0, values.shape[1]))
+    if not len(starts) or not values.shape[1]:
+        return np.zeros((len(starts), values.shape[1]))
     return np.add.reduceat(values, starts, axis=0, dtype=np.float64)
 
 

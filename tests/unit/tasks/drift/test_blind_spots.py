@@ -68,7 +68,6 @@ def yardstick_of(case: UseCase, months: int) -> Yardstick:
     training = pl.concat([world(month) for month in range(1, months + 1)])
     reference, thresholds, calibrated = calibrate(case, training, 7)
     profile = learn_profile(case, training, 7)
-    assert profile is not None
     return Yardstick(
         reference=reference,
         thresholds=thresholds,
