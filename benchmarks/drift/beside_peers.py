@@ -111,6 +111,21 @@ def unchanged(champion: Champion, windows: int, seed: int) -> Iterator[Window]:
 
 def ask_nannyml(champion: Champion, windows: list[Window]) -> dict[str, dict[str, Any]]:
     """What NannyML says, by the window's number; ``None`` where it fails."""
+    with tempfile.TemporaryDirectory() as name:
+        write_windows(champion, windows, Path(name))
+        process = subprocess.run(
+            [python_of("nannyml", ENVIRONMENTS), PEERS / "nannyml_alarms.py", name],
+            env={**os.environ, "NML_DISABLE_USAGE_LOGGING": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    return read_answer(process)
+
+
+def write_windows(champion: Champion, windows: list[Window], folder: Path) -> None:
+    """Everything that ``nannyml_alarms.py`` reads: the columns, at most 10,000 rows of each month
+    of the reference, and each window as another month."""
     case = champion.case
     numbers = [column.name for column in case.columns if column.kind == "number"]
     categories = [column.name for column in case.columns if column.kind != "number"]
@@ -139,21 +154,18 @@ def ask_nannyml(champion: Champion, windows: list[Window]) -> dict[str, dict[str
             decision,
         ).write_parquet(file)
 
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "columns.json").write_text(json.dumps(columns))
-        write(reference, folder / "reference.parquet")
-        for number, window in enumerate(windows):
-            rows = window.rows.with_columns(pl.lit(_WINDOW_MONTH).alias(_BLOCK))
-            write(rows, folder / f"window-{number}.parquet")
-        process = subprocess.run(
-            [python_of("nannyml", ENVIRONMENTS), PEERS / "nannyml_alarms.py", folder],
-            env={**os.environ, "NML_DISABLE_USAGE_LOGGING": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+    (folder / "columns.json").write_text(json.dumps(columns))
+    write(reference, folder / "reference.parquet")
+    for number, window in enumerate(windows):
+        rows = window.rows.with_columns(pl.lit(_WINDOW_MONTH).alias(_BLOCK))
+        write(rows, folder / f"window-{number}.parquet")
+
+
+def read_answer(process: subprocess.CompletedProcess[str]) -> dict[str, dict[str, Any]]:
+    """The last line that ``nannyml_alarms.py`` printed. Raises ``Unavailable`` if it failed, with
+    the last line of its errors."""
     if process.returncode:
-        raise Unavailable(f"NannyML failed: {process.stderr.strip().splitlines()[-1]}")
+        lines = process.stderr.strip().splitlines()
+        raise Unavailable(f"NannyML failed: {lines[-1] if lines else process.returncode}")
     alarms: dict[str, dict[str, Any]] = json.loads(process.stdout.splitlines()[-1])
     return alarms
