@@ -105,7 +105,8 @@ def judge_here(folder: str, champion_file: str, seed: int) -> None:
     from blocks.lake import Lake
     from tasks.drift.evidently_report import run_evidently
     from tasks.drift.examine import examine
-    from tasks.drift.verdict import judge, monitored
+    from tasks.drift.thresholds import monitored
+    from tasks.drift.verdict import judge
     from tasks.log.windows import read_window
     from usecases.definition import load
 

@@ -15,6 +15,7 @@ from benchmarks.drift.studies import sampled
 from benchmarks.drift.world import Champion, draw_weeks
 from serving.records.drift import Finding
 from tasks.drift.checks.against_profile import HeldAgainst, lost_relations
+from tasks.drift.checks.integrity import ROWS, SHARE
 from tasks.drift.examine import examine
 from tasks.drift.verdict import judge
 from usecases.definition import SCORE
@@ -64,6 +65,27 @@ def power(champion: Champion, seed: int) -> Iterator[dict[str, Any]]:
     with threadpool_limits(1):
         for ladder in [*relations(champion), *others(champion)]:
             yield climb(champion, ladder, windows, seed)
+    yield changed_answers()
+
+
+def changed_answers() -> dict[str, Any]:
+    """The share of changed answers that scoring a sample anew finds with 90 %, by the binomial
+    distribution: a changed answer is always seen.
+    """
+    from scipy.stats import binom
+
+    broken_from = np.ceil(SHARE * ROWS)
+    share = next(
+        p for p in np.arange(0.01, 0.02, 0.0005) if binom.sf(broken_from - 1, ROWS, p) >= ENOUGH
+    )
+    return {
+        "check": "integrity",
+        "word": "broken",
+        "change": "changed answers",
+        "R²": None,
+        "smallest": f"{100 * share:.3g} %",
+        "found": f"{binom.sf(broken_from - 1, ROWS, share):.0%} of all",
+    }
 
 
 def climb(

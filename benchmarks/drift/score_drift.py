@@ -16,7 +16,8 @@ import polars as pl
 from tasks.data.validation import validate
 from tasks.drift.checks.distances import distance
 from tasks.drift.drivers import drifted_columns
-from tasks.drift.verdict import Evidence, calibrate, judge, measure, sample
+from tasks.drift.thresholds import calibrate, measure, sample
+from tasks.drift.verdict import Evidence, judge
 from tasks.models import modelling
 from tasks.models.cross_fitting import cross_fit
 from usecases.definition import SCORE, Column, SqlSource, UseCase, load, period_named

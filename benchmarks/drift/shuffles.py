@@ -19,7 +19,8 @@ from benchmarks.drift.world import Champion, months_after
 from serving.records.drift import DriftVerdict
 from tasks.drift.examine import Yardstick, examine
 from tasks.drift.learning import learn_profile
-from tasks.drift.verdict import calibrate, judge
+from tasks.drift.thresholds import calibrate
+from tasks.drift.verdict import judge
 from usecases.definition import SCORE, UseCase
 
 MONTHS = range(7, 13)

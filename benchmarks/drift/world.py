@@ -15,7 +15,8 @@ from serving.records.drift import DriftVerdict
 from tasks.data.sources import source_of
 from tasks.drift.examine import Yardstick, examine
 from tasks.drift.learning import learn_profile
-from tasks.drift.verdict import calibrate, judge, monitored
+from tasks.drift.thresholds import calibrate, monitored
+from tasks.drift.verdict import judge
 from tasks.models import modelling
 from tasks.models.cross_fitting import cross_fit
 from usecases.definition import SCORE, UseCase, load, period_named

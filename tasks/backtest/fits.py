@@ -19,7 +19,7 @@ from tasks.contest.fairness import why_unfair
 from tasks.data.row_digests import HoldoutOverlap
 from tasks.drift.examine import Yardstick
 from tasks.drift.learning import learn_profile
-from tasks.drift.verdict import calibrate, monitored
+from tasks.drift.thresholds import calibrate, monitored
 from tasks.measures.metrics import score
 from tasks.models import modelling
 from tasks.models.cross_fitting import cross_fit

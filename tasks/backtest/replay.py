@@ -23,7 +23,8 @@ from tasks.backtest.fits import History, Model
 from tasks.contest.decide import decide, judge_rows
 from tasks.drift.drivers import starts_retrain
 from tasks.drift.examine import examine
-from tasks.drift.verdict import judge, sample
+from tasks.drift.thresholds import sample
+from tasks.drift.verdict import judge
 from tasks.ledger.governor import may_retrain
 from tasks.measures.metrics import score
 from tasks.models import modelling

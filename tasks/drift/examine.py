@@ -12,7 +12,8 @@ from tasks.drift.checks.broken import find_broken
 from tasks.drift.checks.exact import drop_impossible, find_exact
 from tasks.drift.profile.profile import Profile
 from tasks.drift.profile.tallies import time_of
-from tasks.drift.verdict import Evidence, measure
+from tasks.drift.thresholds import measure
+from tasks.drift.verdict import Evidence
 from usecases.definition import UseCase
 
 

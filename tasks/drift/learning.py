@@ -33,7 +33,7 @@ from tasks.drift.profile.tallies import (
     volumes,
     weekday_rows,
 )
-from tasks.drift.verdict import monitored
+from tasks.drift.thresholds import monitored
 from usecases.definition import UseCase, period_named
 
 _BLOCK_ROWS, _ALL_ROWS = 15_000, 120_000  # of which relations are learned

@@ -1,24 +1,17 @@
-"""Drift: how far a window is from the champion's reference, and what to call it. The rule in words:
-docs/drift.md.
-
-Why thresholds of our own, out-of-sample scores and weights: docs/decisions/0007-drift.md.
-"""
+"""What to call a window of predictions: how the distances, the weights and the findings of all
+checks become a verdict. The rule in words: docs/drift.md; why weights:
+docs/decisions/0007-drift.md."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import polars as pl
 
 from serving.records.drift import DriftVerdict, Finding, Outcome
-from tasks.drift.checks.distances import distance
 from tasks.drift.drivers import drifted_columns
-from tasks.drift.profile.profile import LEAST_LIMIT, draw_days, family_of
-from usecases.definition import SCORE, Column, DriftPolicy, UseCase
+from usecases.definition import SCORE, DriftPolicy
 
 _DRIVERS = 5
-_DRAWS = 20
-_LEAST = 1e-9  # a threshold of nothing at all would be beyond itself
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,117 +36,6 @@ class Evidence:
     earlier: Sequence[bool] = ()
     days: int | None = None
     sequence: float = 0.0
-
-
-def monitored(case: UseCase, thresholds: Collection[str] = ()) -> list[Column]:
-    """What the prediction log leaves out cannot be monitored. The model's score is, where
-    ``thresholds`` has one for it.
-    """
-    columns = [
-        column
-        for column in case.columns
-        if column.monitored and column.name not in case.prediction_log.leave_out
-    ]
-    return [*columns, *([Column(name=SCORE, kind="number")] if SCORE in thresholds else [])]
-
-
-def without(case: UseCase, absent: Collection[str]) -> UseCase:
-    """The use case as a window can be judged that lacks the columns ``absent``, and is not broken
-    for it.
-    """
-    return case.model_copy(
-        update={"columns": tuple(column for column in case.columns if column.name not in absent)}
-    )
-
-
-def sample(rows: pl.DataFrame, limit: int, seed: int) -> pl.DataFrame:
-    return rows if len(rows) <= limit else rows.sample(limit, seed=seed)
-
-
-def calibrate(
-    case: UseCase, training: pl.DataFrame, seed: int
-) -> tuple[pl.DataFrame, dict[str, float], bool]:
-    """The drift reference of a model: a sample of its ``training`` rows, the threshold of each
-    column, calibrated or not.
-
-    Each period is held against a sample of the others; ``DriftPolicy`` says how the largest
-    distance becomes the threshold. With fewer periods than the policy wants, the floor is all there
-    is, and the third value is False. The score alone decides, so that its threshold is that of a
-    test of its own. A column ``score`` of ``training`` (out of sample:
-    ``tasks/models/cross_fitting.py``) is calibrated like the inputs."""
-    policy, names = case.drift, _kept(case, training)
-    rows = training.select(names).with_columns(case.period_of_rows.alias("_block"))
-    blocks = rows["_block"].unique(maintain_order=True).to_list()
-    calibrated = len(blocks) >= policy.minimum_blocks
-    columns = monitored(case, names)
-    between: dict[str, list[float]] = {column.name: [] for column in columns}
-    for block in blocks if calibrated else []:
-        inside = sample(rows.filter(pl.col("_block") == block), policy.sample_rows, seed)
-        others = sample(rows.filter(pl.col("_block") != block), policy.sample_rows, seed)
-        for column in columns:
-            far = distance(column, others[column.name], inside[column.name], policy.method(column))
-            between[column.name].append(far if np.isfinite(far) else 0.0)
-    limits = {
-        name: max(policy.floor, policy.factor * max(several, default=0.0), _LEAST)
-        for name, several in between.items()
-    }
-    if calibrated and SCORE in limits:
-        limits[SCORE] = max(limits[SCORE], _score_limit(case, rows, between[SCORE], seed))
-    limits = {name: policy.thresholds.get(name, limit) for name, limit in limits.items()}
-    return draw_reference(case, training, seed), limits, calibrated
-
-
-def _score_limit(case: UseCase, rows: pl.DataFrame, between: Sequence[float], seed: int) -> float:
-    """The threshold of the score, which alone decides, so that it is a test of its own
-    (``tasks/drift/profile/profile.py``): draws of ``minimum_days`` days count beside the months,
-    and where a month lies far from what the others would allow, the next one may too.
-    """
-    policy, day = case.drift, pl.col(case.event_time).dt.date()
-    rows = rows.select(case.event_time, SCORE)
-    dates = rows.select(day.unique().sort()).to_series().to_list()
-    column, whole = Column(name=SCORE, kind="number"), sample(rows, policy.sample_rows, seed)
-    drawn = []
-    for flags in draw_days(dates, policy.minimum_days, _DRAWS, np.random.default_rng(seed)):
-        chosen = [date for date, flag in zip(dates, flags, strict=True) if flag]
-        some = sample(rows.filter(day.is_in(chosen)), policy.sample_rows, seed)[SCORE]
-        far = distance(column, whole[SCORE], some, policy.method(column))
-        drawn.append(far if np.isfinite(far) else 0.0)
-    out, draws = (np.reshape(side, (-1, 1)) for side in (between, drawn))
-    family = family_of([SCORE], out, draws, max(policy.floor, _LEAST) / LEAST_LIMIT)
-    return family.scales[SCORE] * family.limit * policy.factor / LEAST_LIMIT
-
-
-def draw_reference(case: UseCase, training: pl.DataFrame, seed: int) -> pl.DataFrame:
-    """The sample of the training rows that windows are held against."""
-    return sample(training.select(_kept(case, training)), case.drift.sample_rows, seed)
-
-
-def _kept(case: UseCase, training: pl.DataFrame) -> list[str]:
-    scored = SCORE in training.columns and training[SCORE].null_count() < len(training)
-    return [case.event_time, *case.column_names, case.label, *([SCORE] if scored else [])]
-
-
-def measure(
-    case: UseCase,
-    reference: pl.DataFrame,
-    current: pl.DataFrame,
-    thresholds: Collection[str],
-    methods: Mapping[str, str],
-) -> dict[str, float]:
-    """The distance of each monitored column that the window has and that has a threshold, by the
-    ``methods`` of the thresholds.
-    """
-    columns = [
-        column
-        for column in monitored(case, thresholds)
-        if column.name in thresholds and column.name in current.columns
-    ]
-    return {
-        column.name: distance(
-            column, reference[column.name], current[column.name], methods.get(column.name)
-        )
-        for column in columns
-    }
 
 
 def judge(policy: DriftPolicy, evidence: Evidence) -> DriftVerdict:

@@ -31,7 +31,7 @@ from serving.package.outputs import Output
 from tasks.data.kinds import KINDS
 from tasks.drift.learning import learn_profile
 from tasks.drift.profile.profile import encode_profile
-from tasks.drift.verdict import calibrate, draw_reference, monitored
+from tasks.drift.thresholds import calibrate, draw_reference, monitored
 from tasks.models.cross_fitting import cross_fit
 from tasks.models.modelling import predict
 from tasks.packages.exporters.registry import export

@@ -21,7 +21,8 @@ from tasks.drift.history import beyond_before, sequence_before
 from tasks.drift.late_labels import check_performance
 from tasks.drift.performance import find_cause, join_verdict
 from tasks.drift.profile.profile import decode_profile
-from tasks.drift.verdict import judge, monitored, without
+from tasks.drift.thresholds import monitored, without
+from tasks.drift.verdict import judge
 from tasks.ledger.entries import now
 from tasks.ledger.reign import find_champion as reigning
 from tasks.log.files import LogDamaged, logged_periods

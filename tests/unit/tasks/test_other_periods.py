@@ -19,7 +19,7 @@ from tasks.data.row_digests import HoldoutOverlap, rows_in
 from tasks.data.sources import Checked, Query
 from tasks.data.validation import validate
 from tasks.drift.history import beyond_before
-from tasks.drift.verdict import calibrate
+from tasks.drift.thresholds import calibrate
 from tasks.ledger.entries import now
 from tasks.log.files import logged_periods
 from tasks.models.tuning import inner_split

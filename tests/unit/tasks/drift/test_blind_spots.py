@@ -21,7 +21,8 @@ from tasks.drift.examine import Yardstick, examine
 from tasks.drift.learning import learn_profile
 from tasks.drift.profile.profile import decode_profile, encode_profile
 from tasks.drift.profile.sequential import ALARM
-from tasks.drift.verdict import calibrate, judge, monitored
+from tasks.drift.thresholds import calibrate, monitored
+from tasks.drift.verdict import judge
 from tests.fixtures.packages import CARRIERS, write_package
 from usecases.definition import SCORE, Column, DriftPolicy, UseCase
 

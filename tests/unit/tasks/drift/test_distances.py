@@ -11,7 +11,8 @@ from usecases.toy import toy_rows
 
 from tasks.drift.checks.distances import distance
 from tasks.drift.drivers import drifted_columns
-from tasks.drift.verdict import Evidence, calibrate, judge, measure, monitored
+from tasks.drift.thresholds import calibrate, measure, monitored
+from tasks.drift.verdict import Evidence, judge
 from usecases.definition import Column, DriftPolicy, UseCase
 
 # Of what Evidently imports.

@@ -12,7 +12,8 @@ from tasks.drift.drivers import advice
 from tasks.drift.examine import Yardstick, examine
 from tasks.drift.learning import learn_profile
 from tasks.drift.profile.profile import decode_profile, encode_profile
-from tasks.drift.verdict import calibrate, judge, monitored
+from tasks.drift.thresholds import calibrate, monitored
+from tasks.drift.verdict import judge
 from usecases.definition import SCORE, Column, DriftPolicy, UseCase
 
 

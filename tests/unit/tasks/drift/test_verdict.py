@@ -18,7 +18,8 @@ from tasks.drift.checks.broken import find_broken
 from tasks.drift.checks.distances import distance
 from tasks.drift.drivers import advice, drifted_columns, list_drifted, notes_of
 from tasks.drift.history import last_notes, sequence_before
-from tasks.drift.verdict import Evidence, calibrate, judge, measure, weigh
+from tasks.drift.thresholds import calibrate, measure
+from tasks.drift.verdict import Evidence, judge, weigh
 from tasks.models.cross_fitting import cross_fit
 from tasks.models.modelling import fit, predict
 from usecases.definition import SCORE, Column, DriftPolicy, UseCase

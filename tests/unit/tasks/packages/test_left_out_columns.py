@@ -11,7 +11,7 @@ from serving.package.manifest import PROFILE, REFERENCE
 from serving.package.model import load
 from tasks.drift.checks.broken import find_broken
 from tasks.drift.profile.profile import decode_profile
-from tasks.drift.verdict import calibrate, monitored, without
+from tasks.drift.thresholds import calibrate, monitored, without
 from tasks.models.modelling import fit
 from tasks.packages.packaging import Origin, make_package
 from usecases.definition import PredictionLogPolicy, UseCase
