@@ -42,7 +42,8 @@ def main() -> None:
     parts = arguments.parts or ([] if arguments.peers else list(PARTS))
     findings: dict[str, list[dict[str, Any]]] = {}
     champions = []
-    for through in arguments.through:
+    alone = parts == ["streams"] and not arguments.peers  # they have champions of their own
+    for through in [] if alone else arguments.through:
         start = time.perf_counter()
         champions.append(make_champion(arguments.use_case, through, arguments.seed))
         print(
@@ -103,7 +104,7 @@ def main() -> None:
             f"The smallest change that is found in 90 % of {WINDOWS} windows", rows
         )
     if "streams" in parts:
-        findings["streams"] = show("Generated streams", streams(arguments.seed))
+        findings["streams"] = show("Generated streams", streams(arguments.worlds, arguments.seed))
     if "planted" in parts:
         windows = max(3, arguments.windows // 10)
         rows = planted(champions[0], windows, (1000, 5000, 20_000), (28,), arguments.seed)
@@ -150,6 +151,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--blocks", type=int, nargs="+", default=[6], help="reference months of a shuffle"
     )
+    parser.add_argument("--worlds", type=int, default=10, help="of each generated stream")
     parser.add_argument("--rows", type=int, default=10_000_000, help="of the large window")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--json", type=Path)
@@ -161,7 +163,7 @@ def _arguments() -> argparse.Namespace:
     if strangers := sorted(set(arguments.parts) - set(PARTS)):
         parser.error(f"unknown parts {strangers}; known: {', '.join(PARTS)}")
     if arguments.quick:
-        arguments.windows, arguments.shuffles = 10, 2
+        arguments.windows, arguments.shuffles, arguments.worlds = 10, 2, 1
         arguments.through, arguments.rows = arguments.through[:1], min(arguments.rows, 200_000)
     return arguments
 

@@ -13,9 +13,10 @@ from benchmarks.drift.faults import Fault, in_some, of_other_rows
 from benchmarks.drift.shuffles import alarms
 from benchmarks.drift.studies import sampled
 from benchmarks.drift.world import Champion, draw_weeks
-from serving.records.drift import Finding
-from tasks.drift.checks.against_profile import HeldAgainst, lost_relations
+from tasks.drift.checks.against_profile import HeldAgainst, lost_relations, moved_counts
+from tasks.drift.checks.exact import drop_impossible, find_exact
 from tasks.drift.checks.integrity import ROWS, SHARE
+from tasks.drift.checks.spikes import find_spikes
 from tasks.drift.examine import examine
 from tasks.drift.verdict import judge
 from usecases.definition import SCORE
@@ -116,28 +117,31 @@ def count(
     champion: Champion, ladder: Ladder, size: float, windows: Sequence[pl.DataFrame], seed: int
 ) -> int:
     """In how many windows the ladder's check finds the change."""
-    look = checks_that_rang if ladder.explained is None else relations_lost
     fault, times = ladder.spoil(size), 0
     for number, rows in enumerate(windows):
         spoiled = fault(rows, np.random.default_rng([seed, number]))
-        found = look(champion, sampled(champion, spoiled), len(spoiled))
+        found = found_by(champion, ladder.check, sampled(champion, spoiled), len(spoiled))
         times += (ladder.check, ladder.word, ladder.column) in found
     return times
 
 
-def relations_lost(champion: Champion, rows: pl.DataFrame, counted: int) -> Found:
-    profile = champion.yardstick.profile
+def found_by(champion: Champion, check: str, rows: pl.DataFrame, counted: int) -> Found:
+    """What the named check, and those measured with it, find."""
+    case, yardstick, profile = champion.case, champion.yardstick, champion.yardstick.profile
     assert profile is not None
-    return _of(lost_relations(HeldAgainst(champion.case, profile, rows)))
-
-
-def checks_that_rang(champion: Champion, rows: pl.DataFrame, counted: int) -> Found:
-    evidence = examine(champion.case, champion.yardstick, rows, window="", counted=counted)
-    rang = alarms(judge(champion.case.drift, evidence))
-    return _of(evidence.findings) | {(check, word, None) for check, word in rang}
-
-
-def _of(findings: Sequence[Finding]) -> Found:
+    if check in ("score", "share"):
+        evidence = examine(case, yardstick, rows, window="", counted=counted)
+        return {(name, word, None) for name, word in alarms(judge(case.drift, evidence))}
+    if check in ("bounds", "alias"):
+        findings = find_exact(case, yardstick.reference, rows)
+    else:
+        window = HeldAgainst(case, profile, drop_impossible(case, rows))
+        if check in ("within", "over"):
+            findings = lost_relations(window)
+        elif check == "spike":
+            findings = find_spikes(case, yardstick.reference, window.rows, window.time)
+        else:
+            findings = moved_counts(window, counted, 1.0)
     return {(finding.check, finding.word, finding.column) for finding in findings}
 
 

@@ -31,7 +31,7 @@ from usecases.definition import (
     UseCase,
 )
 
-WORLDS, MONTHS = 10, 6
+MONTHS = 6
 ROWS_A_DAY = 100
 Rows = dict[str, Any]
 
@@ -187,19 +187,20 @@ STREAMS = (
 )
 
 
-def streams(seed: int) -> Iterator[dict[str, Any]]:
-    """What is said of sound months, and of faults in the first month to come, in ten worlds of each
-    stream."""
+def streams(worlds: int, seed: int) -> Iterator[dict[str, Any]]:
+    """What is said of sound months, and of faults in the first month to come, in ``worlds`` draws
+    of each stream."""
     for stream in STREAMS:
         outcomes: dict[tuple[str, str], Counter[str]] = {}
         by: dict[str, Counter[str]] = {}
         with threadpool_limits(1):
-            for number in range(WORLDS):
+            for number in range(worlds):
                 for name, wanted, word, checks in _world(stream, [seed, number]):
                     outcomes.setdefault((name, wanted), Counter())[word] += 1
                     by.setdefault(name, Counter()).update(checks)
         for (name, wanted), words in outcomes.items():
-            listed = [f"{check} {times}" for check, times in by[name].most_common(4)]
+            most = sorted(by[name].items(), key=lambda pair: (-pair[1], pair[0]))[:4]
+            listed = [f"{check} {times}" for check, times in most]
             yield {
                 "stream": stream.name,
                 "fault": name,

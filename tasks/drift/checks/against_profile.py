@@ -74,7 +74,7 @@ def find_by_profile(
     findings = [
         *lost_relations(window),
         *find_spikes(window.case, reference, window.rows, window.time),
-        *_counts(window, counted, sample_rate),
+        *moved_counts(window, counted, sample_rate),
     ]
     return [_weighed(finding, window.profile.blocks, window.case.drift) for finding in findings]
 
@@ -128,7 +128,9 @@ def _reworded(finding: Finding, word: str, prefix: str) -> Finding:
 
 
 def lost_relations(window: HeldAgainst) -> list[Finding]:
-    """Within days, or else over days. Without all of the columns no relation can be judged."""
+    """Those lost within days, or else those lost over days. Without all of the columns no relation
+    can be judged.
+    """
     if not window.has_columns:
         return [
             Finding(
@@ -176,7 +178,10 @@ def _relation(view: str, name: str, statistic: float, limit: float) -> Finding:
     )
 
 
-def _counts(window: HeldAgainst, counted: int, sample_rate: float) -> list[Finding]:
+def moved_counts(window: HeldAgainst, counted: int, sample_rate: float) -> list[Finding]:
+    """Categories lost and new, nulls, repeats, volume and missing days; ``counted`` rows were
+    logged, at ``sample_rate``.
+    """
     case, profile, rows, now = window.case, window.profile, window.rows, window.counts
     every = np.ones(len(now.dates), dtype=bool)
     findings = []
