@@ -129,7 +129,7 @@ def found_by(champion: Champion, check: str, rows: pl.DataFrame, counted: int) -
     """What the named check, and those measured with it, find."""
     case, yardstick, profile = champion.case, champion.yardstick, champion.yardstick.profile
     assert profile is not None
-    if check in ("score", "share"):
+    if check == "score":
         evidence = examine(case, yardstick, rows, window="", counted=counted)
         return {(name, word, None) for name, word in alarms(judge(case.drift, evidence))}
     if check in ("bounds", "alias"):
@@ -210,11 +210,6 @@ def others(champion: Champion) -> Iterator[Ladder]:
     yield Ladder("repeats", "rows again", _SHARES, lambda share: _again(share))
     yield Ladder("volume", "rows lost", (0.1, 0.2, 0.3, 0.4, 0.5), lambda share: _lost(share))
     yield Ladder("score", "score + k sd", _DEVIATIONS, _higher(champion, SCORE), unit="sd")
-    numbers = [column.name for column in champion.case.columns if column.kind == "number"]
-    heavy = sorted(numbers, key=lambda name: -champion.importance.get(name, 0.0))[:5]
-    five = _higher(champion, *heavy)
-    yield Ladder("share", "the five heaviest numbers + k sd", _DEVIATIONS, five, unit="sd")
-    yield Ladder("share", f"{heavy[0]} + k sd", _DEVIATIONS, _higher(champion, heavy[0]), unit="sd")
 
 
 def _again(share: float) -> Fault:
