@@ -37,7 +37,7 @@ from tasks.packages.packaging import Holdout, Origin, make_package
 from tasks.steps.plan import Plan, training_rows
 from tasks.steps.rematch import REMATCH
 from tasks.steps.train import Fitted, plan_tags, run_tags
-from usecases.definition import UseCase, load
+from usecases.definition import UseCase, load, periods_of
 from usecases.definition.columns import Frozen
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def score_holdout(case: UseCase, fitted: "Pipeline", rows: pl.DataFrame) -> dict
 
 
 def judge_holdout(
-    case: UseCase, fitted: "Pipeline", period: str, rows: pl.DataFrame, seed: int
+    case: UseCase, fitted: "Pipeline", holdout: str, rows: pl.DataFrame, seed: int
 ) -> Holdout:
     """Return the intervals of the scores on the hold-out, and the calibration there: a later
     champion's window is compared with them."""
@@ -73,14 +73,14 @@ def judge_holdout(
         for name, interval in bounds_by_metric.items()
         if interval.bounds is not None
     }
-    return Holdout(period, bounds, fit_calibration(predicted, truth, days))
+    return Holdout(holdout, bounds, fit_calibration(predicted, truth, days))
 
 
 def holdout_rows(case: UseCase, plan: Plan) -> pl.DataFrame:
     return read_periods(
         lake(),
         read_version(lake(), plan.use_case, plan.dataset_version),
-        [plan.holdout],
+        periods_of(plan.holdout),
         case.label,
     )
 
