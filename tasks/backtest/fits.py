@@ -3,7 +3,7 @@ requests it."""
 
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -110,8 +110,7 @@ class History:
         models = [model for model, _ in entered]
         best = best_of(gate.metric, models, lambda model: model.score)
         if gate.passes(best.score):
-            rivals = tuple(model for model in models if model is not best)
-            return replace(best, rivals=rivals), seconds
+            return _among(models, best), seconds
         searches = [
             self._search(candidate, learned, first_trials(candidate, recipes))
             for candidate in self.case.candidates
@@ -121,7 +120,7 @@ class History:
         if tuned is None:
             return best, seconds
         best, cost = self._enter(tuned, learned, holdout)
-        return best, seconds + cost + sum(spent for _, spent in searches)
+        return _among(models, best), seconds + cost + sum(spent for _, spent in searches)
 
     def refit(self, won: Model) -> tuple[Model, float]:
         """Return the recipe fitted with the hold-out included, and the seconds of that fit."""
@@ -267,3 +266,8 @@ class History:
             result = work()
             self._fits[repr(key)] = result, time.monotonic() - begun
         return self._fits[repr(key)]
+
+
+def _among(models: Sequence[Model], best: Model) -> Model:
+    """``best`` with the other models that the hold-out was opened for."""
+    return replace(best, rivals=tuple(model for model in models if model is not best))

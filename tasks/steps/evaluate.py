@@ -276,8 +276,8 @@ def register_challenger(plan: Plan, best: Scored, rivals: Sequence[str] = ()) ->
     """Make the package, prove it on the whole hold-out, and register it with its plots under the
     alias ``challenger``.
 
-    ``rivals`` are the MLflow runs of candidates that it was chosen from on the hold-out itself: the
-    contest has to know them."""
+    ``rivals`` are the MLflow runs of candidates that it was chosen from on the hold-out itself, be
+    it by the gate that they missed: the contest has to know them."""
     case, store, recipe = load(plan.use_case), registry(), best.fitted.recipe
     dataset, rows = training_rows(case, plan)
     proof = holdout_rows(case, plan)

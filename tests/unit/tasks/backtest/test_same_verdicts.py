@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from serving.records.contest import Contest
 from serving.records.ledger import Decision
 from tasks.backtest.fits import History, Model
 from tasks.backtest.replay import first_champion, retrain
+from tasks.contest.decide import decide
 from tasks.data.dataset import DatasetVersion, ingest_period, read_periods, write_version
 from tasks.models import modelling
 from tasks.models.selection import choose_recipes
@@ -271,3 +273,24 @@ def test_recipes_are_compared_on_as_many_months_as_the_hold_out_has(
         past = history(lake, dataset, case)
         (chosen[name],), _ = past._compare(choose_recipes(case, None), learned)
     assert chosen["june"] != chosen["both"]
+
+
+def test_a_best_trial_knows_the_candidates_that_missed_the_gate_on_its_hold_out(
+    toy: UseCase, tmp_path: Path, one_thread: None
+) -> None:
+    """The gate looked at the hold-out for them; the second look was not counted."""
+    lake = Lake(url=f"file://{tmp_path}/lake")
+    past = history(lake, world(lake, toy, lambda rows: rows), toy)
+    challenger, _ = past.challenger("2024-03", None)
+    assert challenger.recipe.why.startswith("best of 8 trials")
+    assert [rival.recipe.candidate for rival in challenger.rivals] == ["logistic"]
+    champion = past._enter(challenger.recipe, ("2024-01",), "2024-03")[0]
+    judged = [
+        decide(toy, past.contestant(model, "2024-03"), past.contestant(champion, "2024-03"), 0)
+        for model in (replace(challenger, rivals=()), challenger)
+    ]
+    alone, among = (judgement.contest for judgement in judged)
+    assert alone is not None and among is not None
+    assert alone.spending is not None and among.spending is not None
+    assert among.spending.standard_errors > alone.spending.standard_errors
+    assert (len(alone.influences), len(among.influences)) == (1, 2)
