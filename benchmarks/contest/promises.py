@@ -22,7 +22,8 @@ import numpy as np
 
 from serving.records.contest import Contest
 from tasks.contest.verdict import hold
-from tasks.measures.influence import influence
+from tasks.measures.bounds import critical_value, standard_error
+from tasks.measures.influence import Influence, influence
 from tasks.measures.intervals import intervals
 from usecases.definition import LOG_LOSS, ROC_AUC, Metric, Promotion
 
@@ -120,38 +121,53 @@ def sigmoid(margin: np.ndarray) -> np.ndarray:
 
 
 def crowned(row: Row, seed: int, replicates: int) -> bool:
-    """Whether any try of a row's world crowns. A try that does not win at 95 % alone cannot win with
-    less left, so its critical value is not simulated."""
+    """Whether any try of a row's world crowns.
+
+    A try that does not win at 95 % alone cannot win with less left: its contest is held only if a
+    later try has to know it."""
     world = row.world
     before = world.days if row.candidates > 1 and row.chosen_on == "slice" else 0
     rows = Rows(world, seed, before + world.days)
     late = rows.day >= before
-    champion, contests = rows.champion(), list[Contest]()
-    rule = RULE
-    if row.chosen_on == "rows":
-        rule = RULE.model_copy(update={"replicates": replicates})
+    champion, tried = rows.champion(), list[np.ndarray]()
+    theirs = _influence(rows, champion, late)
+
+    def judged(
+        challenger: np.ndarray, earlier: list[Contest] | None, rivals: Sequence[np.ndarray] = ()
+    ) -> Contest:
+        rule = RULE.model_copy(update={"replicates": replicates}) if rivals else RULE
+        sides = rows.truth[late], champion[late], challenger[late], rows.day[late]
+        return hold(rule, world.metric, *sides, earlier=earlier, rivals=rivals)
+
     for _ in range(row.tries):
         candidates = [rows.challenger() for _ in range(row.candidates)]
-        judged = late if row.chosen_on == "rows" else ~late
-        scores = [_score(world.metric, rows, candidate, judged) for candidate in candidates]
+        chosen_by = late if row.chosen_on == "rows" else ~late
+        scores = [_score(world.metric, rows, candidate, chosen_by) for candidate in candidates]
         best = int(np.argmax(scores)) if row.candidates > 1 else 0
         rivals = [scores[late] for at, scores in enumerate(candidates) if at != best]
-
-        def judged(
-            earlier: list[Contest] | None,
-            challenger: np.ndarray = candidates[best][late],
-            others: Sequence[np.ndarray] = rivals if row.chosen_on == "rows" else (),
-        ) -> Contest:
-            sides = rows.truth[late], champion[late], challenger, rows.day[late]
-            return hold(rule, world.metric, *sides, earlier=earlier, rivals=others)
-
-        contest = judged(None)
-        if contest.promoted and row.tries > 1:
-            contest = judged(contests)
-        if contest.promoted:
+        if row.chosen_on == "rows":
+            return judged(candidates[best], None, rivals).promoted
+        tried.append(candidates[best])
+        if not _wins_alone(world.metric, _influence(rows, candidates[best], late), theirs):
+            continue
+        if row.tries == 1:
+            return judged(candidates[best], None).promoted
+        contests = [judged(challenger, None) for challenger in tried[:-1]]
+        if judged(candidates[best], contests).promoted:
             return True
-        contests.append(contest)
     return False
+
+
+def _influence(rows: Rows, scores: np.ndarray, some: np.ndarray) -> Influence:
+    days, home = np.unique(rows.day[some], return_inverse=True)
+    return influence(rows.world.metric, rows.truth[some], scores[some], home, len(days))
+
+
+def _wins_alone(metric: Metric, ours: Influence, theirs: Influence) -> bool:
+    sign = 1 if metric.higher_is_better else -1
+    by_block = sign * (ours.by_block - theirs.by_block)
+    value = critical_value(np.eye(1), len(by_block), RULE.confidence, 0, RULE.replicates)
+    return bool(sign * (ours.score - theirs.score) > value * standard_error(by_block))
 
 
 def _score(metric: Metric, rows: Rows, scores: np.ndarray, some: np.ndarray) -> float:
