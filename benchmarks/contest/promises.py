@@ -3,7 +3,8 @@ beside what docs/contest.md promises.
 
     python -m benchmarks.contest promises [worlds] [seed]    all parts, some 40 minutes
     python -m benchmarks.contest promises tries 600 31       one part: single, power, candidates,
-                                                             tries, gate, months or intervals
+                                                             tries, gate, months, intervals or
+                                                             dependence
     python -m benchmarks.contest quick                       less than a minute; fails beyond
 
 All worlds have good and bad days: a day changes the log-odds of its rows, and how well each model
@@ -274,7 +275,12 @@ PARTS = {"single": SINGLE, "power": POWER, "candidates": CHOSEN, "tries": TRIED}
 
 def promises(part: str, worlds: int, seed: int) -> int:
     """Print a part of the table. Returns how many rows are beyond."""
-    others = {"gate": gate_looks, "months": months, "intervals": covered}
+    others = {
+        "gate": gate_looks,
+        "months": months,
+        "intervals": covered,
+        "dependence": dependence,
+    }
     if part in others:
         print("\n".join(others[part](worlds, seed)), flush=True)
         return 0
@@ -319,6 +325,30 @@ def gate_looks(worlds: int, seed: int) -> Iterator[str]:
                 rival += _won(rows, champion, second, [first])
         shares = [_with_interval(won, worlds) for won in (alone, uncounted, rival)]
         yield f"| {away:+.2f} | {looks / worlds:.0%} | {' | '.join(shares)} |"
+
+
+def dependence(worlds: int, seed: int) -> Iterator[str]:
+    """What critical values of days that hang together by more or less would mean, on normal days:
+    false promotions at one-sided 95 %, power for a gain of 2.5 standard errors of independent days,
+    and the coverage of two-sided 90 % intervals."""
+    yield "| days | value for | errs at 0 / .5 | power | covers at 0 / .5 |"
+    yield "|---:|---:|---|---:|---|"
+    for days in (10, 30, 60):
+        alone, together = (_normal_days(worlds, days, rho, seed) for rho in (0.0, 0.5))
+        better = alone + 2.5 * days**-0.5
+        statistics = [x.sum(axis=1) / standard_error(x) for x in (alone, together, better)]
+        for hang in (0.0, 0.25, 0.3, 0.4, 0.5):
+            value = critical_value(np.eye(1), days, 0.95, hang=hang)
+            errs = " / ".join(f"{np.mean(x > value):.1%}" for x in statistics[:2])
+            covers = " / ".join(f"{np.mean(np.abs(x) <= value):.1%}" for x in statistics[:2])
+            power = f"{np.mean(statistics[2] > value):.1%}"
+            yield f"| {days} | {hang:g} | {errs} | {power} | {covers} |"
+
+
+def _normal_days(worlds: int, days: int, rho: float, seed: int) -> np.ndarray:
+    apart = np.abs(np.subtract.outer(np.arange(days), np.arange(days)))
+    root = np.linalg.cholesky(rho**apart)
+    return np.random.default_rng([seed, days]).normal(size=(worlds, days)) @ root.T
 
 
 def _won(
