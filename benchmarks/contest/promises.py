@@ -414,8 +414,8 @@ def quick(seed: int = 4) -> int:
     """Print a few rows on fewer worlds. Returns how many are beyond."""
     print(HEAD)
     beyond = 0
-    tried = Row(World(), 0.05, 1, "slice", 3)
-    for rows, worlds in ((QUICK, 400), ((tried,), 150)):
+    tried = Row(World(), 0.05, 1, "slice", 12), Row(AR, 0.06, 5, "slice", 5)
+    for rows, worlds in ((QUICK, 400), (tried, 300)):
         for line, failed in table(rows, worlds, seed, 2_000):
             print(line, flush=True)
             beyond += failed
