@@ -136,7 +136,8 @@ def crowned(row: Row, seed: int, replicates: int) -> bool:
     def judged(
         challenger: np.ndarray, earlier: list[Contest] | None, rivals: Sequence[np.ndarray] = ()
     ) -> Contest:
-        rule = RULE.model_copy(update={"replicates": replicates}) if rivals else RULE
+        fewer = {"replicates": replicates} if rivals or earlier else {}
+        rule = RULE.model_copy(update=fewer)
         sides = rows.truth[late], champion[late], challenger[late], rows.day[late]
         return hold(rule, world.metric, *sides, earlier=earlier, rivals=rivals)
 
