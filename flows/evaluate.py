@@ -25,19 +25,20 @@ async def evaluate(use_case: str, training: str | None = None) -> State[ModelVer
     If none passes the gate, or the champion was made by another search, HPO searches inside the
     training window and its best trial is judged.
     If that does not pass either, nothing is registered and the run completes as *Below the
-    gate*."""
+    gate*. The contest knows all candidates that the hold-out was opened for."""
     trained = find_training(use_case, training)
     candidates = [score_candidate(trained.plan, fitted) for fitted in trained.fitted]
     best = report_scores(trained.plan, candidates)
-    rivals = [rival.fitted.run_id for rival in candidates if rival != best]
     if not best.passed or trained.plan.new_search:
         recipe = tune_candidates(trained.plan)
         if recipe is not None:
             tuned = fit_and_score_tuned(trained.plan, recipe, best)
+            candidates.append(tuned)
             if tuned.passed or not best.passed:
-                best, rivals = tuned, []
+                best = tuned
     if not best.passed:
         return ended(below(trained.plan, best))
+    rivals = [rival.fitted.run_id for rival in candidates if rival != best]
     challenger = register_challenger(trained.plan, best, rivals)
     return completed(
         f"Challenger {challenger.number}: {judged_well(trained.plan, best)}", challenger

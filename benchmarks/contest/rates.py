@@ -201,9 +201,10 @@ def power() -> None:
             )
             for name, slice_ in contest.slices.items():
                 there = (rows[column] == name.partition("=")[2]).to_numpy()
-                alone = judge_rows(
+                single = judge_rows(
                     _with_slices(case), rows.filter(there), scores[0][there], scores[1][there], 0
-                ).main
+                )
+                alone, value = single.main, critical_value(np.eye(1), single.blocks, 0.95)
                 if (
                     slice_.gain is None
                     or slice_.low is None
@@ -211,7 +212,7 @@ def power() -> None:
                     or alone.high is None
                 ):
                     continue
-                half, error = slice_.gain - slice_.low, (alone.high - alone.low) / (2 * 1.645)
+                half, error = slice_.gain - slice_.low, (alone.high - alone.low) / (2 * value)
                 passes = statistics.NormalDist().cdf((TOLERANCE - half) / error)
                 measured = (
                     f"gain {slice_.gain:+.4f}, at worst {slice_.low:+.4f}, half-width {half:.4f}"

@@ -3,7 +3,7 @@ requests it."""
 
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -35,7 +35,16 @@ from tasks.models.selection import (
 )
 from tasks.models.tuning import Tuned, inner_split, tune
 from tasks.packages.packaging import Origin, make_package
-from usecases.definition import SCORE, Candidate, UseCase, names_before, period_named
+from usecases.definition import (
+    SCORE,
+    Candidate,
+    UseCase,
+    holdout_named,
+    last_of,
+    names_before,
+    period_named,
+    periods_of,
+)
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -43,9 +52,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Model:
-    """A recipe fitted on the periods ``trained_on``. ``score`` is the gate's metric on ``holdout``;
-    a refit has that of the model that won. ``rivals`` are those that it was chosen from on the
-    hold-out itself."""
+    """A recipe fitted on the periods ``trained_on``. ``score`` is the gate's metric on ``holdout``,
+    of one or several periods; a refit has that of the model that won. ``rivals`` are those that it
+    was chosen from on the hold-out itself."""
 
     recipe: Recipe
     fitted: "Pipeline"
@@ -85,10 +94,15 @@ class History:
     def after(self, period: str) -> list[str]:
         return [name for name in self.periods if period_named(name) > period_named(period)]
 
+    def holdout_through(self, period: str) -> str:
+        """The hold-out that ends with ``period``."""
+        through = (*self.before(period), period)
+        return holdout_named(last_of(through, self.case.promotion.holdout_periods))
+
     def challenger(self, holdout: str, champion: Model | None) -> tuple[Model, float]:
-        """Return the candidate that is best on the period before ``holdout``, or after HPO if it
+        """Return the candidate that is best on the periods before ``holdout``, or after HPO if it
         misses the gate on ``holdout``, and the seconds of all fits."""
-        gate, learned = self.case.gate, self.before(holdout)
+        gate, learned = self.case.gate, self.before(periods_of(holdout)[0])
         recipes = choose_recipes(self.case, champion.recipe if champion else None)
         chosen, seconds = self._compare(recipes, learned)
         entered = [self._enter(recipe, learned, holdout) for recipe in chosen]
@@ -96,8 +110,7 @@ class History:
         models = [model for model, _ in entered]
         best = best_of(gate.metric, models, lambda model: model.score)
         if gate.passes(best.score):
-            rivals = tuple(model for model in models if model is not best)
-            return replace(best, rivals=rivals), seconds
+            return _among(models, best), seconds
         searches = [
             self._search(candidate, learned, first_trials(candidate, recipes))
             for candidate in self.case.candidates
@@ -107,22 +120,23 @@ class History:
         if tuned is None:
             return best, seconds
         best, cost = self._enter(tuned, learned, holdout)
-        return best, seconds + cost + sum(spent for _, spent in searches)
+        return _among(models, best), seconds + cost + sum(spent for _, spent in searches)
 
     def refit(self, won: Model) -> tuple[Model, float]:
         """Return the recipe fitted with the hold-out included, and the seconds of that fit."""
-        periods = (*won.trained_on, won.holdout)
+        periods = (*won.trained_on, *periods_of(won.holdout))
         fitted, seconds = self._fit(won.recipe, periods)
         return Model(won.recipe, fitted, periods, won.holdout, won.score), seconds
 
     def contestant(self, model: Model, holdout: str) -> Contestant:
         """Return the model's package on the labelled rows of ``holdout``, and why it may not be
         judged on them."""
-        rows = self.labelled(holdout)
+        rows = self.labelled(*periods_of(holdout))
         # Periods of a replay do not change: their names serve as digests.
         digests = {period: period for period in model.trained_on}
+        judged_on = {period: period for period in periods_of(holdout)}
         seen_rows = HoldoutOverlap(self.case, rows, lambda period, digest: self.periods[period])
-        unfair = why_unfair(model.name, digests, holdout, holdout, seen_rows)
+        unfair = why_unfair(model.name, digests, judged_on, seen_rows)
         rivals = [modelling.predict(rival.fitted, self.case, rows) for rival in model.rivals]
         training = partial(self.labelled, *model.trained_on)
         number = refits_of(self.case, len(training()))
@@ -170,19 +184,20 @@ class History:
     ) -> tuple[tuple[Recipe, ...], float]:
         """Return the best recipe on the last of the periods ``learned``, as ``compare_recipes`` of
         the loop does, and the seconds of the fits; all recipes if they cannot be compared."""
+        last = last_of(learned, self.case.promotion.holdout_periods)
         if len(recipes) < 2 or len(learned) < 2:
             return recipes, 0.0
-        earlier, last = learned[:-1], learned[-1]
-        if not can_compare(self.case, self.labelled(*earlier), self.labelled(last)):
+        earlier = learned[: -len(last)]
+        if not can_compare(self.case, self.labelled(*earlier), self.labelled(*last)):
             return recipes, 0.0
-        entered = [self._enter(recipe, earlier, last) for recipe in recipes]
+        entered = [self._enter(recipe, earlier, holdout_named(last)) for recipe in recipes]
         models = [model for model, _ in entered]
         best = best_of(self.case.gate.metric, models, lambda model: model.score)
         return (best.recipe,), sum(cost for _, cost in entered)
 
     def _enter(self, recipe: Recipe, periods: tuple[str, ...], holdout: str) -> tuple[Model, float]:
         fitted, seconds = self._fit(recipe, periods)
-        rows = self.labelled(holdout)
+        rows = self.labelled(*periods_of(holdout))
         truth, scores = (
             modelling.labels(self.case, rows),
             modelling.predict(fitted, self.case, rows),
@@ -203,7 +218,8 @@ class History:
                 trained_on={period: period for period in model.trained_on},
                 metrics={case.gate.metric.name: model.score},
             )
-            training, proof = self.labelled(*model.trained_on), self.labelled(model.holdout)
+            training = self.labelled(*model.trained_on)
+            proof = self.labelled(*periods_of(model.holdout))
             with tempfile.TemporaryDirectory(prefix="laurel-backtest-") as folder:
                 package = make_package(
                     Path(folder),
@@ -250,3 +266,8 @@ class History:
             result = work()
             self._fits[repr(key)] = result, time.monotonic() - begun
         return self._fits[repr(key)]
+
+
+def _among(models: Sequence[Model], best: Model) -> Model:
+    """``best`` with the other models that the hold-out was opened for."""
+    return replace(best, rivals=tuple(model for model in models if model is not best))

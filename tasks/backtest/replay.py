@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 from pydantic import ConfigDict, Field, ValidationError
 
-from serving.records.contest import Comparison
+from serving.records.contest import Comparison, Contest
 from serving.records.drift import DriftVerdict
 from serving.records.ledger import Decision, Kind
 from tasks.backtest.fits import History, Model
@@ -28,7 +28,7 @@ from tasks.drift.verdict import judge
 from tasks.ledger.governor import may_retrain
 from tasks.measures.metrics import score
 from tasks.models import modelling
-from usecases.definition import SCORE, UseCase, UseCaseError, period_named
+from usecases.definition import SCORE, UseCase, UseCaseError, period_named, periods_of
 from usecases.definition.columns import Frozen
 
 Strategy = Literal["policy", "never", "monthly"]
@@ -162,7 +162,7 @@ def replay(
     lived: list[PeriodOutcome] = []
     answers: list[np.ndarray] = []
     beyond: list[bool] = []
-    ledger = Simulated(case)
+    ledger, contests = Simulated(case), list[Contest]()
     for period in periods:
         rows = history.labelled(period)
         answers.append(modelling.predict(champion.fitted, case, rows))
@@ -176,7 +176,7 @@ def replay(
             if refusal is not None:
                 outcome, reasons = "refused", [*reasons, refusal]
             else:
-                champion, outcome, seconds, why = retrain(case, history, champion, period)
+                champion, outcome, seconds, why = retrain(case, history, champion, period, contests)
                 reasons += why
                 ledger.record_end(period, outcome)
         lived.append(
@@ -211,8 +211,10 @@ def check(history: History, champion: Model, period: str, earlier: Sequence[bool
     return judge(case.drift, evidence)
 
 
-def first_champion(case: UseCase, history: History, holdout: str) -> Model:
-    """Make the first champion as a first retrain does. Raises ``ValueError`` if none wins."""
+def first_champion(case: UseCase, history: History, start: str) -> Model:
+    """Make the first champion as a first retrain through ``start`` does. Raises ``ValueError`` if
+    none wins."""
+    holdout = history.holdout_through(start)
     challenger, _ = history.challenger(holdout, None)
     if not case.gate.passes(challenger.score):
         name, gate = case.gate.metric.name, case.gate.threshold
@@ -230,26 +232,41 @@ def first_champion(case: UseCase, history: History, holdout: str) -> Model:
 
 
 def retrain(
-    case: UseCase, history: History, champion: Model, period: str
+    case: UseCase,
+    history: History,
+    champion: Model,
+    period: str,
+    contests: list[Contest] | None = None,
 ) -> tuple[Model, str, float, list[str]]:
-    """Run challenger, gate, decision on ``period`` and refit of the winner.
+    """Run challenger, gate, decision on the hold-out through ``period`` and refit of the winner.
 
-    Returns the champion afterwards, the outcome, seconds of fits, and the reasons."""
-    challenger, seconds = history.challenger(period, champion)
+    Returns the champion afterwards, the outcome, seconds of fits, and the reasons. ``contests`` are
+    those of the replay so far, and gets this one."""
+    holdout, contests = history.holdout_through(period), [] if contests is None else contests
+    first = periods_of(holdout)[0]
+    if period_named(champion.trained_on[-1]) >= period_named(first):
+        learned = f"the champion has learned {champion.trained_on[-1]} of the hold-out {holdout}"
+        return champion, "nothing to do", 0.0, [learned]
+    challenger, seconds = history.challenger(holdout, champion)
     metric, reached = case.gate.metric, challenger.score
     if not case.gate.passes(reached):
         return (
             champion,
             "below the gate",
             seconds,
-            [f"{metric.name} {reached:.4f} on {period} misses the gate of {case.gate.threshold:g}"],
+            [
+                f"{metric.name} {reached:.4f} on {holdout} misses the gate of "
+                f"{case.gate.threshold:g}"
+            ],
         )
     judgement = decide(
         case,
-        history.contestant(challenger, period),
-        history.contestant(champion, period),
+        history.contestant(challenger, holdout),
+        history.contestant(champion, holdout),
         history.seed,
+        contests,
     )
+    contests += [judgement.contest] if judgement.contest else []
     if not judgement.promoted:
         return champion, "kept", seconds, judgement.reasons
     winner, cost = history.refit(challenger)

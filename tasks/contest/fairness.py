@@ -8,18 +8,24 @@ from usecases.definition import UseCase, period_named
 
 
 def why_unfair(
-    contestant: str, trained_on: Mapping[str, str], holdout: str, sha256: str, rows: HoldoutOverlap
+    contestant: str,
+    trained_on: Mapping[str, str],
+    judged_on: Mapping[str, str],
+    rows: HoldoutOverlap,
 ) -> list[str]:
-    """Return why the contestant may not be judged on ``holdout``; empty if it may.
+    """Return why the contestant may not be judged on the periods ``judged_on``; empty if it may.
 
-    It compares the period's name, the digest of its rows' file, and the digests of its rows."""
-    if holdout in trained_on or sha256 in trained_on.values():
-        return [f"{contestant} was trained on {holdout}, so it cannot be judged on it"]
+    It compares the names of the periods, the SHA-256 of their files, and the digests of their
+    rows."""
+    for period, sha256 in judged_on.items():
+        if period in trained_on or sha256 in trained_on.values():
+            return [f"{contestant} was trained on {period}, so it cannot be judged on it"]
     last = max(trained_on, key=period_named)
-    if period_named(last) > period_named(holdout):
+    first = min(judged_on, key=period_named)
+    if period_named(last) > period_named(first):
         return [
             (
-                f"{contestant} was trained through {last}, later than {holdout}: it knows "
+                f"{contestant} was trained through {last}, later than {first}: it knows "
                 "the future of those rows"
             )
         ]

@@ -13,7 +13,7 @@ import numpy as np
 from serving.records.contest import Contest, Spending
 from serving.records.ledger import Decision
 from tasks.measures.bounds import correlation, critical_value, critical_value_of_last
-from usecases.definition import Promotion
+from usecases.definition import Promotion, periods_of
 
 
 def earlier_contests(
@@ -22,14 +22,15 @@ def earlier_contests(
     """Return the ledger's contests that may have been on days of ``holdout``, without the one that
     ``run`` itself may have recorded about ``challenger``.
 
-    A record from before the influences does not name its days: it counts if its hold-out is the
-    same."""
+    A record from before the influences does not name its days: it counts if its hold-out has one of
+    these periods."""
+    periods = set(periods_of(holdout))
     return [
         entry.contest
         for entry in entries
         if entry.kind == "contest"
         and entry.contest is not None
-        and (entry.contest.days or entry.holdout == holdout)
+        and (entry.contest.days or not periods.isdisjoint(periods_of(entry.holdout)))
         and not (run is not None and (entry.run, entry.challenger) == (run, challenger))
     ]
 

@@ -57,13 +57,19 @@ def _lag_one(away: np.ndarray, own: np.ndarray) -> np.ndarray:
 
 
 def critical_value(
-    same: np.ndarray, blocks: int, level: float, seed: int = 0, worlds: int = WORLDS
+    same: np.ndarray,
+    blocks: int,
+    level: float,
+    seed: int = 0,
+    worlds: int = WORLDS,
+    hang: float | None = None,
 ) -> float:
     """How many standard errors below their scores bounds hold together with ``level`` (0-1).
 
     ``same`` ``(n_scores, n_scores)`` is the correlation of their influences, which have ``blocks``
-    blocks, two at least. It is measured on ``worlds`` simulated worlds, shared by the scores."""
-    return float(np.quantile(_largest(blocks, _root(same), seed, worlds), level))
+    blocks, two at least. It is measured on ``worlds`` simulated worlds, shared by the scores, whose
+    neighbouring blocks correlate by ``hang``; ``None``: as strongly as a contest needs."""
+    return float(np.quantile(_largest(blocks, _root(same), seed, worlds, hang), level))
 
 
 def critical_value_of_last(
@@ -111,19 +117,25 @@ def _root(same: np.ndarray) -> bytes:
 
 
 @lru_cache(256)
-def _largest(blocks: int, root: bytes, seed: int, worlds: int) -> np.ndarray:
+def _largest(
+    blocks: int, root: bytes, seed: int, worlds: int, hang: float | None = None
+) -> np.ndarray:
     """The largest statistic of a family in worlds without any gain, on either side."""
     number = int((len(root) // 8) ** 0.5)
-    statistics = _simulate(blocks, root, seed, max(worlds // number, min(worlds, _FAMILY)))
+    number = max(worlds // number, min(worlds, _FAMILY))
+    statistics = _simulate(blocks, root, seed, number, hang)
     return np.concatenate([statistics.max(axis=1), (-statistics).max(axis=1)])
 
 
-def _simulate(blocks: int, root: bytes, seed: int, worlds: int) -> np.ndarray:
+def _simulate(
+    blocks: int, root: bytes, seed: int, worlds: int, hang: float | None = None
+) -> np.ndarray:
     """The statistics ``(worlds, n_scores)`` of normal blocks of which each hangs together with the
     one before."""
     matrix = np.frombuffer(root)
     matrix = matrix.reshape(int(len(matrix) ** 0.5), -1).astype(np.float32)
-    hang = 0.0 if blocks < FEW else 0.3 if blocks < _SHORT else 0.4
+    usual = 0.3 if blocks < _SHORT else 0.4
+    hang = 0.0 if blocks < FEW else usual if hang is None else hang
     blocks = min(blocks, _LONG)
     apart = np.abs(np.subtract.outer(np.arange(blocks), np.arange(blocks)))
     series = np.linalg.cholesky(hang**apart).astype(np.float32)

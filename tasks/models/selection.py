@@ -1,8 +1,8 @@
 """Which recipes compete, what HPO tries first, and who is the best: the choices of a training.
 
-Recipes are compared on the last training period, fitted on those before it, so that the hold-out is
-opened for one challenger: the best of several on the rows that judge it is the luckiest as well
-(docs/contest.md has the rates)."""
+Recipes are compared on the last training periods, as many as a hold-out has, fitted on those before
+them. So the hold-out is opened for one challenger: the best of several on the rows that judge it is
+the luckiest as well (docs/contest.md has the rates)."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar

@@ -3,8 +3,8 @@ same seed.
 
 Trials are asked for in groups of fixed size and climb the rungs together; a group's scores are told
 in its own order, whatever order the workers finish in. What TPE and the pruner see therefore does
-not depend on the number of workers. The split lies inside the training window (its last period), so
-the hold-out stays unseen."""
+not depend on the number of workers. The split lies inside the training window (its last periods),
+so the hold-out stays unseen."""
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
@@ -17,7 +17,7 @@ import polars as pl
 from tasks.models.climbing import Climb, Split, climb_all
 from tasks.models.growing import grow_of
 from tasks.models.modelling import build, encoder, inputs, labels
-from usecases.definition import Candidate, Metric, Range, Search, UseCase
+from usecases.definition import Candidate, Metric, Range, Search, UseCase, last_of
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -162,10 +162,9 @@ def _end(within: Range, end: str) -> float | int:
 def inner_split(
     case: UseCase, periods: Sequence[str], rows: pl.DataFrame
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The training window without its last period, and that period; a single period is cut at three
-    quarters of its time.
-    """
-    last = case.period_of_rows == periods[-1]
+    """The training window without its last periods, and these: as many as a hold-out has, if one is
+    left. A single period is cut at three quarters of its time."""
+    last = case.period_of_rows.is_in(last_of(periods, case.promotion.holdout_periods))
     if len(periods) == 1:
         ordered = rows.sort(case.event_time)
         return ordered[: len(rows) * 3 // 4], ordered[len(rows) * 3 // 4 :]

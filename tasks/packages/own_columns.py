@@ -6,7 +6,7 @@ and from files of the same period that an earlier schema left in the lake. A col
 or one whose categories were all renamed, is not its own."""
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 
 import polars as pl
@@ -18,7 +18,7 @@ from tasks.data.kinds import KINDS
 from tasks.data.row_digests import is_rounded
 from tasks.data.sources import source_of
 from tasks.outside.blocks_of_run import NotRegistered
-from usecases.definition import Column, SourceError, UseCase
+from usecases.definition import Column, SourceError, UseCase, periods_of
 
 _THERE = "_there"
 
@@ -52,11 +52,31 @@ def as_champion(case: UseCase, manifest: Manifest) -> UseCase:
 
 
 def own_rows(
-    store: Lake, case: UseCase, manifest: Manifest, rows: pl.DataFrame, period: str
+    store: Lake, case: UseCase, manifest: Manifest, rows: pl.DataFrame, holdout: str
 ) -> pl.DataFrame:
-    """Return ``rows`` of ``period`` with the columns of the package.
+    """Return ``rows`` of a hold-out, its periods in order, with the columns of the package.
 
     Raises ``OtherColumns``, and ``LakeAway``."""
+    completed = [
+        _own_rows(store, case, manifest, of_period, period)
+        for period, of_period in _by_period(case, rows, periods_of(holdout))
+    ]
+    return completed[0] if len(completed) == 1 else pl.concat(completed, how="diagonal_relaxed")
+
+
+def _by_period(
+    case: UseCase, rows: pl.DataFrame, periods: Sequence[str]
+) -> Iterator[tuple[str, pl.DataFrame]]:
+    if len(periods) == 1:
+        yield periods[0], rows
+        return
+    for period in periods:
+        yield period, rows.filter(case.period_of_rows == period)
+
+
+def _own_rows(
+    store: Lake, case: UseCase, manifest: Manifest, rows: pl.DataFrame, period: str
+) -> pl.DataFrame:
     features = {feature.name: feature for feature in manifest.features}
     lacking = _lacking(features, rows)
     for other in _elsewhere(store, case, period) if lacking else ():

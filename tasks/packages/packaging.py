@@ -55,11 +55,11 @@ class SavedPackage:
 
 @dataclass(frozen=True)
 class Holdout:
-    """What a model was judged on: the period, the two-sided interval of each metric there, and the
-    calibration of its scores there.
+    """What a model was judged on: the name of the hold-out, the two-sided interval of each metric
+    there, and the calibration of its scores there.
     """
 
-    period: str = ""
+    name: str = ""
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     calibration: list[tuple[float, float]] = field(default_factory=list)
 
@@ -171,7 +171,7 @@ def _derived(origin: Origin) -> dict[str, Any]:
         "dataset_version": origin.dataset_version,
         "trained_on": origin.trained_on,
         "trained_through": origin.trained_through,
-        "holdout": origin.holdout.period,
+        "holdout": origin.holdout.name,
         "holdout_intervals": origin.holdout.intervals,
         "calibration": origin.holdout.calibration,
         "provisional": origin.provisional,

@@ -30,11 +30,11 @@ def compare_versions(
     case, store, dataset = load(use_case), registry(), read_version(lake(), use_case)
     rows = read_periods(lake(), dataset, [window], case.label)
     rows_seen, scores = HoldoutOverlap(case, rows, rows_in(lake(), case)), []
-    sha256 = dataset.digests([window])[window]
+    judged_on = dataset.digests([window])
     for version in (champion, challenger):
         with open_package(store, store.version(use_case, version)) as (package, _):
             if unfair := why_unfair(
-                f"version {version}", package.manifest.trained_on, window, sha256, rows_seen
+                f"version {version}", package.manifest.trained_on, judged_on, rows_seen
             ):
                 raise UnfairComparison("; ".join(unfair))
             try:

@@ -37,7 +37,7 @@ from tasks.packages.packaging import Holdout, Origin, make_package
 from tasks.steps.plan import Plan, training_rows
 from tasks.steps.rematch import REMATCH
 from tasks.steps.train import Fitted, plan_tags, run_tags
-from usecases.definition import UseCase, load
+from usecases.definition import UseCase, load, periods_of
 from usecases.definition.columns import Frozen
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def score_holdout(case: UseCase, fitted: "Pipeline", rows: pl.DataFrame) -> dict
 
 
 def judge_holdout(
-    case: UseCase, fitted: "Pipeline", period: str, rows: pl.DataFrame, seed: int
+    case: UseCase, fitted: "Pipeline", holdout: str, rows: pl.DataFrame, seed: int
 ) -> Holdout:
     """Return the intervals of the scores on the hold-out, and the calibration there: a later
     champion's window is compared with them."""
@@ -73,14 +73,14 @@ def judge_holdout(
         for name, interval in bounds_by_metric.items()
         if interval.bounds is not None
     }
-    return Holdout(period, bounds, fit_calibration(predicted, truth, days))
+    return Holdout(holdout, bounds, fit_calibration(predicted, truth, days))
 
 
 def holdout_rows(case: UseCase, plan: Plan) -> pl.DataFrame:
     return read_periods(
         lake(),
         read_version(lake(), plan.use_case, plan.dataset_version),
-        [plan.holdout],
+        periods_of(plan.holdout),
         case.label,
     )
 
@@ -276,8 +276,8 @@ def register_challenger(plan: Plan, best: Scored, rivals: Sequence[str] = ()) ->
     """Make the package, prove it on the whole hold-out, and register it with its plots under the
     alias ``challenger``.
 
-    ``rivals`` are the MLflow runs of candidates that it was chosen from on the hold-out itself: the
-    contest has to know them."""
+    ``rivals`` are the MLflow runs of candidates that it was chosen from on the hold-out itself, be
+    it by the gate that they missed: the contest has to know them."""
     case, store, recipe = load(plan.use_case), registry(), best.fitted.recipe
     dataset, rows = training_rows(case, plan)
     proof = holdout_rows(case, plan)

@@ -1,5 +1,6 @@
 """What a training will do: the training rows, the hold-out and the recipes."""
 
+from collections.abc import Sequence
 from uuid import uuid4
 
 import polars as pl
@@ -13,14 +14,21 @@ from tasks.models.fingerprint import has_new_search
 from tasks.models.selection import Recipe, Tried, choose_recipes, is_candidate
 from tasks.outside.blocks_of_run import RESUMED, lake, registry
 from tasks.packages.registered import read_manifest
-from tasks.steps.rematch import Rematch, plan_rematch
-from usecases.definition import UseCase, load, names_before, period_named
+from tasks.steps.rematch import Rematch, learned_in_refit, plan_rematch
+from usecases.definition import (
+    UseCase,
+    holdout_named,
+    last_of,
+    load,
+    names_before,
+    period_named,
+)
 from usecases.definition.columns import Frozen
 
 
 class Plan(Frozen):
     """What is trained on which periods: ``periods`` end strictly before ``holdout``, the latest
-    labelled period. ``rematch``: the champion has learned that one already.
+    labelled period, or several of them. ``rematch``: the champion has learned them already.
 
     ``recipes`` are fitted on all of them: one that was chosen on ``chosen_on``, the last, from the
     recipes ``tried``, or all if they could not be compared there."""
@@ -68,18 +76,19 @@ def plan_training(
     seed: int,
     again: bool = False,
 ) -> Plan | NothingToDo:
-    """Choose windows and recipes. Windows expand; the hold-out is the latest labelled period,
-    unless one is named.
+    """Choose windows and recipes. Windows expand; the hold-out is the latest labelled period, or
+    the ``Promotion.holdout_periods`` latest, through the period ``holdout`` if one is named.
 
-    The champion's recipe always competes, refitted on the longer window. If no labelled period is
-    newer than the champion, there is ``NothingToDo``, unless the definition has changed since or
+    The champion's recipe always competes, refitted on the longer window. If the champion has
+    learned one of them, there is ``NothingToDo``, unless the definition has changed since or
     somebody asks for a contest ``again``. Raises ``DatasetMissing`` for a window without rows,
     ``HoldoutOfOneClass``, and ``CrownUnclear``."""
     case, dataset = load(use_case), read_version(lake(), use_case, dataset_version)
     labelled = dataset.labelled_periods
-    period = holdout or (labelled[-1] if labelled else "")
-    periods = names_before(period, labelled) if period in labelled else ()
-    if not periods:
+    last = holdout or (labelled[-1] if labelled else "")
+    through = [*names_before(last, labelled), last] if last in labelled else []
+    judged = last_of(through, case.promotion.holdout_periods)
+    if not judged:
         raise DatasetMissing(
             f"Dataset {dataset.version} of {use_case!r} has labelled periods {labelled}: a "
             f"hold-out{f' {holdout}' if holdout else ''} and at least one period before it are "
@@ -88,26 +97,40 @@ def plan_training(
     champion, reigning, rematch = find_champion(use_case), None, None
     if champion is not None:
         manifest = read_manifest(registry(), champion)
-        if period_named(manifest.trained_through) >= period_named(period):
-            answer = plan_rematch(case, champion, manifest, period, again)
+        if period_named(manifest.trained_through) >= period_named(judged[0]):
+            reason = _has_learned(case, champion, manifest, through)
+            judged = learned_in_refit(champion, manifest, through) or judged
+            answer = plan_rematch(case, champion, manifest, holdout_named(judged), again)
             if isinstance(answer, str):
-                learned = (
-                    f"Champion {champion.number} of {use_case!r} has learned "
-                    f"{manifest.trained_through}; the latest labelled period is {period}."
-                )
-                return NothingToDo(reason=f"{learned} {answer}")
+                return NothingToDo(reason=f"{reason} {answer}")
             rematch = answer
         reigning = _recipe_of(case, champion, manifest)
-    _check_classes(case, dataset, period)
+    _check_classes(case, dataset, judged)
     return Plan(
-        id=f"{period}-{uuid4().hex[:8]}",
+        id=f"{judged[-1]}-{uuid4().hex[:8]}",
         use_case=use_case,
         dataset_version=dataset.version,
-        periods=periods,
-        holdout=period,
+        periods=names_before(judged[0], labelled),
+        holdout=holdout_named(judged),
         recipes=choose_recipes(case, reigning),
         seed=seed,
         rematch=rematch,
+    )
+
+
+def _has_learned(
+    case: UseCase, champion: ModelVersion, manifest: Manifest, through: Sequence[str]
+) -> str:
+    """Say that too few of the labelled periods ``through`` the hold-out are newer than the
+    champion, in a sentence."""
+    learned = f"Champion {champion.number} of {case.name!r} has learned {manifest.trained_through}"
+    needed, limit = case.promotion.holdout_periods, period_named(manifest.trained_through)
+    newer = [period for period in through if period_named(period) > limit]
+    if not newer:
+        return f"{learned}; the latest labelled period is {through[-1]}."
+    return (
+        f"{learned}; a hold-out needs {needed} later periods with labels, and there is only "
+        f"{holdout_named(newer)}."
     )
 
 
@@ -124,19 +147,20 @@ def _recipe_of(case: UseCase, champion: ModelVersion, manifest: Manifest) -> Rec
     )
 
 
-def _check_classes(case: UseCase, dataset: DatasetVersion, holdout: str) -> None:
+def _check_classes(case: UseCase, dataset: DatasetVersion, judged: Sequence[str]) -> None:
     """Raises ``HoldoutOfOneClass`` before anything is fitted that could not be judged."""
-    labels = read_periods(lake(), dataset, [holdout], case.label)[case.label]
+    labels = read_periods(lake(), dataset, judged, case.label)[case.label]
     if labels.n_unique() < 2:
-        others = names_before(holdout, dataset.labelled_periods)[1:]
+        others = names_before(judged[0], dataset.labelled_periods)[1:]
         way = (
             f"prefect deployment run 'train/{case.name}' --param holdout={others[-1]}"
             if others
             else f"'ingest/{case.name}'"
         )
         raise HoldoutOfOneClass(
-            f"The hold-out {holdout} of {case.name!r} has {len(labels):,} labelled rows, and "
-            f"{case.label!r} is {labels[0]} in all of them: nothing can be judged on one class. "
+            f"The hold-out {holdout_named(judged)} of {case.name!r} has {len(labels):,} labelled "
+            f"rows, and {case.label!r} is {labels[0]} in all of them: nothing can be judged on one "
+            "class. "
             "Check whether all of its labels have arrived; ingest more, or name another "
             f"hold-out: {way}."
         )

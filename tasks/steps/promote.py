@@ -29,7 +29,7 @@ from tasks.packages.own_columns import OtherColumns, own_rows
 from tasks.packages.registered import open_package
 from tasks.steps.approve.ask import asks_person
 from tasks.steps.rematch import REMATCH, before_refit, definition_of
-from usecases.definition import UseCase, load, period_named
+from usecases.definition import UseCase, load, period_named, periods_of
 
 
 @task(**RESUMED)
@@ -117,7 +117,7 @@ def _enter_opponent(
     title = f"champion {champion.number}"
     stand_in = None
     planned = challenger.tags.get(REMATCH) == champion.number
-    if planned and ground.holdout in package.manifest.trained_on:
+    if planned and ground.is_learned_by(package.manifest):
         stand_in = before_refit(champion, ground.holdout)
     if stand_in is None:
         return ground.enter_champion(title, package), None
@@ -146,12 +146,15 @@ class _Ground:
     @classmethod
     def of(cls, case: UseCase, manifest: Manifest, holdout: str) -> Self:
         dataset = read_version(lake(), case.name, manifest.dataset_version)
-        rows = read_periods(lake(), dataset, [holdout], case.label)
+        rows = read_periods(lake(), dataset, periods_of(holdout), case.label)
         return cls(case, dataset, holdout, rows, HoldoutOverlap(case, rows, rows_in(lake(), case)))
 
     def why_unfair(self, contestant: str, manifest: Manifest) -> list[str]:
-        sha256 = self.dataset.digests([self.holdout])[self.holdout]
-        return why_unfair(contestant, manifest.trained_on, self.holdout, sha256, self.overlap)
+        judged_on = self.dataset.digests(periods_of(self.holdout))
+        return why_unfair(contestant, manifest.trained_on, judged_on, self.overlap)
+
+    def is_learned_by(self, manifest: Manifest) -> bool:
+        return not manifest.trained_on.keys().isdisjoint(periods_of(self.holdout))
 
     def training(self, manifest: Manifest) -> pl.DataFrame:
         """Return the labelled rows that a package of this dataset version was fitted on."""

@@ -18,7 +18,7 @@ from tasks.packages.packaging import Holdout, Origin, make_package
 from tasks.packages.registered import open_package
 from tasks.steps.rematch import REFIT_OF
 from tasks.steps.train import run_tags
-from usecases.definition import load, period_named
+from usecases.definition import load, period_named, periods_of
 
 
 @task(**RESUMED)
@@ -31,12 +31,13 @@ def refit_winner(challenger: ModelVersion, decision: Decision, seed: int) -> Mod
     with open_package(store, challenger) as (package, _):
         won = package.manifest
     dataset = read_version(lake(), case.name, won.dataset_version)
-    periods = (*sorted(won.trained_on, key=period_named), decision.holdout)
+    learned_now = periods_of(decision.holdout)
+    periods = (*sorted(won.trained_on, key=period_named), *learned_now)
     rows = read_periods(lake(), dataset, periods, case.label)
     start = time.monotonic()
     fitted = modelling.fit(case, case.candidate(won.recipe), won.params, rows, seed)
     seconds = time.monotonic() - start
-    proof = rows.filter(case.period_of_rows == decision.holdout)
+    proof = rows.filter(case.period_of_rows.is_in(learned_now))
     tags = {
         **run_tags(dataset, periods),
         REFIT_OF: challenger.number,

@@ -15,7 +15,7 @@ from tasks.ledger.entries import read
 from tasks.models.fingerprint import TAG, changes_since, definition_digest, recipes_of
 from tasks.outside.blocks_of_run import lake, registry
 from tasks.packages.registered import read_manifest
-from usecases.definition import UseCase, period_named
+from usecases.definition import UseCase, period_named, periods_of
 from usecases.definition.columns import Frozen
 
 REFIT_OF = "laurel.refit_of"
@@ -37,7 +37,7 @@ class Rematch(Frozen):
             else "another contest was asked for"
         )
         return (
-            f"No labelled period is new, but {why}: the opponent is version {self.stand_in}, which "
+            f"The hold-out is not new, but {why}: the opponent is version {self.stand_in}, which "
             f"champion {self.champion} was refitted from."
         )
 
@@ -49,13 +49,37 @@ def _listed(changes: Sequence[str]) -> str:
 def before_refit(champion: ModelVersion, holdout: str) -> ModelVersion | None:
     """Return the version that the champion was refitted from, if that has not learned ``holdout``
     or anything later; ``None`` if there is no such version any more."""
+    found, first = _refitted_from(champion), periods_of(holdout)[0]
+    if found is None:
+        return None
+    version, manifest = found
+    return version if period_named(manifest.trained_through) < period_named(first) else None
+
+
+def learned_in_refit(
+    champion: ModelVersion, manifest: Manifest, through: Sequence[str]
+) -> tuple[str, ...]:
+    """Return those of the periods ``through`` the hold-out that the champion has learned and the
+    version that it was refitted from has not: a rematch is judged on all of them, so that both
+    definitions are fitted on the same rows."""
+    found = _refitted_from(champion)
+    if found is None:
+        return ()
+    limit = period_named(found[1].trained_through)
+    return tuple(
+        period
+        for period in through
+        if period in manifest.trained_on and period_named(period) > limit
+    )
+
+
+def _refitted_from(champion: ModelVersion) -> tuple[ModelVersion, Manifest] | None:
     number = champion.tags.get(REFIT_OF)
     if number is None:
         return None
     with suppress(RegistryError):
         version = registry().version(champion.use_case, number)
-        through = read_manifest(registry(), version).trained_through
-        return version if period_named(through) < period_named(holdout) else None
+        return version, read_manifest(registry(), version)
     return None
 
 

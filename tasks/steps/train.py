@@ -24,7 +24,7 @@ from tasks.models.tuning import inner_split
 from tasks.outside.blocks_of_run import RESUMED, artifact_key, lake, registry, tell
 from tasks.packages.rehearsal import rehearse
 from tasks.steps.plan import Plan, training_rows
-from usecases.definition import load, period_named
+from usecases.definition import holdout_named, last_of, load, period_named
 from usecases.definition.columns import Frozen
 
 
@@ -96,8 +96,8 @@ def announce_training(plan: Plan) -> None:
 
 @task(**RESUMED)
 def compare_recipes(plan: Plan) -> Plan:
-    """Return the plan with the recipe that is best on the last training period, fitted on those
-    before it. The hold-out stays closed.
+    """Return the plan with the recipe that is best on the last training periods, as many as a
+    hold-out has, fitted on those before them. The hold-out stays closed.
 
     A single recipe need not be compared. Without an earlier period, or with too few rows or one
     class, all recipes stay, and the contest knows that the challenger was chosen on its rows."""
@@ -109,6 +109,7 @@ def compare_recipes(plan: Plan) -> Plan:
     if not can_compare(case, earlier, period):
         return plan
     metric, truth, tried = case.gate.metric, modelling.labels(case, period), list[Tried]()
+    chosen_on = holdout_named(last_of(plan.periods, case.promotion.holdout_periods))
     for recipe in plan.recipes:
         candidate = case.candidate(recipe.candidate)
         fitted = modelling.fit(case, candidate, recipe.params, earlier, plan.seed)
@@ -118,7 +119,7 @@ def compare_recipes(plan: Plan) -> Plan:
             "compared use_case=%s candidate=%s on=%s %s=%.4f",
             case.name,
             recipe.candidate,
-            plan.periods[-1],
+            chosen_on,
             metric.name,
             reached,
         )
@@ -126,7 +127,7 @@ def compare_recipes(plan: Plan) -> Plan:
     return plan.model_copy(
         update={
             "recipes": (best.recipe,),
-            "chosen_on": plan.periods[-1],
+            "chosen_on": chosen_on,
             "tried": tuple(tried),
         }
     )

@@ -42,7 +42,7 @@ from tasks.packages.packaging import Origin, make_package
 from tasks.steps.evaluate import judge_holdout, score_holdout
 from tests.fakes.slack import SlackServer
 from tests.fixtures.processes import wait_until
-from usecases.definition import load
+from usecases.definition import load, periods_of
 
 
 @dataclass(frozen=True)
@@ -232,7 +232,7 @@ class Loop:
         """
         case, dataset = load(use_case), read_version(self.lake, use_case, dataset_version)
         rows = read_periods(self.lake, dataset, fit_on, case.label)
-        proof = read_periods(self.lake, dataset, [holdout], case.label)
+        proof = read_periods(self.lake, dataset, periods_of(holdout), case.label)
         candidate = case.candidate(recipe)
         params = dict(candidate.params) if params is None else params
         learned = rows.with_columns((1 - pl.col(case.label)).alias(case.label)) if flipped else rows

@@ -175,6 +175,8 @@ def test_runs_tell_data_code_and_flow_run(loop: Loop, trained: Outcome, evaluate
 def test_hpo_below_the_gate_finds_a_challenger(loop: Loop, evaluated: Outcome) -> None:
     challenger = evaluated.result
     assert loop.registry.at("toy", CHALLENGER) == challenger
+    (rival,) = challenger.tags["laurel.rivals"].split()
+    assert loop.registry.run(rival).params["candidate"] == "logistic"
     scores = loop.artifact("toy-scores")
     assert [(row["candidate"], row["passes the gate"]) for row in scores] == [("logistic", False)]
     assert (

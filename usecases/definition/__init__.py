@@ -23,9 +23,12 @@ from usecases.definition.periods import (
     MONTHS,
     Period,
     PeriodKind,
+    holdout_named,
     kind_of,
+    last_of,
     names_before,
     period_named,
+    periods_of,
 )
 from usecases.definition.policies import (
     Approval,
@@ -77,12 +80,15 @@ __all__ = [
     "SqlSource",
     "UseCase",
     "UseCaseError",
+    "holdout_named",
     "kind_of",
     "known",
+    "last_of",
     "load",
     "load_all",
     "names_before",
     "period_named",
+    "periods_of",
     "place_of",
     "usual_method",
 ]

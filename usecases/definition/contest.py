@@ -48,6 +48,8 @@ class Guard(Frozen):
 class Promotion(Frozen):
     """The rule of the contest (``tasks/contest/verdict.py``), by ``block`` of the event time.
 
+    The hold-out is the latest ``holdout_periods`` labelled periods. More of them find smaller
+    gains, and a contest waits until the champion has learned none of them.
     Promoted when the lower ``1 - confidence`` bound of the gain is above zero, and those of all
     guards and slices, which hold together, are above minus their tolerance. Critical values are
     those of ``replicates`` simulated worlds. The bound of the gain includes how much ``refits``
@@ -66,6 +68,7 @@ class Promotion(Frozen):
     A package that takes more than ``latency_ratio`` times the champion's time, and
     ``latency_floor_milliseconds`` longer, stays out."""
 
+    holdout_periods: int = Field(1, ge=1)
     block: Literal["hour", "day", "week"] = "day"
     replicates: int = Field(40_000, ge=100)
     confidence: float = Field(0.95, gt=0.5, lt=1)

@@ -6,7 +6,7 @@ as ``Period`` and never as text, in which "2024-W10" comes before "2024-W9"."""
 import re
 from abc import ABC, abstractmethod
 from calendar import monthrange
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 _DAY = timedelta(days=1)
+_AND = " + "
 
 
 @dataclass(frozen=True, order=True)
@@ -124,3 +125,18 @@ def names_before(name: str, names: Iterable[str]) -> tuple[str, ...]:
     """Those of ``names`` whose period comes before that of ``name``, in their order."""
     limit = period_named(name)
     return tuple(other for other in names if period_named(other) < limit)
+
+
+def last_of(names: Sequence[str], count: int) -> tuple[str, ...]:
+    """The last ``count`` of ``names``, or fewer, so that one is left before them."""
+    return tuple(names[1:][-count:])
+
+
+def holdout_named(names: Iterable[str]) -> str:
+    """The name of a hold-out of one or several periods, such as ``2013-05 + 2013-06``."""
+    return _AND.join(names)
+
+
+def periods_of(holdout: str) -> tuple[str, ...]:
+    """The names of the periods of a hold-out, oldest first; none for an empty name."""
+    return tuple(holdout.split(_AND)) if holdout else ()

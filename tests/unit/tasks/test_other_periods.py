@@ -67,12 +67,15 @@ def test_a_model_of_week_ten_knows_the_future_of_week_nine(weekly: UseCase, lake
     rows = of_weeks(weekly, "2024-W9")
     digests = HoldoutOverlap(weekly, rows, rows_in(lake, weekly))
     later = dataset.digests(["2024-W8", "2024-W10"])
-    (reason,) = why_unfair("champion 1", later, "2024-W9", files[1].sha256, digests)
+    (reason,) = why_unfair("champion 1", later, {"2024-W9": files[1].sha256}, digests)
     assert "was trained through 2024-W10, later than 2024-W9" in reason
     assert Origin("boosting", {}, dataset.version, later, {}).trained_through == "2024-W10"
     ten = HoldoutOverlap(weekly, of_weeks(weekly, "2024-W10"), rows_in(lake, weekly))
     earlier = dataset.digests(EIGHT_TO_TEN[:2])
-    assert why_unfair("champion 1", earlier, "2024-W10", files[2].sha256, ten) == []
+    assert why_unfair("champion 1", earlier, {"2024-W10": files[2].sha256}, ten) == []
+    judged_on = {"2024-W9": files[1].sha256, "2024-W10": files[2].sha256}
+    (reason,) = why_unfair("champion 1", earlier, judged_on, ten)
+    assert reason == "champion 1 was trained on 2024-W9, so it cannot be judged on it"
 
 
 def test_tuning_checks_on_the_last_week_and_drift_is_calibrated_by_weeks(weekly: UseCase) -> None:

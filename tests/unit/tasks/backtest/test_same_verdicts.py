@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,25 @@ from usecases.toy import toy_rows
 
 from blocks.lake import Lake
 from blocks.registry import ModelVersion
+from serving.records.contest import Contest
 from serving.records.ledger import Decision
 from tasks.backtest.fits import History, Model
 from tasks.backtest.replay import first_champion, retrain
+from tasks.contest.decide import decide
 from tasks.data.dataset import DatasetVersion, ingest_period, read_periods, write_version
 from tasks.models import modelling
 from tasks.models.selection import choose_recipes
 from tasks.packages.packaging import Origin, make_package
 from tasks.steps import promote
-from usecases.definition import ROC_AUC, Gate, MinimumFunction, UseCase, load
+from usecases.definition import (
+    ROC_AUC,
+    Gate,
+    MinimumFunction,
+    Promotion,
+    UseCase,
+    load,
+    periods_of,
+)
 
 START, MONTH = "2024-03", "2024-07"
 PERIODS = [f"2024-{month:02d}" for month in range(1, 8)]
@@ -36,6 +47,10 @@ def patient(case: UseCase) -> UseCase:
     """The toy's world changes so much that gains are large without a leak."""
     promotion = {"suspicious_gain": None, "suspicious_score": 1.0}
     return case.model_copy(update={"promotion": case.promotion.model_copy(update=promotion)})
+
+
+def two_months(case: UseCase) -> Promotion:
+    return case.promotion.model_copy(update={"holdout_periods": 2})
 
 
 UNREACHABLE = MinimumFunction(
@@ -82,7 +97,7 @@ class Folder:
         """Fit, package and register the model as ``train``, ``evaluate`` and ``refit`` do."""
         number = str(1 + len(list(self.folder.iterdir())))
         training = read_periods(lake, dataset, model.trained_on, case.label)
-        proof = read_periods(lake, dataset, [model.holdout], case.label)
+        proof = read_periods(lake, dataset, periods_of(model.holdout), case.label)
         name, params = model.recipe.candidate, model.recipe.params
         fitted = modelling.fit(case, load("toy").candidate(name), params, training, 0)
         origin = Origin(
@@ -110,6 +125,7 @@ class Folder:
         ("worse", "keep"),
         ("misbehaves", "keep"),
         ("leaks", "suspicious"),
+        ("two months", "promote"),
     ],
 )
 def test_the_backtest_promotes_whom_promote_would(
@@ -124,6 +140,7 @@ def test_the_backtest_promotes_whom_promote_would(
     case = {
         "worse": always(toy, "logistic"),
         "misbehaves": always(toy, "boosting", behaviours=(UNREACHABLE,)),
+        "two months": always(toy, "boosting", promotion=two_months(toy)),
     }.get(name, before)
     lake = Lake(url=f"file://{tmp_path}/lake")
     leaking = (
@@ -136,7 +153,9 @@ def test_the_backtest_promotes_whom_promote_would(
     past = history(lake, dataset, case)
     served, outcome, _, reasons = retrain(case, past, champion, MONTH)
 
-    challenger, _ = past.challenger(MONTH, champion)
+    holdout = past.holdout_through(MONTH)
+    assert holdout == ("2024-06 + 2024-07" if name == "two months" else MONTH)
+    challenger, _ = past.challenger(holdout, champion)
     (tmp_path / "packages").mkdir()
     registry = Folder(tmp_path / "packages")
     reigning = registry.add(case, lake, dataset, champion)
@@ -151,10 +170,11 @@ def test_the_backtest_promotes_whom_promote_would(
     decision: Decision = promote.hold_contest.fn(version, 0)
 
     assert (decision.verdict, decision.champion) == (verdict, reigning.number)
+    assert decision.holdout == holdout
     assert outcome == ("promoted" if decision.promoted else "kept")
     assert reasons == decision.reasons
     assert served.trained_on == (
-        (*challenger.trained_on, MONTH) if decision.promoted else champion.trained_on
+        (*challenger.trained_on, *periods_of(holdout)) if decision.promoted else champion.trained_on
     )
 
 
@@ -207,3 +227,70 @@ def test_without_an_earlier_period_the_contest_knows_the_others(
     assert len(challenger.rivals) == len(case.candidates) - 1
     contestant = past.contestant(challenger, "2024-02")
     assert [len(scores) for scores in contestant.rivals] == [len(contestant.rows)]
+
+
+@pytest.mark.slow("replays months of contests")
+def test_a_hold_out_of_two_months_waits_for_both_and_is_spent_by_the_days_they_share(
+    toy: UseCase, tmp_path: Path, one_thread: None
+) -> None:
+    """A champion that learned one of the two months is not judged on them; the month that two
+    hold-outs share makes the second contest a second try."""
+    case = always(toy, "boosting", promotion=two_months(toy))
+    lake = Lake(url=f"file://{tmp_path}/lake")
+    past = history(lake, world(lake, toy, lambda rows: rows), case)
+    champion = first_champion(case, past, START)
+    assert champion.holdout == "2024-02 + 2024-03"
+    assert champion.trained_on == ("2024-01", "2024-02", "2024-03")
+    contests: list[Contest] = []
+    served, outcome, _, (reason,) = retrain(case, past, champion, "2024-04", contests)
+    assert (served, outcome, contests) == (champion, "nothing to do", [])
+    assert reason == "the champion has learned 2024-03 of the hold-out 2024-03 + 2024-04"
+    for month in ("2024-05", "2024-06", "2024-07"):
+        retrain(case, past, champion, month, contests)
+    tries = [contest.spending.tries for contest in contests if contest.spending]
+    assert tries == [1, 2, 2]
+    days = [(contest.days[0][:10], contest.days[-1][:10]) for contest in contests]
+    assert days[0] == ("2024-04-01", "2024-05-28")
+
+
+@pytest.mark.slow("replays months of contests")
+def test_recipes_are_compared_on_as_many_months_as_the_hold_out_has(
+    toy: UseCase, tmp_path: Path, one_thread: None
+) -> None:
+    """May and June together choose another recipe than June alone."""
+
+    def june_upside_down(rows: pl.DataFrame) -> pl.DataFrame:
+        june = (rows["at"].dt.month() == 6).all()
+        return rows.with_columns(won=1 - pl.col("won")).head(700) if june else rows
+
+    single = all_baselines(toy)
+    double = single.model_copy(update={"promotion": two_months(single)})
+    lake = Lake(url=f"file://{tmp_path}/lake")
+    dataset = world(lake, toy, june_upside_down)
+    learned = tuple(PERIODS[:6])
+    chosen = {}
+    for name, case in {"june": single, "both": double}.items():
+        past = history(lake, dataset, case)
+        (chosen[name],), _ = past._compare(choose_recipes(case, None), learned)
+    assert chosen["june"] != chosen["both"]
+
+
+def test_a_best_trial_knows_the_candidates_that_missed_the_gate_on_its_hold_out(
+    toy: UseCase, tmp_path: Path, one_thread: None
+) -> None:
+    """The gate looked at the hold-out for them; the second look was not counted."""
+    lake = Lake(url=f"file://{tmp_path}/lake")
+    past = history(lake, world(lake, toy, lambda rows: rows), toy)
+    challenger, _ = past.challenger("2024-03", None)
+    assert challenger.recipe.why.startswith("best of 8 trials")
+    assert [rival.recipe.candidate for rival in challenger.rivals] == ["logistic"]
+    champion = past._enter(challenger.recipe, ("2024-01",), "2024-03")[0]
+    judged = [
+        decide(toy, past.contestant(model, "2024-03"), past.contestant(champion, "2024-03"), 0)
+        for model in (replace(challenger, rivals=()), challenger)
+    ]
+    alone, among = (judgement.contest for judgement in judged)
+    assert alone is not None and among is not None
+    assert alone.spending is not None and among.spending is not None
+    assert among.spending.standard_errors > alone.spending.standard_errors
+    assert (len(alone.influences), len(among.influences)) == (1, 2)

@@ -130,6 +130,11 @@ def test_the_ledger_names_the_contests_that_may_have_been_on_these_days() -> Non
     assert earlier_contests(entries, "2024-06", "e", "5") == [now, old]
     assert len(earlier_contests(entries, "2024-06", None, "5")) == 3
     assert spent(month.try_(month.model(0.9), [now, old]))[0] == 3
+    two_months = earlier_contests(entries, "2024-04 + 2024-05", "e", "5")
+    assert two_months == [now, old], "an old record counts if one of its periods is here"
+    pair = decision(old, holdout="2024-05 + 2024-06", run="f", challenger="6")
+    assert earlier_contests([pair], "2024-06", None, "5") == [old]
+    assert earlier_contests([pair], "2024-07", None, "5") == []
 
 
 def test_the_record_of_a_try_reads_back_and_one_from_before_does() -> None:

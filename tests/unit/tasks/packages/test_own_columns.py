@@ -174,3 +174,23 @@ def test_the_champion_s_log_is_judged_by_the_champion_s_columns(
         champion_case.columns[3].typical,
         champion_case.columns[3].null_tolerance,
     ) == (None, 1.0)
+
+
+def test_each_month_of_a_hold_out_is_completed_by_itself(
+    case: UseCase, lake: Lake, manifest: Manifest
+) -> None:
+    """March lies in the lake as an earlier schema left it, April has the column."""
+    keep(lake, toy_rows(MONTH))
+    march, april = toy_rows(MONTH), toy_rows("2024-04")
+    hidden = pl.concat([march.with_columns(steady=pl.lit(None, pl.Float64)), april])
+    completed = own_rows(lake, without_steady(case, Gone()), manifest, hidden, f"{MONTH} + 2024-04")
+    assert completed["id"].to_list() == hidden["id"].to_list()
+    assert completed["steady"].to_list() == [*march["steady"], *april["steady"]]
+    with pytest.raises(OtherColumns, match="the rows of 2024-04, the source and the older files"):
+        own_rows(
+            lake,
+            without_steady(case, Gone()),
+            manifest,
+            hidden.drop("steady"),
+            f"{MONTH} + 2024-04",
+        )
