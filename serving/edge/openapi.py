@@ -14,15 +14,20 @@ from serving.champions.champion import Champion
 from serving.formats.outputs import OUTPUT_KINDS
 from serving.package.kinds import KINDS
 from serving.package.manifest import Feature
-from serving.package.outputs import Output
+from serving.package.outputs import Output, label_of
 
 PREDICT_PATH = "/v1/{use_case}/predict"
+FEEDBACK_PATH = "/v1/{use_case}/feedback"
 CSV = "text/csv"
 ARROW = "application/vnd.apache.arrow.stream"
 
-_LABEL = {
-    "anyOf": [{"type": "integer", "enum": [0, 1]}, {"type": "boolean"}],
-    "description": "1.0 and 0.0 are accepted too",
+_LABELS: Mapping[str, dict[str, Any]] = {
+    "decision": {
+        "anyOf": [{"type": "integer", "enum": [0, 1]}, {"type": "boolean"}],
+        "description": "1.0 and 0.0 are accepted too",
+    },
+    "number": {"type": "number"},
+    "category": {"type": "string"},
 }
 _LOCAL = {
     "type": "string",
@@ -59,17 +64,22 @@ _ANY_PREDICTION = {
     "properties": {"id": _ID},
     "description": "its id, and the outputs that GET /v1/{use_case} lists",
 }
-_FEEDBACK = _object(
-    ["id", "label"],
-    id={"type": "string", "minLength": 1, "maxLength": 128, "description": "of the prediction"},
-    label=_LABEL,
-    event_time=_LOCAL | {"type": ["string", "null"]},
-    time={
-        "type": ["string", "null"],
-        "format": "date-time",
-        "description": "when the label became known; default: now",
-    },
-)
+
+
+def _feedback(label: dict[str, Any]) -> dict[str, Any]:
+    return _object(
+        ["id", "label"],
+        id={"type": "string", "minLength": 1, "maxLength": 128, "description": "of the prediction"},
+        label=label,
+        event_time=_LOCAL | {"type": ["string", "null"]},
+        time={
+            "type": ["string", "null"],
+            "format": "date-time",
+            "description": "when the label became known; default: now",
+        },
+    )
+
+
 _ERROR = _object(
     ["error"],
     error=_object(
@@ -179,19 +189,25 @@ def _predict(
 
 
 PREDICT = {"parameters": [_LOG]} | _predict(_ANY_ROW, {"type": "object"}, _ANY_PREDICTION, None)
-FEEDBACK = {
-    "requestBody": {
-        "required": True,
-        "content": _json(_object(["feedback"], feedback=_list(_FEEDBACK))),
-    },
-    "responses": {
-        "200": {
-            "description": "Stored",
-            "content": _json(_object(["accepted"], accepted={"type": "integer"})),
+
+
+def _feedback_operation(label: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "requestBody": {
+            "required": True,
+            "content": _json(_object(["feedback"], feedback=_list(_feedback(label)))),
         },
-        **_answers(400, 413, 415, 422, 503),
-    },
-}
+        "responses": {
+            "200": {
+                "description": "Stored",
+                "content": _json(_object(["accepted"], accepted={"type": "integer"})),
+            },
+            **_answers(400, 413, 415, 422, 503),
+        },
+    }
+
+
+FEEDBACK = _feedback_operation(_LABELS["decision"])
 _WORDS = {"type": "string", "maxLength": 1000}
 _STRING = {"type": "string"}
 _VERSION = {"type": ["string", "null"], "pattern": "^[1-9][0-9]{0,9}$"}
@@ -286,14 +302,14 @@ def make_document(app: FastAPI, champions: Mapping[str, Champion | None]) -> dic
     document = get_openapi(
         title=app.title, version=app.version, description=app.description, routes=app.routes
     )
-    general = document["paths"].pop(PREDICT_PATH)
-    if any(champion is None for champion in champions.values()):
-        document["paths"][PREDICT_PATH] = general
-    for name, champion in champions.items():
-        if champion is not None:
-            document["paths"][PREDICT_PATH.replace("{use_case}", name)] = {
-                "post": _champion_route(general["post"], name, champion)
-            }
+    for path, route in ((PREDICT_PATH, _predict_route), (FEEDBACK_PATH, _feedback_route)):
+        general = document["paths"].pop(path)
+        if any(champion is None for champion in champions.values()):
+            document["paths"][path] = general
+        for name, champion in champions.items():
+            if champion is not None:
+                own = route(general["post"], name, champion)
+                document["paths"][path.replace("{use_case}", name)] = {"post": own}
     schemes = {
         "key": {"type": "http", "scheme": "bearer"},
         "header": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
@@ -303,7 +319,21 @@ def make_document(app: FastAPI, champions: Mapping[str, Champion | None]) -> dic
     return document
 
 
-def _champion_route(general: Mapping[str, Any], name: str, champion: Champion) -> dict[str, Any]:
+def _feedback_route(general: Mapping[str, Any], name: str, champion: Champion) -> dict[str, Any]:
+    label = label_of(champion.package.manifest.outputs)
+    schema = _LABELS[label.kind]
+    if label.categories:
+        schema = {**schema, "enum": sorted(label.categories)}
+    return {
+        **general,
+        "operationId": f"feedback_{name}",
+        "summary": f"Labels of predictions of {name}",
+        "parameters": [],
+        **_feedback_operation(schema),
+    }
+
+
+def _predict_route(general: Mapping[str, Any], name: str, champion: Champion) -> dict[str, Any]:
     row = row_schema(champion)
     columns = _object(
         row["required"],

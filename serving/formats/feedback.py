@@ -1,5 +1,6 @@
 """Read feedback of callers: the labels of the predicted rows."""
 
+import math
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -8,13 +9,14 @@ from msgspec import Meta
 
 from serving.errors import InputError
 from serving.formats.rows import LOCAL_TIME, explain, malformed
+from serving.package.outputs import YES_OR_NO, Label
 
 _EXPECTED = {
     "id": "the id of a prediction, a text of 1 to 128 characters",
-    "label": "0, 1, true or false",
     "event_time": LOCAL_TIME,
     "time": "a date and time, such as '2013-06-01T15:00:00Z'",
 }
+_SHOWN = 10
 
 
 class Feedback(msgspec.Struct, forbid_unknown_fields=True):
@@ -23,8 +25,7 @@ class Feedback(msgspec.Struct, forbid_unknown_fields=True):
     """
 
     id: Annotated[str, Meta(min_length=1, max_length=128)]
-    # a column of numbers with gaps writes a label as 1.0
-    label: bool | Annotated[float, Meta(ge=0, le=1)]
+    label: bool | float | str
     event_time: Annotated[datetime, Meta(tz=False)] | None = None
     time: datetime | None = None
 
@@ -50,23 +51,20 @@ _ANY = datetime(2000, 1, 1, tzinfo=UTC)
 _DECODER = msgspec.json.Decoder(_Request)
 
 
-def read_feedback(body: bytes) -> list[Feedback]:
-    """Decode ``{"feedback": [...]}``. Raises ``InputError`` naming row and field, ``MalformedBody``
-    if the body is not JSON.
+def read_feedback(body: bytes, label: Label = YES_OR_NO) -> list[Feedback]:
+    """Decode ``{"feedback": [...]}``, with labels as ``label`` says: a yes or no as bool, the name
+    of a class, or a number. Raises ``InputError`` naming row and field, ``MalformedBody`` if the
+    body is not JSON.
     """
     try:
         entries = _DECODER.decode(body).feedback
     except msgspec.ValidationError as error:
-        raise explain(error, body, "feedback", _EXPECTED) from error
+        expected = {**_EXPECTED, "label": _in_words(label)}
+        raise explain(error, body, "feedback", expected) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise malformed(error, body, "feedback") from error
     for row, entry in enumerate(entries):
-        if entry.label not in (0, 1):
-            raise InputError(
-                f"Row {row}, field 'label': expected {_EXPECTED['label']}, got {entry.label!r}.",
-                row,
-                "label",
-            )
+        entry.label = _checked(entry.label, label, row)
         try:
             entry.known_at(_ANY)
         except OverflowError as error:  # the calendar's first or last day, pushed out by its zone
@@ -76,3 +74,30 @@ def read_feedback(body: bytes) -> list[Feedback]:
                 "time",
             ) from error
     return entries
+
+
+def _checked(value: bool | float | str, label: Label, row: int) -> bool | float | str:
+    """The label in its type. A column of numbers with gaps writes 1 as 1.0."""
+    number = value if isinstance(value, float) and math.isfinite(value) else None
+    if label.kind == "decision" and value in (0, 1):
+        return bool(value)
+    if label.kind == "number" and number is not None:
+        return number
+    if label.kind == "category" and not isinstance(value, bool):
+        whole = number is not None and number.is_integer()
+        name = f"{number:.0f}" if whole else value
+        if isinstance(name, str) and (label.categories is None or name in label.categories):
+            return name
+    raise InputError(
+        f"Row {row}, field 'label': expected {_in_words(label)}, got {value!r}.", row, "label"
+    )
+
+
+def _in_words(label: Label) -> str:
+    if label.kind == "number":
+        return "a finite number"
+    if label.kind == "decision":
+        return "0, 1, true or false"
+    names = sorted(label.categories or ())
+    shown = ", ".join(map(repr, names[:_SHOWN])) + (", ..." if len(names) > _SHOWN else "")
+    return f"a class, one of {shown}" if names else "the name of a class"

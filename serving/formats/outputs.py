@@ -27,6 +27,7 @@ class Kind(NamedTuple):
 OUTPUT_KINDS = {
     "number": Kind(float, "double", "FP64", "number", repr),
     "decision": Kind(bool, "bool", "BOOL", "boolean", lambda value: "true" if value else "false"),
+    "bound": Kind(float, "double", "FP64", "number", repr),
     "category": Kind(str, "string", "BYTES", "string", _quoted),
 }
 

@@ -8,6 +8,7 @@ import os
 import re
 import threading
 import time
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -61,6 +62,7 @@ class Header(msgspec.Struct, frozen=True):
     format: int = FORMAT
     outputs: tuple[OutputColumn, ...] = _BINARY
     role: str = CHAMPION  # the role in segments from before this field
+    label: str = "decision"  # of feedback: the kind of output that it is the truth of
 
 
 # Made at import, by one thread: msgspec crashes if two threads meet a type for the first time
@@ -97,8 +99,9 @@ def header_of(
     return msgspec.json.encode(header)
 
 
-def feedback_header(use_case: str) -> bytes:
-    return msgspec.json.encode(Header("feedback", use_case))
+@cache
+def feedback_header(use_case: str, label: str = "decision") -> bytes:
+    return msgspec.json.encode(Header("feedback", use_case, label=label))
 
 
 def line_of(request: bytes, answer: bytes, rows: int) -> bytes:

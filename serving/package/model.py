@@ -150,7 +150,7 @@ class Package:
 
     def check_smoke(self, tolerance: float = 1e-4) -> None:
         """Raises ``PackageError`` if a smoke row's score differs from its score when the package
-        was made.
+        was made; above 1 by that share of it.
         """
         rows = self.smoke.rows
         got = self.predict({name: [row[name] for row in rows] for name in self.names})
@@ -161,7 +161,8 @@ class Package:
                 f"{MODEL} gives {count_numbers(got)} numbers for a row, {SMOKE} has "
                 f"{count_numbers(expected)}, and {count} outputs of {MANIFEST} are numbers."
             )
-        difference = np.abs(got.reshape(-1, count) - expected.reshape(-1, count))
+        expected = expected.reshape(-1, count)
+        difference = np.abs(got.reshape(-1, count) - expected) / np.maximum(1, np.abs(expected))
         if not rows or not np.all(difference <= tolerance):
             largest = difference.max(initial=0)
             raise PackageError(

@@ -1,12 +1,13 @@
 """The outputs of a package: a row's answer has a value for each of them.
 
 The model gives numbers, one for each output of kind "number". The other kinds follow from them: a
-"decision" is whether the only number reaches the package's threshold, and a "category" names the
-largest number. An answer has the outputs in the order of the manifest, in every form."""
+"decision" is whether the only number reaches the package's threshold, a "bound" is the only number
+and an offset, and a "category" names the largest number. An answer has the outputs in the order of
+the manifest, in every form."""
 
 from collections.abc import Callable, Sequence
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -14,7 +15,7 @@ from msgspec import UNSET, UnsetType
 
 from serving.errors import PackageError
 
-KINDS = ("number", "decision", "category")
+KINDS = ("number", "decision", "bound", "category")
 # Names of a row's other values in answers, explanations and the prediction log.
 RESERVED = frozenset(
     {"id", "prediction_id", "time", "event_time", "model_version", "sample_rate", "role"}
@@ -25,8 +26,9 @@ Values = Sequence[list[Any]]  # a list for each output, with a value for each ro
 
 
 class Output(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One value of a row's answer: a "number" in ``low``-``high``, a "decision" (true or false), or
-    a "category", one of ``categories``, which are in the order of the numbers.
+    """One value of a row's answer: a "number" in ``low``-``high``, a "decision" (true or false), a
+    "bound" that is ``offset`` from the number and within ``low``-``high``, or a "category", one of
+    ``categories``, which are in the order of the numbers.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Output(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     high: float | None = None
     description: str = ""
     categories: list[str] | UnsetType = UNSET
+    offset: float | UnsetType = UNSET
 
 
 def check_outputs(
@@ -64,9 +67,32 @@ def _problem(output: Output, numbers: int, threshold: float | None) -> str:
         return f"is of kind {output.kind!r}; the known kinds are {', '.join(KINDS)}"
     if output.kind == "decision" and (numbers != 1 or threshold is None):
         return f"needs one number and a threshold: got {numbers} numbers, threshold {threshold}"
+    if output.kind == "bound" and (numbers != 1 or output.offset is UNSET):
+        return f"needs one number and an offset: got {numbers} numbers, offset {output.offset}"
     if output.kind == "category" and len(output.categories or ()) != max(numbers, 2):
         return f"names {len(output.categories or ())} categories for {numbers} numbers"
     return ""
+
+
+class Label(NamedTuple):
+    """What a late label of the outputs is: a ``kind`` of output, and for "category" one of
+    ``categories``; ``None``: any."""
+
+    kind: str
+    categories: frozenset[str] | None = None
+
+
+YES_OR_NO = Label("decision")
+
+
+def label_of(outputs: Sequence[Output]) -> Label:
+    """The label of a yes or no, of classes, or of a number."""
+    for output in outputs:
+        if output.kind == "decision":
+            return YES_OR_NO
+        if output.kind == "category":
+            return Label("category", frozenset(output.categories or ()))
+    return Label("number")
 
 
 def number_places(outputs: Sequence[Output]) -> list[int]:
@@ -101,6 +127,13 @@ def _take(
         limit = threshold
         # Python compares in full precision; numpy would round the limit to the model's.
         return lambda columns, numbers: [number >= limit for number in columns[0]]
+    if output.kind == "bound":
+        offset = float(output.offset or 0)
+        low = -np.inf if output.low is None else output.low
+        high = np.inf if output.high is None else output.high
+        return lambda columns, numbers: [
+            min(max(number + offset, low), high) for number in columns[0]
+        ]
     if output.kind == "category":
         names = np.array(output.categories or [], dtype=object)
         return lambda columns, numbers: names[numbers.argmax(axis=1)].tolist()

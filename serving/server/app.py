@@ -17,7 +17,7 @@ from serving import VERSION
 from serving.callbacks import slack_actions, webhook
 from serving.edge.answers import json_response
 from serving.edge.middleware import Edge
-from serving.edge.openapi import ERRORS, FEEDBACK, make_document
+from serving.edge.openapi import ERRORS, FEEDBACK, FEEDBACK_PATH, make_document
 from serving.edge.refusals import add_error_answers
 from serving.edge.requests import read_body
 from serving.errors import NotReady
@@ -110,7 +110,7 @@ def _document_of(app: FastAPI, service: Service) -> Callable[[], dict[str, Any]]
 
 
 def _add_model_routes(app: FastAPI, service: Service) -> None:
-    @app.post("/v1/{use_case}/feedback", openapi_extra=FEEDBACK, tags=["model"])
+    @app.post(FEEDBACK_PATH, openapi_extra=FEEDBACK, tags=["model"])
     async def feedback(use_case: str, request: Request) -> Response:
         """Report the true labels of predicted rows. Sending a label again does no harm: the latest
         one counts.

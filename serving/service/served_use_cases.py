@@ -13,7 +13,6 @@ from serving.champions.package_cache import PackageCache
 from serving.champions.use_cases import MOST, all_of, named_by, serves_all
 from serving.edge.openapi import PREDICT_PATH
 from serving.errors import NotReady, RegistryAway, UnknownUseCase, UnseenUseCase
-from serving.log.segments import feedback_header
 from serving.metrics.counters import Metrics, RouteStats
 from serving.outside.registry import Registry
 from serving.outside.slack import Slack
@@ -61,7 +60,6 @@ class ServedUseCases:
         # The roles beside the champion, by use case and role: loaded, but no request reaches them.
         self.beside: dict[str, dict[str, ChampionWatch]] = {}
         self.hot_routes: dict[bytes, HotRoute] = {}
-        self.feedback_headers: dict[str, bytes] = {}
         for name in all_of(settings) if self.serves_all else self._named:
             self._add(name)
 
@@ -143,7 +141,6 @@ class ServedUseCases:
         self.hot_routes[path] = HotRoute(
             PREDICT_PATH, path.decode(), name, watch, self._metrics.routes[name, PREDICT_PATH]
         )
-        self.feedback_headers[name] = feedback_header(name)
 
     def _watch_of(self, name: str, role: str) -> ChampionWatch:
         return ChampionWatch(

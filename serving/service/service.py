@@ -22,13 +22,14 @@ from serving.keys.peers import Peers
 from serving.keys.proxies import TrustedProxies
 from serving.keys.scopes import scope_of
 from serving.log.prediction_log import NoPredictionLog, PredictionLog
-from serving.log.segments import line_of
+from serving.log.segments import feedback_header, line_of
 from serving.metrics.counters import Metrics
 from serving.metrics.traffic import Traffic
 from serving.outside.lake import NO_LAKE, open_lake
 from serving.outside.model_folder import ModelFolder
 from serving.outside.prefect_api import PrefectApi
 from serving.outside.registry import Registry
+from serving.package.outputs import YES_OR_NO, label_of
 from serving.scoring.predictions import Scored
 from serving.scoring.scorer import LOOP_BODY_BYTES, Call, Read, Scorer
 from serving.service.served_use_cases import HotRoute, ServedUseCases
@@ -207,14 +208,15 @@ class Service:
         """
 
         def keep() -> int | None:
-            labels = read_feedback(body)
-            rows = len(labels)
             champion = self.use_cases.watches[use_case].champion
+            label = label_of(champion.package.manifest.outputs) if champion else YES_OR_NO
+            labels = read_feedback(body, label)
+            rows = len(labels)
             (champion.events if champion else EventWindow()).check_feedback(
                 [label.event_time for label in labels]
             )
             is_logged = self.log.append(
-                self.use_cases.feedback_headers[use_case], use_case, line_of(body, b"", rows), rows
+                feedback_header(use_case, label.kind), use_case, line_of(body, b"", rows), rows
             )
             return rows if is_logged else None
 

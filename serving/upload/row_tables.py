@@ -20,6 +20,7 @@ from serving.formats.feedback import read_feedback
 from serving.formats.outputs import OUTPUT_KINDS, prediction_type
 from serving.log.segments import Header
 from serving.package.kinds import KINDS
+from serving.package.outputs import Label
 
 
 class _Line(msgspec.Struct):
@@ -32,7 +33,7 @@ class _FeedbackLine(_Line):
 
 class _Label(msgspec.Struct):
     id: str
-    label: bool
+    label: bool | float | str
     time: datetime
     received: datetime
     event_time: datetime | None
@@ -51,7 +52,13 @@ def schema_of(header: Header) -> Any:
     ]
     if header.kind == "feedback":
         return pa.schema(
-            [common[0], ("label", pa.bool_()), common[1], ("received", common[1][1]), common[2]]
+            [
+                common[0],
+                ("label", pa.type_for_alias(OUTPUT_KINDS[header.label].arrow)),
+                common[1],
+                ("received", common[1][1]),
+                common[2],
+            ]
         )
     inputs = [
         (column.name, pa.type_for_alias(KINDS[column.kind].lake_type)) for column in header.columns
@@ -82,6 +89,7 @@ class FeedbackTables:
         self.problem = ""
         self.schema = schema_of(header)
         self._decoder = msgspec.json.Decoder(_FeedbackLine)
+        self._label = Label(header.label)
 
     def read(self, data: memoryview) -> tuple[Any, int]:
         """The rows of whole lines, and the number of unreadable lines."""
@@ -95,12 +103,12 @@ class FeedbackTables:
     def _write_labels(self, line: bytes) -> bytes:
         record = self._decoder.decode(line)
         received = datetime.fromtimestamp(record.time / 1e6, UTC)
-        entries = read_feedback(bytes(record.request))
+        entries = read_feedback(bytes(record.request), self._label)
         return b"\n".join(
             msgspec.json.encode(
                 _Label(
                     entry.id,
-                    bool(entry.label),
+                    entry.label,
                     entry.known_at(received),
                     received,
                     entry.event_time,

@@ -4,6 +4,7 @@ import pytest
 
 from serving.errors import InputError, MalformedBody
 from serving.formats.feedback import read_feedback
+from serving.package.outputs import Label
 
 CAME = datetime(2026, 11, 21, 4, tzinfo=UTC)
 
@@ -93,3 +94,43 @@ def test_one_row_of_many_that_is_wrong_refuses_the_request_whole() -> None:
     rows = ", ".join(['{"id": "a", "label": 1}'] * 20 + ['{"id": "b", "label": 0.5}'])
     with pytest.raises(InputError, match=r"Row 20, field 'label': expected 0, 1, true or false"):
         read_feedback(f'{{"feedback": [{rows}]}}'.encode())
+
+
+NUMBER = Label("number")
+DIGITS = Label("category", frozenset({"3", "7", "storm"}))
+
+
+@pytest.mark.parametrize(
+    ("kind", "label", "value"),
+    [
+        (NUMBER, b"7", 7.0),
+        (NUMBER, b"-1.5e3", -1500.0),
+        (DIGITS, b'"storm"', "storm"),
+        (DIGITS, b"3", "3"),
+        (DIGITS, b"3.0", "3"),
+        (Label("category"), b'"anything"', "anything"),
+    ],
+)
+def test_label_is_a_number_or_a_class_where_the_outputs_are(
+    kind: Label, label: bytes, value: float | str
+) -> None:
+    (entry,) = read_feedback(b'{"feedback": [{"id": "a", "label": ' + label + b"}]}", kind)
+    assert entry.label == value and type(entry.label) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "label", "expected"),
+    [
+        (NUMBER, b"true", "a finite number"),
+        (NUMBER, b'"7"', "a finite number"),
+        (NUMBER, b"1e400", ""),
+        (DIGITS, b'"hail"', "a class, one of '3', '7', 'storm'"),
+        (DIGITS, b"3.5", "a class, one of"),
+        (DIGITS, b"true", "a class, one of"),
+        (DIGITS, b"null", ""),
+    ],
+)
+def test_label_of_another_kind_is_refused(kind: Label, label: bytes, expected: str) -> None:
+    with pytest.raises((InputError, MalformedBody)) as refused:
+        read_feedback(b'{"feedback": [{"id": "a", "label": ' + label + b"}]}", kind)
+    assert expected in str(refused.value)
