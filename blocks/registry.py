@@ -205,16 +205,17 @@ class ModelRegistry(Block):
                 "The pipeline contains types that are not scikit-learn's and cannot be saved: "
                 f"{strangers}."
             )
+        answers = "predict_proba" if hasattr(model, "predict_proba") else "predict"
         mlflow.sklearn.log_model(
             model,
             name="model",
-            signature=infer_signature(example, model.predict_proba(example))
+            signature=infer_signature(example, getattr(model, answers)(example))
             if example is not None
             else None,
             input_example=example,
             pip_requirements=["scikit-learn", "skops", "pandas"],
             skops_trusted_types=types,
-            pyfunc_predict_fn="predict_proba",
+            pyfunc_predict_fn=answers,
         )
 
     def load_model(self, run_id: str) -> "Pipeline":

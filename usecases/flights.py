@@ -13,6 +13,7 @@ from usecases.definition import (
     CALIBRATION_ERROR,
     LOG_LOSS,
     ROC_AUC,
+    Binary,
     Candidate,
     Column,
     Direction,
@@ -392,7 +393,7 @@ USE_CASE = UseCase(
     ),
     source=FlightsSource(),
     columns=COLUMNS,
-    label="late",
+    target=Binary(label="late"),
     event_time="event_time",
     # The scheduled departure and not the date: a flight number may be used twice a day, from two
     # airports.

@@ -62,7 +62,7 @@ def verdicts(case: UseCase, rows: pl.DataFrame) -> None:
         alone = strongest_column(case, holdout)
         print(
             f"{month}, {len(holdout):,} rows: strongest column {alone.column}, ROC AUC "
-            f"{alone.roc_auc:.3f}, agrees {alone.agreement:.1%}"
+            f"{alone.score:.3f}, agrees {alone.agreement:.1%}"
         )
         training = {
             "honest boosting": before.sample(ROWS, seed=SEED),

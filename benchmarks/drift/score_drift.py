@@ -74,16 +74,16 @@ def main() -> None:
     own = pl.Series(modelling.predict(fitted, case, training))
     print(
         f"spread of the scores of {len(training):,} training rows: own {own.std():.3f}, out "
-        f"of sample {unseen.scores.std():.3f}"
+        f"of sample {unseen.answers.std():.3f}"
     )
     of_month = training.select(case.period_of_rows).to_series()
-    for name, scores in (("own", own), ("out of sample", unseen.scores)):
+    for name, scores in (("own", own), ("out of sample", unseen.answers)):
         print(
             f"each month against the others, {name}: "
             f"{between_months([scores.filter(of_month == month) for month in learned])}"
         )
     reference, limits, calibrated = calibrate(
-        case, training.with_columns(unseen.scores.alias(SCORE)), arguments.seed
+        case, training.with_columns(unseen.answers.alias(SCORE)), arguments.seed
     )
     even = measure_alike(case, reference, limits)
     print("window    verdict   share  inputs alike  score/threshold  to own scores  drivers")

@@ -23,6 +23,7 @@ from benchmarks.drift.world import Champion, champion_of
 from usecases.definition import (
     ROC_AUC,
     SCORE,
+    Binary,
     Candidate,
     Column,
     DriftPolicy,
@@ -55,7 +56,7 @@ class Stream:
             question="Is it?",
             source=_Nowhere(),
             columns=self.columns,
-            label="label",
+            target=Binary(label="label"),
             event_time="at",
             key=("id",),
             candidates=(Candidate(name="boosting", build=_boosting),),

@@ -87,7 +87,7 @@ def champion_of(case: UseCase, through: str, training: pl.DataFrame, seed: int) 
     ):  # threads that wait for one another on a busy machine cost more than they bring
         fitted = modelling.fit(case, recipe, recipe.params, training, seed)
     crossed = cross_fit(case, fitted, training, seed)
-    training = training.with_columns(crossed.scores.alias(SCORE))
+    training = training.with_columns(crossed.answers.alias(SCORE))
     reference, thresholds, calibrated = calibrate(case, training, seed)
     yardstick = Yardstick(
         reference=reference,

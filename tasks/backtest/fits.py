@@ -161,7 +161,7 @@ class History:
             rows = self.labelled(*champion.trained_on)
             crossed = cross_fit(self.case, champion.fitted, rows, self.seed)
             reference, thresholds, enough = calibrate(
-                self.case, rows.with_columns(crossed.scores.alias(SCORE)), self.seed
+                self.case, rows.with_columns(crossed.answers.alias(SCORE)), self.seed
             )
             methods = {
                 column.name: self.case.drift.method(column)

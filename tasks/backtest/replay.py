@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 import numpy as np
-import polars as pl
 from pydantic import ConfigDict, Field, ValidationError
 
 from serving.records.contest import Comparison, Contest
@@ -28,7 +27,7 @@ from tasks.drift.verdict import judge
 from tasks.ledger.governor import may_retrain
 from tasks.measures.metrics import score
 from tasks.models import modelling
-from usecases.definition import SCORE, UseCase, UseCaseError, period_named, periods_of
+from usecases.definition import UseCase, UseCaseError, period_named, periods_of
 from usecases.definition.columns import Frozen
 
 Strategy = Literal["policy", "never", "monthly"]
@@ -204,7 +203,7 @@ def check(history: History, champion: Model, period: str, earlier: Sequence[bool
     case, watch = history.case, history.watch(champion)
     rows = history.periods[period]
     rows = rows.with_columns(
-        pl.Series(SCORE, modelling.predict(champion.fitted, case, rows), dtype=pl.Float64)
+        modelling.watched(case, modelling.predict(champion.fitted, case, rows))
     )
     window = sample(rows, case.drift.sample_rows, history.seed)
     evidence = examine(case, watch, window, window=period, counted=len(rows), earlier=earlier)

@@ -10,7 +10,7 @@ import polars as pl
 from serving.package.model import Package
 from serving.records.contest import Behaviour
 from tasks.packages.packaging import score_rows
-from usecases.definition import Column, Direction, Invariance, MinimumFunction, UseCase
+from usecases.definition import Classes, Column, Direction, Invariance, MinimumFunction, UseCase
 
 ROWS = 2000  # at most, drawn with the contest's seed
 
@@ -26,8 +26,22 @@ def try_behaviours(
         if isinstance(test, MinimumFunction):
             results.append(_minimum_function(case, test, package, some))
         else:
-            results.append(_changed(test, columns[test.column], package, some))
+            results.append(_changed(case, test, columns[test.column], package, some))
     return results
+
+
+def _scores(
+    case: UseCase,
+    test: Invariance | Direction | MinimumFunction,
+    package: Package,
+    rows: pl.DataFrame,
+) -> np.ndarray:
+    """Return the answers that the test is about ``(n_rows,)``, or the probabilities of all classes
+    ``(n_rows, n_classes)``."""
+    scores = score_rows(package, rows)
+    if test.of is None or not isinstance(case.target, Classes):
+        return scores
+    return scores[:, case.target.classes.index(test.of)]
 
 
 def failures(results: list[Behaviour]) -> list[str]:
@@ -39,12 +53,15 @@ def _minimum_function(
     case: UseCase, test: MinimumFunction, package: Package, like: pl.DataFrame
 ) -> Behaviour:
     whole = [{name: row.get(name) for name in case.column_names} for row in test.rows]
-    scores = score_rows(package, pl.DataFrame(whole, schema=like.schema, strict=False))
-    inside = (scores >= test.low) & (scores <= test.high)
+    rows = pl.DataFrame(whole, schema=like.schema, strict=False)
+    scores = _scores(case, test, package, rows)
+    low = -np.inf if test.low is None else test.low
+    high = np.inf if test.high is None else test.high
+    inside = (scores >= low) & (scores <= high)
     reason = ""
     if not inside.all():
-        worst = int(np.argmax(np.maximum(test.low - scores, scores - test.high)))
-        bounds = f"{test.low:g} to {test.high:g}"
+        worst = int(np.argmax(np.maximum(low - scores, scores - high)))
+        bounds = _bounds(test)
         reason = (
             f"{test.name!r} fails: row {worst + 1} of the test scores {scores[worst]:.4f} and "
             f"must score {bounds}."
@@ -52,8 +69,18 @@ def _minimum_function(
     return _result(test, inside, reason)
 
 
+def _bounds(test: MinimumFunction) -> str:
+    if test.low is None or test.high is None:
+        return f"at least {test.low:g}" if test.low is not None else f"at most {test.high:g}"
+    return f"{test.low:g} to {test.high:g}"
+
+
 def _changed(
-    test: Invariance | Direction, column: Column, package: Package, rows: pl.DataFrame
+    case: UseCase,
+    test: Invariance | Direction,
+    column: Column,
+    package: Package,
+    rows: pl.DataFrame,
 ) -> Behaviour:
     """Run a test that changes one column: one pair of scores, before and after, for each row and
     value."""
@@ -62,7 +89,10 @@ def _changed(
     if before.is_empty():
         reason = f"{test.name!r} cannot be tried: no row of the hold-out changes {condition}."
         return _result(test, np.zeros(0, dtype=bool), reason)
-    was, becomes = score_rows(package, before), score_rows(package, after)
+    was, becomes = (_scores(case, test, package, side) for side in (before, after))
+    if was.ndim == 2:  # the class whose probability moves most
+        most = np.abs(becomes - was).argmax(axis=1)[:, None]
+        was, becomes = (np.take_along_axis(side, most, 1)[:, 0] for side in (was, becomes))
     change = becomes - was
     wrong = (
         np.abs(change)

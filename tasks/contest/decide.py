@@ -15,13 +15,13 @@ from serving.package.model import Package
 from serving.records.contest import Behaviour, Contest, Latency, Verdict
 from tasks.contest.behaviour import failures, try_behaviours
 from tasks.contest.latency import time_packages, too_slow
-from tasks.contest.leaks import column_doubts, strongest_column
+from tasks.contest.leaks import column_doubts, strongest_column, yardstick
 from tasks.contest.near_rows import NearRows, find_near_rows
 from tasks.contest.verdict import hold, too_little, weigh
 from tasks.measures.metrics import score
 from tasks.models import modelling
 from tasks.packages.packaging import score_rows
-from usecases.definition import ROC_AUC, UseCase
+from usecases.definition import Classes, UseCase
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def decide(
         "unfair",
         challenger.unfair,
         package.manifest.metrics.get(case.gate.metric.name),
-        {"rows": float(len(rows)), "positives": float(truth.sum())},
+        {"rows": float(len(rows)), **_class_rows(case, truth)},
     )
     if challenger.unfair:
         return judgement
@@ -104,6 +104,14 @@ def decide(
     return _weighed(case, judgement, challenger, scores, before)
 
 
+def _class_rows(case: UseCase, truth: np.ndarray) -> dict[str, float]:
+    """The number of rows that are a yes, or of the rarest class; nothing of a number."""
+    if isinstance(case.target, Classes):
+        counts = np.bincount(truth, minlength=len(case.target.classes))
+        return {"rarest_class_rows": float(counts.min())}
+    return {"positives": float(truth.sum())} if case.target.kind == "binary" else {}
+
+
 _NO_REFITS = "Not in the interval: how much refits of the recipe differ (see Promotion.refits)."
 
 
@@ -121,8 +129,8 @@ def _contest(
     contest = judge_rows(case, rows, before, scores, seed, earlier, rivals)
     if contest.verdict not in ("promote", "suspicious"):
         return contest
-    if refits is not None:
-        return judge_rows(case, rows, before, scores, seed, earlier, rivals, refits())
+    if refits is not None and (drawn := refits()):
+        return judge_rows(case, rows, before, scores, seed, earlier, rivals, drawn)
     return replace(contest, reasons=[*contest.reasons, _NO_REFITS])
 
 
@@ -186,13 +194,15 @@ def _weighed(
     copies of the hold-out in the training data."""
     truth = modelling.labels(case, challenger.rows)
     alone = strongest_column(case, challenger.rows)
-    theirs = None if champion is None else score(ROC_AUC, truth, champion)
-    doubts = column_doubts(case.promotion, alone, score(ROC_AUC, truth, scores), theirs)
+    gate, measure = case.gate.metric, yardstick(case.gate.metric)
+    theirs = None if champion is None else score(measure, truth, champion)
+    ours = score(measure, truth, scores)
+    doubts = column_doubts(case.promotion, gate, alone, ours, theirs)
     against = [*failures(judgement.behaviours), *too_slow(case.promotion, judgement.latency)]
     facts = {
         **judgement.facts,
         "strongest_column": alone.column,
-        "strongest_column_roc_auc": None if math.isnan(alone.roc_auc) else alone.roc_auc,
+        f"strongest_column_{measure.name}": None if math.isnan(alone.score) else alone.score,
     }
     might_win = judgement.verdict in ("promote", "suspicious") and not against
     copies = _copies(case, challenger) if might_win else None
@@ -223,7 +233,7 @@ def _without_champion(
     verdict: Verdict = "promote" if gate.passes(gate_score) else "keep"
     rows = challenger.rows
     blocks = _blocks(case, rows).n_unique()
-    little = too_little(case.promotion, modelling.labels(case, rows), blocks)
+    little = too_little(case.promotion, gate.metric, modelling.labels(case, rows), blocks)
     if case.promotion.too_good(gate.metric, gate_score):
         verdict, reasons = (
             "suspicious",

@@ -3,8 +3,8 @@ column that alone says what the whole model says, as one does that was written a
 known.
 
 A leak shows as a single input that ranks the hold-out as well as the model does (Kaufman et al.
-2012, *Leakage in Data Mining*). All is measured in ROC AUC, which means the same under every metric
-of a gate."""
+2012, *Leakage in Data Mining*). All is measured in ROC AUC, or in R² of a number, which mean the
+same under every metric of a gate."""
 
 from dataclasses import dataclass
 
@@ -14,32 +14,46 @@ import polars as pl
 from tasks.data.kinds import KINDS
 from tasks.measures.metrics import score
 from tasks.models import modelling
-from usecases.definition import ROC_AUC, Column, Promotion, UseCase
+from usecases.definition import R2, ROC_AUC, Classes, Column, Metric, Promotion, UseCase
 
 _MOST = 0.5  # of the challenger's lift over chance
 
 
+def yardstick(metric: Metric) -> Metric:
+    """Return what models and columns are compared in: ROC AUC, or R² for a metric of numbers."""
+    return R2 if "number" in metric.targets else ROC_AUC
+
+
+def _chance(metric: Metric) -> float:
+    """Return what a model reaches that knows nothing."""
+    return 0.0 if metric.name == R2.name else 0.5
+
+
 @dataclass(frozen=True)
 class Alone:
-    """What one column tells by itself: its ROC AUC, and the share of rows in which it agrees with
-    the label at its best threshold, both classes weighing the same. NaN for one class."""
+    """What one column tells by itself: its ``score``, a ROC AUC or R², and the share of rows in
+    which it agrees with a yes or no at its best threshold, both weighing the same. NaN for one
+    class."""
 
     column: str
-    roc_auc: float
+    score: float
     agreement: float
 
 
 def strongest_column(case: UseCase, rows: pl.DataFrame) -> Alone:
     """Return the input that alone ranks labelled ``rows`` best.
 
-    A column ranks by the share of positives among the rows of its value (a number's: of its
-    quantile). Every other row is counted and the rest are ranked, so that a column with many values
-    does not rank rows by their own labels. Null is a value."""
-    truth = modelling.labels(case, rows)
-    ranks = {column.name: _alone(column, rows[column.name], truth) for column in case.columns}
-    scores = {name: score(ROC_AUC, truth, rank) for name, rank in ranks.items()}
-    name = max(scores, key=lambda name: -1.0 if np.isnan(scores[name]) else scores[name])
-    return Alone(name, scores[name], _agreement(truth, ranks[name]))
+    A column ranks by the mean label among the rows of its value (a number's: of its quantile), or
+    by the share of each class. Every other row is counted and the rest are ranked, so that a column
+    with many values does not rank rows by their own labels. Null is a value."""
+    truth, metric = modelling.labels(case, rows), yardstick(case.gate.metric)
+    count = len(case.target.classes) if isinstance(case.target, Classes) else 0
+    targets = np.eye(count)[truth] if count else np.asarray(truth, dtype=float).reshape(-1, 1)
+    ranks = {column.name: _alone(column, rows[column.name], targets) for column in case.columns}
+    scores = {name: score(metric, truth, rank) for name, rank in ranks.items()}
+    name = max(scores, key=lambda name: -np.inf if np.isnan(scores[name]) else scores[name])
+    is_binary = case.target.kind == "binary"
+    return Alone(name, scores[name], _agreement(truth, ranks[name]) if is_binary else np.nan)
 
 
 def _agreement(truth: np.ndarray, ranks: np.ndarray) -> float:
@@ -56,42 +70,53 @@ def _agreement(truth: np.ndarray, ranks: np.ndarray) -> float:
 
 
 def gain_doubts(
-    policy: Promotion, truth: np.ndarray, champion: np.ndarray, challenger: np.ndarray
+    policy: Promotion,
+    metric: Metric,
+    truth: np.ndarray,
+    champion: np.ndarray,
+    challenger: np.ndarray,
 ) -> list[str]:
-    """Return why the gain on labels ``truth`` makes the challenger suspicious; scores ``(n_rows,)``
-    of both. Nothing can be said if the labels have one class, or the champion is perfect.
+    """Return why the gain on labels ``truth`` makes the challenger suspicious; predictions of both,
+    and the gate's ``metric``. Nothing can be said if the labels have one value, or the champion is
+    perfect.
 
-    On flights, honest challengers gained at most .13 of what the champion lacked, and models fitted
-    on the hold-out .34 and more, which looks like little in Brier score or log loss."""
-    before, after = score(ROC_AUC, truth, champion), score(ROC_AUC, truth, challenger)
-    if not after - before > policy.suspicious_share * (1 - before):  # also for a NaN
+    On flights, honest challengers gained at most .13 of what the champion lacked in ROC AUC, and
+    models fitted on the hold-out .34 and more, which looks like little in Brier score or log loss.
+    Of numbers honest gains are larger: docs/decisions/0021-targets.md."""
+    measure = yardstick(metric)
+    most = policy.suspicious_share if measure.name == "roc_auc" else policy.suspicious_number_share
+    before, after = (score(measure, truth, scores) for scores in (champion, challenger))
+    if not after - before > most * (1 - before):  # also for a NaN
         return []
-    share = (after - before) / (1 - before)
+    share, name = (after - before) / (1 - before), measure.in_words()
     return [
         (
-            f"The gain in ROC AUC, from {before:.4f} to {after:.4f}, is {share:.0%} of what the "
-            f"champion lacks; more than {policy.suspicious_share:.0%} is too good to be true: look "
-            "for a leak."
+            f"The gain in {name}, from {before:.4f} to {after:.4f}, is {share:.0%} of what the "
+            f"champion lacks; more than {most:.0%} is too good to be true: look for a leak."
         )
     ]
 
 
 def column_doubts(
-    policy: Promotion, alone: Alone, challenger: float, champion: float | None
+    policy: Promotion, metric: Metric, alone: Alone, challenger: float, champion: float | None
 ) -> list[str]:
-    """Return why a column makes the challenger suspicious; both models' scores are ROC AUC.
+    """Return why a column makes the challenger suspicious; both models' scores are those of the
+    ``yardstick`` of the gate's ``metric``.
 
     A column that ranks no better than the champion is not new: the champion lives with it."""
-    if policy.suspicious_column is None or not challenger > 0.5:
+    measure = yardstick(metric)
+    name, chance = measure.in_words(), _chance(measure)
+    if policy.suspicious_column is None or not challenger > chance:
         return []
-    if champion is not None and alone.roc_auc <= champion:
+    if champion is not None and alone.score <= champion:
         return []
-    share = (alone.roc_auc - 0.5) / (challenger - 0.5)
+    share = (alone.score - chance) / (challenger - chance)
+    article = "an" if measure is R2 else "a"
     if share >= policy.suspicious_column:
         return [
             (
-                f"{alone.column!r} alone has a ROC AUC of {alone.roc_auc:.4f}, and the whole model "
-                f"{challenger:.4f}: look for a leak in that column."
+                f"{alone.column!r} alone has {article} {name} of {alone.score:.4f}, and the whole "
+                f"model {challenger:.4f}: look for a leak in that column."
             )
         ]
     if share >= _MOST and alone.agreement >= policy.suspicious_agreement:
@@ -105,17 +130,18 @@ def column_doubts(
     return []
 
 
-def _alone(column: Column, values: pl.Series, truth: np.ndarray) -> np.ndarray:
-    """Return for each row the share of positives among rows of the other half with its value; of
-    all rows if none has it."""
+def _alone(column: Column, values: pl.Series, targets: np.ndarray) -> np.ndarray:
+    """Return for each row the mean of ``targets`` ``(n_rows, n_targets)`` among rows of the other
+    half with its value; of all rows if none has it. One target has one dimension."""
     groups = KINDS[column.kind].groups(values)
-    half, shares = np.arange(len(truth)) % 2, np.empty(len(truth))
+    half, means = np.arange(len(targets)) % 2, np.empty(targets.shape)
+    size = groups.max(initial=0) + 1
     for fold in (0, 1):
         learned = half != fold
-        rows = np.bincount(groups[learned], minlength=groups.max(initial=0) + 1)
-        positives = np.bincount(groups[learned], weights=truth[learned], minlength=len(rows))
-        whole = truth[learned].mean() if learned.any() else 0.0
-        shares[half == fold] = np.where(rows > 0, positives / np.maximum(rows, 1), whole)[
-            groups[half == fold]
-        ]
-    return shares
+        rows = np.bincount(groups[learned], minlength=size)
+        for place, target in enumerate(targets.T):
+            total = np.bincount(groups[learned], weights=target[learned], minlength=size)
+            whole = target[learned].mean() if learned.any() else 0.0
+            by_group = np.where(rows > 0, total / np.maximum(rows, 1), whole)
+            means[half == fold, place] = by_group[groups[half == fold]]
+    return means[:, 0] if targets.shape[1] == 1 else means

@@ -42,8 +42,8 @@ def hold(
     rivals: Sequence[np.ndarray] = (),
     refits: Sequence[np.ndarray] = (),
 ) -> Contest:
-    """Judge ``challenger`` against ``champion``: scores ``(n_rows,)`` on the same rows with labels
-    ``truth``.
+    """Judge ``challenger`` against ``champion``: predictions ``(n_rows,)``, or of classes
+    ``(n_rows, n_classes)``, on the same rows with labels ``truth``.
 
     ``block`` ``(n_rows,)`` names each row's block in time order (any values, such as dates);
     ``slices`` maps a slice's name to its rows as booleans ``(n_rows,)``. With ``earlier`` contests,
@@ -73,7 +73,7 @@ def hold(
         together[: len(policy.guards)],
         dict(zip(large, together[len(policy.guards) :], strict=True)),
     )
-    little = too_little(policy, truth, len(names))
+    little = too_little(policy, metric, truth, len(names))
     contest = Contest(
         verdict="inconclusive",
         reasons=[],
@@ -93,7 +93,7 @@ def hold(
         refits=len(refits),
         refit_error=_finite(refit_error) if len(refits) else None,
     )
-    doubts = gain_doubts(policy, truth, champion, challenger)
+    doubts = gain_doubts(policy, metric, truth, champion, challenger)
     verdict, reasons = _judge(policy, metric, contest, little, doubts)
     return replace(contest, verdict=verdict, reasons=reasons)
 
@@ -155,19 +155,21 @@ def _rounded(influences: np.ndarray) -> list[float]:
     return [float(f"{value:.6g}") for value in influences]
 
 
-def too_little(policy: Promotion, truth: np.ndarray, blocks: int) -> str | None:
-    """Return why labels ``truth`` ``(n_rows,)`` in ``blocks`` blocks are too few to crown a
-    version; ``None`` if they suffice."""
+def too_little(policy: Promotion, metric: Metric, truth: np.ndarray, blocks: int) -> str | None:
+    """Return why labels ``truth`` ``(n_rows,)`` in ``blocks`` blocks are too few to crown a version
+    by ``metric``; ``None`` if they suffice."""
     rows = len(truth)
     if rows < policy.minimum_rows or blocks < policy.enough_blocks:
         needed = f"{policy.minimum_rows} rows in {policy.enough_blocks} blocks"
         return f"{rows} labelled rows in {blocks} blocks; the rule requires at least {needed}."
-    positives = int(np.sum(truth))
-    rarer = min(positives, rows - positives)
-    if rarer < policy.minimum_class_rows:
+    if "number" in metric.targets:
+        return None
+    counts = np.bincount(np.asarray(truth, dtype=np.int64), minlength=2)
+    if counts.min() < policy.minimum_class_rows:
+        rarest = f"{counts[1]} positive rows" if len(counts) == 2 else f"{counts.min()} of a class"
         return (
-            f"{positives} positive rows of {rows}; the rule requires at least "
-            f"{policy.minimum_class_rows} of each class."
+            f"{rarest} of {rows}; the rule requires at least {policy.minimum_class_rows} of each "
+            "class."
         )
     return None
 
@@ -254,10 +256,8 @@ def _judge(
     if little is not None:
         return "inconclusive", [little]
     if main.low is None or main.gain is None or main.challenger is None:
-        return "inconclusive", [
-            f"{main.metric} has no bound: one of the two classes is missing on all days but one."
-        ]
-    against = _against(policy, main, contest.guards, contest.slices)
+        return "inconclusive", [f"{main.metric} has no bound: {_unbounded(metric)}."]
+    against = _against(policy, metric, main, contest.guards, contest.slices)
     limit = policy.suspicious_gain
     if (limit is not None and main.gain > limit) or policy.too_good(metric, main.challenger):
         doubts = [
@@ -273,7 +273,7 @@ def _judge(
     )
     notes = _notes(contest)
     unseen = [
-        f"{name} could not be compared: {main.metric} does not exist there, a class is missing."
+        f"{name} could not be compared: {main.metric} does not exist there."
         for name, result in contest.slices.items()
         if result.low is None
     ]
@@ -283,6 +283,12 @@ def _judge(
     if against:
         return weigh("promote", [], [*against, *notes], doubts)
     return weigh("promote", [won, *unseen, *notes], [], doubts)
+
+
+def _unbounded(metric: Metric) -> str:
+    if "number" in metric.targets:
+        return "it rests on one day alone"
+    return "a class is missing on all days but one"
 
 
 def _notes(contest: Contest) -> list[str]:
@@ -317,7 +323,11 @@ def weigh(
 
 
 def _against(
-    policy: Promotion, main: Comparison, guards: list[Comparison], slices: dict[str, Comparison]
+    policy: Promotion,
+    metric: Metric,
+    main: Comparison,
+    guards: list[Comparison],
+    slices: dict[str, Comparison],
 ) -> list[str]:
     against = []
     if main.low is None or main.low <= 0:
@@ -329,7 +339,7 @@ def _against(
     for guard, result in zip(policy.guards, guards, strict=True):
         if result.low is None:
             against.append(
-                f"{result.metric} has no bound, since a class is missing, so it may get worse by "
+                f"{result.metric} has no bound, so it may get worse by "
                 f"more than {guard.tolerance:g}."
             )
         elif result.low <= -guard.tolerance:
@@ -338,12 +348,11 @@ def _against(
                 f"{guard.tolerance:g}."
             )
     for name, result in slices.items():
-        if result.low is not None and result.low <= -policy.slice_tolerance:
+        tolerated = policy.tolerated(metric, result.champion)
+        if result.low is not None and result.low <= -tolerated:
             surely = "gets" if result.high is not None and result.high < 0 else "may get"
             measured = f"{result.metric} {_signed(result.gain)}, at worst {_signed(result.low)}"
-            against.append(
-                f"{name} {surely} worse: {measured}, tolerated {-policy.slice_tolerance:g}."
-            )
+            against.append(f"{name} {surely} worse: {measured}, tolerated {-tolerated:.4g}.")
     return against
 
 

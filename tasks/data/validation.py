@@ -1,7 +1,7 @@
 """Validates what enters the lake: rows one by one (pandera), and each batch as a whole.
 
 A bad row goes to quarantine with its reason. A batch that is broken as a whole (a column missing or
-renamed, a unit changed, nulls beyond tolerance, a label that is not 0 or 1, a zone, empty) is
+renamed, a unit changed, nulls beyond tolerance, labels that are not the target's, a zone, empty) is
 refused by name: quarantining all of it would hide that the source changed."""
 
 import difflib
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import polars as pl
 
 from tasks.data.kinds import KINDS
-from tasks.data.label_kinds import label_problem
 from tasks.data.row_digests import is_rounded
+from tasks.data.targets import label_dtype, label_faults, label_problem, normalized_label
 from usecases.definition import Column, UseCase
 
 REASON = "quarantine_reason"
@@ -55,7 +55,7 @@ def validate(case: UseCase, period: str, rows: pl.DataFrame) -> Validated:
     # Sources that use pandas say NaN for null, and count time in another unit.
     batch = rows.select(*columns).with_columns(
         *(KINDS[column.kind].normalize(column.name) for column in case.columns),
-        pl.col(case.label).cast(pl.Float64).fill_nan(None),
+        normalized_label(case),
         pl.col(case.event_time).dt.cast_time_unit("us"),
         pl.col(
             [
@@ -77,7 +77,7 @@ def validate(case: UseCase, period: str, rows: pl.DataFrame) -> Validated:
         )
     if problems:
         raise BatchRefused(_refusal(case, period, problems))
-    good = batch.filter(~bad).with_columns(pl.col(case.label).cast(pl.Int8))
+    good = batch.filter(~bad).with_columns(pl.col(case.label).cast(label_dtype(case)))
     return Validated(good=good, quarantined=batch.with_columns(reasons.alias(REASON)).filter(bad))
 
 
@@ -133,7 +133,7 @@ def _wrong_types(case: UseCase, rows: pl.DataFrame) -> list[str]:
         dtype = rows.schema[column.name]
         if dtype != pl.Null and not KINDS[column.kind].holds(dtype):
             problems.append(f"column {column.name!r} holds {dtype}, expected a {column.kind}")
-    if problem := label_problem(case.label, rows[case.label]):
+    if problem := label_problem(case, rows[case.label]):
         problems.append(problem)
     times = {
         case.event_time,
@@ -225,6 +225,8 @@ def _row_reasons(case: UseCase, period: str, batch: pl.DataFrame) -> pl.Series:
             pl.struct(case.key).is_first_distinct()
         ).to_series(),
     }
+    for fault, is_bad in label_faults(case, batch[case.label]).items():
+        checked[f"{case.label}: {fault}"] = is_bad
     for column in case.columns:
         for fault, is_bad in KINDS[column.kind].row_faults(batch[column.name]).items():
             checked[f"{column.name}: {fault}"] = is_bad

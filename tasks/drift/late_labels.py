@@ -9,14 +9,14 @@ import polars as pl
 from blocks.lake import Lake
 from serving.package.manifest import Manifest
 from serving.records.performance import Performance
-from tasks.drift.performance import judge_performance
+from tasks.drift.performance import judge_performance, logged_numbers
 from tasks.log.files import LogDamaged, find_files, for_each, read_batches
 from tasks.log.labels import read_labels
 from tasks.log.windows import Window, read_window
 from usecases.definition import UseCase, period_named
 
 LIMIT_ROWS = 1_000_000
-_COLUMNS = ("id", "time", "event_time", "score", "model_version", "sample_rate")
+_BEFORE, _AFTER = ("id", "time", "event_time"), ("model_version", "sample_rate")
 
 
 def check_performance(
@@ -28,11 +28,12 @@ def check_performance(
     Labels that cannot be read leave the performance *unknown*: they say nothing of the data. Raises
     ``LakeAway``."""
     if read.sampled:
-        read = read_window(store, case, read.name, LIMIT_ROWS, seed, _COLUMNS)
+        columns = (*_BEFORE, *logged_numbers(case), *_AFTER)
+        read = read_window(store, case, read.name, LIMIT_ROWS, seed, columns)
     logged = _dated(read.rows)
     try:
         ids = logged["id"] if len(logged) else pl.Series("id", [], dtype=pl.String)
-        labels = read_labels(store, case.name, read.name, ids)
+        labels = read_labels(store, case, read.name, ids)
         left_out = (
             None if len(logged) < read.counted else count_unknown(store, case.name, read.name, ids)
         )

@@ -15,11 +15,13 @@ import polars as pl
 from serving.package.manifest import Manifest
 from serving.records.drift import Cause, DriftVerdict
 from serving.records.performance import Estimate, Interval, Performance, PerformanceVerdict
+from tasks.data.targets import late_dtype, truth_of
 from tasks.measures.estimate import calibrate_scores, estimate
 from tasks.measures.intervals import LEVEL, days_of, intervals
 from tasks.measures.metrics import metrics_of, score
-from usecases.definition import Metric, UseCase
+from usecases.definition import MAE, Metric, Number, UseCase
 
+_COVERAGE = "interval coverage"
 _TITLES = (
     "realised",
     "low",
@@ -43,16 +45,17 @@ def judge_performance(
     """Judge the champion of ``manifest`` (registered as ``version``) on the predictions ``logged``
     and the ``labels`` of a window.
 
-    ``logged`` has id, score and event_time, and may have time and model_version; ``labels`` has id,
-    label and time (when it was known), and may have received (when it came) or given (how many
-    came, of which this is the last). Either may be empty, without columns. ``left_out`` labels for
-    ids that are not in the window were not read (``None``: nobody counted)."""
+    ``logged`` has id, the model's numbers and event_time, and may have time and model_version;
+    ``labels`` has id, label and time (when it was known), and may have received (when it came) or
+    given (how many came, of which this is the last). Either may be empty, without columns.
+    ``left_out`` labels for ids that are not in the window were not read (``None``: nobody
+    counted)."""
     own = (
         logged
         if version is None or "model_version" not in logged.columns
         else logged.filter(pl.col("model_version") == version)
     )
-    last = last_labels(labels)
+    last = last_labels(case, labels)
     strangers = len(last.join(logged, on="id", how="anti")) if len(logged) else len(last)
     unknown_ids = None if left_out is None else left_out + strangers
     joined = own.join(last, on="id", how="inner") if len(own) else pl.DataFrame()
@@ -61,14 +64,19 @@ def judge_performance(
         name: Interval(low=low, high=high)
         for name, (low, high) in manifest.holdout_intervals.items()
     }
-    realised = _realised(metrics, joined, seed)
+    realised = _realised(case, metrics, joined, seed)
+    held = _share_held(case, joined, seed)
     days = joined["event_time"].cast(pl.Date).n_unique() if len(joined) else 0
     verdict, provisional, reasons = _judge(case, holdout, realised, len(own), len(joined), days)
     return Performance(
         champion=version,
         verdict=verdict,
         provisional=provisional,
-        reasons=reasons + _remarks(len(logged) - len(own), unknown_ids or 0),
+        reasons=[
+            *reasons,
+            *_interval_remarks(case, held, provisional),
+            *_remarks(len(logged) - len(own), unknown_ids or 0),
+        ],
         rows=len(own),
         other_rows=len(logged) - len(own),
         labels=len(joined),
@@ -77,14 +85,26 @@ def judge_performance(
         unknown_ids=unknown_ids,
         repeated=int((joined["given"] > 1).sum()) if len(joined) else 0,
         skewed=_skewed(joined),
-        metrics=realised if len(joined) else {},
+        metrics=realised | held if len(joined) else {},
         holdout=holdout,
         estimates=_estimates(case, manifest, own, joined),
         seed=seed,
     )
 
 
-def last_labels(labels: pl.DataFrame) -> pl.DataFrame:
+def logged_numbers(case: UseCase) -> list[str]:
+    """The columns of the prediction log that the judgement needs."""
+    return [output.name for output in case.outputs if output.kind in ("number", "bound")]
+
+
+def _answers(case: UseCase, rows: pl.DataFrame) -> np.ndarray:
+    """The model's numbers ``(n_rows,)``, or of classes ``(n_rows, n_classes)``."""
+    names = [output.name for output in case.outputs if output.kind == "number"]
+    numbers = rows.select(pl.col(names).cast(pl.Float64)).to_numpy()
+    return numbers if numbers.shape[1] > 1 else numbers[:, 0]
+
+
+def last_labels(case: UseCase, labels: pl.DataFrame) -> pl.DataFrame:
     """Of each id the label that was known last: id, label, time (UTC), given (how many came).
 
     Of two that were known at the same time the one that came later: by ``received``, where that is
@@ -93,7 +113,7 @@ def last_labels(labels: pl.DataFrame) -> pl.DataFrame:
         return pl.DataFrame(
             schema={
                 "id": pl.String,
-                "label": pl.Boolean,
+                "label": late_dtype(case),
                 "label_time": pl.Datetime("us", "UTC"),
                 "given": pl.UInt32,
             }
@@ -105,7 +125,9 @@ def last_labels(labels: pl.DataFrame) -> pl.DataFrame:
     count = pl.col("given").last() if "given" in labels.columns else pl.len()
     by_id = ordered.sort(order, nulls_last=False).group_by("id", maintain_order=True)
     return by_id.agg(
-        pl.col("label").last().cast(pl.Boolean), pl.col("label_time").last(), count.alias("given")
+        pl.col("label").last().cast(late_dtype(case)),
+        pl.col("label_time").last(),
+        count.alias("given"),
     )
 
 
@@ -117,13 +139,38 @@ def _in_utc(time: pl.Series) -> pl.Series:
     ).dt.cast_time_unit("us")
 
 
-def _realised(metrics: list[Metric], joined: pl.DataFrame, seed: int) -> dict[str, Interval]:
+def _realised(
+    case: UseCase, metrics: list[Metric], joined: pl.DataFrame, seed: int
+) -> dict[str, Interval]:
     if joined.is_empty():
         return {metric.name: Interval() for metric in metrics}
-    truth = joined["label"].cast(pl.Int64).to_numpy()
-    return intervals(
-        metrics, truth, joined["score"].to_numpy(), days_of(joined["event_time"]), seed
-    )
+    truth = truth_of(case, joined["label"])
+    return intervals(metrics, truth, _answers(case, joined), days_of(joined["event_time"]), seed)
+
+
+def _share_held(case: UseCase, joined: pl.DataFrame, seed: int) -> dict[str, Interval]:
+    """The share of the labels within the answers' own intervals, with its interval by days."""
+    if not isinstance(case.target, Number) or not {"low", "high"} <= set(joined.columns):
+        return {}
+    inside = joined["label"].is_between(joined["low"], joined["high"])
+    share = inside.cast(pl.Float64).to_numpy()
+    # The mean of a column is that of its distance from zero.
+    measured = intervals([MAE], np.zeros(len(share)), share, days_of(joined["event_time"]), seed)
+    return {_COVERAGE: measured[MAE.name]}
+
+
+def _interval_remarks(case: UseCase, held: dict[str, Interval], provisional: bool) -> list[str]:
+    share = held.get(_COVERAGE, Interval())
+    if provisional or share.bounds is None or not isinstance(case.target, Number):
+        return []
+    low, high = share.bounds
+    if low <= case.target.coverage <= high:
+        return []
+    side = "fewer" if high < case.target.coverage else "more"
+    return [
+        f"the answers' intervals held {share.value:.1%} of the labels, {side} than the "
+        f"{case.target.coverage:.0%} that they are made for: retrain to have them measured anew"
+    ]
 
 
 def _judge(
@@ -163,7 +210,7 @@ def _judge(
         return (
             "unknown",
             False,
-            [f"{metric.name} has no interval: a class is missing on all days but one"],
+            [f"{metric.name} has no interval: it rests on one day, or a class is missing"],
         )
     if then.bounds is None:
         return (
@@ -223,13 +270,13 @@ def _estimates(
     if not manifest.calibration or own.is_empty():
         return {}
     enough = len(joined) >= case.labels.rows
-    scores = own["score"].to_numpy()
-    labelled_scores = joined["score"].to_numpy() if enough else scores[:0]
+    scores = _answers(case, own)
+    labelled_scores = _answers(case, joined) if enough else scores[:0]
     chances, some = (
         calibrate_scores(manifest.calibration, scores),
         calibrate_scores(manifest.calibration, labelled_scores),
     )
-    realised = _points(metrics_of(case), joined) if enough else {}
+    realised = _points(case, joined) if enough else {}
     estimates: dict[str, Estimate] = {}
     for metric in metrics_of(case):
         error = (
@@ -244,13 +291,9 @@ def _estimates(
     return estimates
 
 
-def _points(metrics: list[Metric], joined: pl.DataFrame) -> dict[str, float]:
-    return {
-        metric.name: score(
-            metric, joined["label"].cast(pl.Int64).to_numpy(), joined["score"].to_numpy()
-        )
-        for metric in metrics
-    }
+def _points(case: UseCase, joined: pl.DataFrame) -> dict[str, float]:
+    truth, answers = truth_of(case, joined["label"]), _answers(case, joined)
+    return {metric.name: score(metric, truth, answers) for metric in metrics_of(case)}
 
 
 def join_verdict(verdict: DriftVerdict, performance: Performance) -> DriftVerdict:

@@ -25,7 +25,12 @@ def monitored(case: UseCase, thresholds: Collection[str] = ()) -> list[Column]:
         for column in case.columns
         if column.monitored and column.name not in case.prediction_log.leave_out
     ]
-    return [*columns, *([Column(name=SCORE, kind="number")] if SCORE in thresholds else [])]
+    return [*columns, *([watched_answer(case)] if SCORE in thresholds else [])]
+
+
+def watched_answer(case: UseCase) -> Column:
+    """The model's answer as a column of references and windows."""
+    return case.answer.model_copy(update={"name": SCORE})
 
 
 def without(case: UseCase, absent: Collection[str]) -> UseCase:
@@ -82,7 +87,7 @@ def _score_limit(case: UseCase, rows: pl.DataFrame, between: Sequence[float], se
     policy, day = case.drift, pl.col(case.event_time).dt.date()
     rows = rows.select(case.event_time, SCORE)
     dates = rows.select(day.unique().sort()).to_series().to_list()
-    column, whole = Column(name=SCORE, kind="number"), sample(rows, policy.sample_rows, seed)
+    column, whole = watched_answer(case), sample(rows, policy.sample_rows, seed)
     drawn = []
     for flags in draw_days(dates, policy.minimum_days, _DRAWS, np.random.default_rng(seed)):
         chosen = [date for date, flag in zip(dates, flags, strict=True) if flag]

@@ -43,7 +43,7 @@ def model_card(
         (
             f"The package answers as its scikit-learn pipeline does: {manifest.parity.rows:,} "
             f"rows compared, largest difference {manifest.parity.largest_difference:.2g}, "
-            f"{manifest.parity.changed_decisions} decisions changed."
+            f"{manifest.parity.changed_decisions} decisions or classes changed."
         ),
     ]
     return "\n\n".join(parts) + "\n"
@@ -69,11 +69,7 @@ def _facts(case: UseCase, manifest: Manifest) -> str:
     rows = [
         ("recipe", manifest.recipe),
         ("parameters", params),
-        (
-            "answers",
-            f"probability that {manifest.label} is true; the decision is yes from "
-            f"{manifest.decision_threshold:g} on",
-        ),
+        ("answers", "; ".join(f"{o.name}: {o.description}" for o in manifest.outputs)),
         ("gate", f"{case.gate.metric.name} {case.gate.threshold:g}"),
         ("trained through", manifest.trained_through),
         ("made", manifest.created or datetime.now(UTC).isoformat(timespec="seconds")),

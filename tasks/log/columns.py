@@ -21,7 +21,12 @@ ROLE = "role"
 _CHAMPION = "champion"  # whose are all rows of files from before roles
 _BEFORE = {"id": "text", "time": "time", "event_time": "time"}
 _AFTER = {"model_version": "text", RATE: "number", ROLE: "text"}
-_OUTPUTS = {"number": "number", "decision": "truth value", "category": "text"}  # by their kind
+_OUTPUTS = {  # by their kind
+    "number": "number",
+    "decision": "truth value",
+    "bound": "number",
+    "category": "text",
+}
 
 
 class Intake:

@@ -2,6 +2,7 @@
 bound and not the feedback.
 """
 
+from collections.abc import Mapping
 from datetime import date, timedelta
 from pathlib import PurePosixPath
 from threading import Lock
@@ -10,29 +11,30 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from blocks.lake import Lake
+from tasks.data.targets import late_dtype
 from tasks.log.files import LogDamaged, find_files, for_each, read_batches
-from usecases.definition import period_named
+from usecases.definition import UseCase, period_named
 
 if TYPE_CHECKING:
     from pyarrow import Schema
 
-SCHEMA = pl.Schema(
-    [
-        ("id", pl.String()),
-        ("label", pl.Boolean()),
-        ("time", pl.Datetime("us", "UTC")),
-        ("given", pl.UInt32()),
-    ]
-)
+_UTC = pl.Datetime("us", "UTC")
 _NAMES = ["id", "label", "time"]
 _GATHERED_ROWS = 500_000  # an index of the ids is made for each search
 
 
+def schema_of(case: UseCase) -> pl.Schema:
+    """Of the labels: ``given`` is how many came."""
+    return pl.Schema(
+        {"id": pl.String(), "label": late_dtype(case), "time": _UTC, "given": pl.UInt32()}
+    )
+
+
 def read_labels(
-    store: Lake, use_case: str, window: str, ids: pl.Series, late_days: int | None = None
+    store: Lake, case: UseCase, window: str, ids: pl.Series, late_days: int | None = None
 ) -> pl.DataFrame:
-    """The last label of each of ``ids`` that has one: columns id, label, time and ``given``, how
-    many came. All stay in the log.
+    """The last label of each of ``ids`` that has one: columns of ``schema_of``. All stay in the
+    log.
 
     Last is the latest ``time``; of several at one time the one that was ``received`` last, and of
     one request, or where the file does not say, the one in the later segment, and there in the
@@ -40,28 +42,28 @@ def read_labels(
     the day on which it came: so all of it is read from the day before ``window`` (clocks, time
     zones) to ``late_days`` after it (``None``: to the end). Raises ``LogDamaged``, ``LakeAway``,
     ``ValueError``."""
-    period = period_named(window)
+    period, schema = period_named(window), schema_of(case)
     until = None if late_days is None else period.last + timedelta(days=late_days)
-    paths = find_files(store, "feedback", use_case, _before(period.first), until)
+    paths = find_files(store, "feedback", case.name, _before(period.first), until)
     search = _Search(ids)
 
     def take(path: str) -> None:
         line = 0
-        for batch in read_batches(store, path, lambda schema: _choose(path, schema)):
+        for batch in read_batches(store, path, lambda columns: _choose(case, path, columns)):
             rows = pl.from_arrow(batch)
             assert isinstance(rows, pl.DataFrame)
             numbered = rows.with_row_index("line", offset=line).with_columns(
                 pl.lit(PurePosixPath(path).stem).alias("segment")
             )
             received = pl.col("received") if "received" in rows.columns else pl.lit(None)
-            numbered = numbered.with_columns(received.cast(SCHEMA["time"]).alias("received"))
-            search.add(numbered.cast({name: SCHEMA[name] for name in _NAMES}))
+            numbered = numbered.with_columns(received.cast(_UTC).alias("received"))
+            search.add(numbered.cast({name: schema[name] for name in _NAMES}))
             line += len(rows)
 
     for_each(paths, take)
     labels = search.finish()
     if labels.is_empty():
-        return pl.DataFrame(schema=SCHEMA)
+        return pl.DataFrame(schema=schema)
     ordered = labels.sort("time", "received", "segment", "line", nulls_last=False)
     return ordered.group_by("id", maintain_order=True).agg(
         pl.col("label", "time").last(), pl.len().cast(pl.UInt32).alias("given")
@@ -72,7 +74,14 @@ def _before(day: date) -> date:
     return day - timedelta(days=1) if day > date.min else day
 
 
-def _choose(path: str, schema: "Schema") -> list[str]:
+_WORDS: Mapping[pl.DataType, str] = {
+    pl.Boolean(): "true or false",
+    pl.String(): "the name of a class",
+    pl.Float64(): "numbers",
+}
+
+
+def _choose(case: UseCase, path: str, schema: "Schema") -> list[str]:
     from pyarrow import types
 
     if missing := [name for name in _NAMES if name not in schema.names]:
@@ -81,9 +90,15 @@ def _choose(path: str, schema: "Schema") -> list[str]:
             "lake's folder feedback/."
         )
     label = schema.field("label").type
-    if not types.is_boolean(label) and not types.is_null(label):
+    expected = late_dtype(case)
+    fits = {
+        pl.Boolean(): types.is_boolean,
+        pl.String(): lambda kind: types.is_string(kind) or types.is_large_string(kind),
+        pl.Float64(): lambda kind: types.is_floating(kind) or types.is_integer(kind),
+    }[expected]
+    if not fits(label) and not types.is_null(label):
         raise LogDamaged(
-            f"{path} has labels of type {label}: they must be true or false. Correct it, "
+            f"{path} has labels of type {label}: they must be {_WORDS[expected]}. Correct it, "
             "or move it out of the feedback."
         )
     return [*_NAMES, *(["received"] if "received" in schema.names else [])]

@@ -21,7 +21,7 @@ from blocks.lake import Lake
 from tasks.log.columns import Intake
 from tasks.log.facts import ColumnFacts, Tally
 from tasks.log.files import find_files, for_each, read_batches
-from usecases.definition import UseCase, period_named
+from usecases.definition import SCORE, UseCase, period_named
 
 if TYPE_CHECKING:
     from pyarrow import RecordBatch
@@ -91,7 +91,8 @@ def read_window(
     for_each(read, take)
     logged = tally.rows
     total = logged if len(read) == len(paths) else round(logged * len(paths) / len(read))
-    rows, lowest = sample.finish(intake.names, tally.rates), min(tally.rates, default=1.0)
+    lowest = min(tally.rates, default=1.0)
+    rows = _with_answer(case, sample.finish(intake.names, tally.rates))
     return Window(
         name=window,
         rows=rows,
@@ -105,6 +106,12 @@ def read_window(
         problems=tuple(intake.problems(len(read))),
         facts=tally.facts(),
     )
+
+
+def _with_answer(case: UseCase, rows: pl.DataFrame) -> pl.DataFrame:
+    """``rows`` with the watched output as ``SCORE`` too, under which the reference has it."""
+    name = case.answer.name
+    return rows.with_columns(pl.col(name).alias(SCORE)) if name in rows.columns else rows
 
 
 def _draw(seed: int, path: str) -> int:

@@ -18,7 +18,7 @@ def _log_loss(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     return -np.where(truth > 0, np.log(sure), np.log1p(-sure))
 
 
-def _calibration_error(
+def calibration_error(
     truth: np.ndarray, predicted: np.ndarray, block: np.ndarray, blocks: int
 ) -> Reweighted:
     """Expected calibration error (Naeini et al. 2015) over ``_BINS`` bins of equally many rows
@@ -45,9 +45,7 @@ def _calibration_error(
     return at
 
 
-def _roc_auc(
-    truth: np.ndarray, predicted: np.ndarray, block: np.ndarray, blocks: int
-) -> Reweighted:
+def roc_auc(truth: np.ndarray, predicted: np.ndarray, block: np.ndarray, blocks: int) -> Reweighted:
     """By the matrix ``wins[b, c]``: how many (positive of block b, negative of block c) pairs are
     ranked rightly, ties counted half (Mann-Whitney, Hanley & McNeil 1982).
 
@@ -75,7 +73,7 @@ def _roc_auc(
     return at
 
 
-def _roc_auc_influence(
+def roc_auc_influence(
     truth: np.ndarray, predicted: np.ndarray, block: np.ndarray, blocks: int
 ) -> tuple[float, np.ndarray, int]:
     """By placements (DeLong, DeLong & Clarke-Pearson 1988), summed by block: of each positive the
@@ -118,8 +116,8 @@ def _expected_auc(scores: np.ndarray, chances: np.ndarray) -> float:
 
 
 BINARY = (
-    Measure(ROC_AUC, _roc_auc, _expected_auc, influence=_roc_auc_influence),
+    Measure(ROC_AUC, roc_auc, _expected_auc, influence=roc_auc_influence),
     measure_rows(LOG_LOSS, _log_loss, always=True),
     measure_rows(BRIER, _squared_error),
-    Measure(CALIBRATION_ERROR, _calibration_error),
+    Measure(CALIBRATION_ERROR, calibration_error),
 )

@@ -93,5 +93,5 @@ def estimate(metric: Metric, scores: np.ndarray, chances: np.ndarray) -> float:
     classes, or a metric that has no such expectation."""
     if not len(scores) or not (np.isfinite(scores).all() and np.isfinite(chances).all()):
         return float("nan")
-    expect = measure_of(metric).expect
+    expect = measure_of(metric, scores).expect
     return float("nan") if expect is None else expect(scores, chances)

@@ -34,15 +34,15 @@ class Influence:
 def influence(
     metric: Metric, truth: np.ndarray, predicted: np.ndarray, block: np.ndarray, blocks: int
 ) -> Influence:
-    """The score of ``predicted`` ``(n_rows,)`` and the influence of each block. ``block``
-    ``(n_rows,)`` holds 0..blocks-1.
+    """The score of ``predicted`` ``(n_rows,)`` or ``(n_rows, n_classes)`` and the influence of each
+    block. ``block`` ``(n_rows,)`` holds 0..blocks-1.
 
     A measure without influences of its own gets those of the jackknife: each block is left out
     once."""
     unknown = Influence(np.nan, np.full(blocks, np.nan), 0)
     if not len(truth) or not np.isfinite(predicted).all():
         return unknown
-    measure = measure_of(metric)
+    measure = measure_of(metric, predicted)
     if measure.influence is not None:
         return Influence(*measure.influence(truth, predicted, block, blocks))
     present = np.bincount(block, minlength=blocks) > 0

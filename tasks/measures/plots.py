@@ -11,10 +11,12 @@ import numpy as np
 
 from tasks.measures.metrics import score
 from tasks.messages.wording import metric_name, number
-from usecases.definition import ROC_AUC, Metric
+from usecases.definition import ROC_AUC, Classes, Metric, Number, Target
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+_MOST_CLASSES = 20
 
 
 def axes_of(title: str, width: float = 5.5, height: float = 4.5):  # noqa: ANN201
@@ -25,6 +27,77 @@ def axes_of(title: str, width: float = 5.5, height: float = 4.5):  # noqa: ANN20
     axes = figure.add_subplot()
     axes.set_title(title)
     return figure, axes
+
+
+def of_target(target: Target, truth: np.ndarray, predicted: np.ndarray) -> dict[str, "Figure"]:
+    """The plots of predictions on the hold-out that suit the target, by artifact path."""
+    if isinstance(target, Number):
+        return {
+            "plots/predicted.png": predicted_and_true(target, truth, predicted),
+            "plots/errors.png": errors(target, truth, predicted),
+        }
+    if isinstance(target, Classes):
+        return {"plots/confusion.png": confusion(target, truth, predicted)}
+    return {
+        "plots/roc.png": roc(truth, predicted),
+        "plots/calibration.png": calibration(truth, predicted),
+    }
+
+
+def predicted_and_true(target: Number, truth: np.ndarray, predicted: np.ndarray) -> "Figure":
+    """The true against the predicted number, of at most 2,000 rows."""
+    rows = np.random.default_rng(0).permutation(len(truth))[:2000]
+    figure, axes = axes_of("Predicted and true on the hold-out")
+    axes.plot(predicted[rows], truth[rows], ".", alpha=0.4, markersize=4)
+    ends = [float(np.min([truth, predicted])), float(np.max([truth, predicted]))]
+    axes.plot(ends, ends, linestyle=":", color="grey")
+    axes.set_xlabel(f"predicted {_with_unit(target)}")
+    axes.set_ylabel(f"true {_with_unit(target)}")
+    return figure
+
+
+def errors(target: Number, truth: np.ndarray, predicted: np.ndarray) -> "Figure":
+    """How often the prediction was off by how much, without the farthest percent."""
+    off = predicted - truth
+    low, high = np.quantile(off, [0.005, 0.995])
+    figure, axes = axes_of("Errors on the hold-out")
+    axes.hist(off[(off >= low) & (off <= high)], bins=50)
+    axes.axvline(0, linestyle=":", color="grey")
+    axes.set_xlabel(f"predicted less true {_with_unit(target)}")
+    axes.set_ylabel("rows")
+    return figure
+
+
+def confusion(target: Classes, truth: np.ndarray, predicted: np.ndarray) -> "Figure":
+    """The share of each true class that was predicted as each class, of at most 20 classes: those
+    with the most rows."""
+    counts = np.bincount(truth, minlength=len(target.classes))
+    shown = np.sort(np.argsort(-counts, kind="stable")[:_MOST_CLASSES])
+    table = np.array(
+        [
+            np.bincount(predicted[truth == place].argmax(axis=1), minlength=len(counts))[shown]
+            for place in shown
+        ],
+        dtype=float,
+    )
+    shares = table / np.maximum(counts[shown], 1)[:, None]
+    names = [target.classes[place] for place in shown]
+    size = 2.5 + 0.35 * len(names)
+    figure, axes = axes_of("Classes on the hold-out", width=max(5.5, size), height=max(4.5, size))
+    axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
+    for row, line in enumerate(shares):
+        for column, share in enumerate(line):
+            color = "white" if share > 0.5 else "black"
+            axes.text(column, row, f"{share:.0%}", ha="center", va="center", color=color, size=8)
+    axes.set_xticks(range(len(names)), names, rotation=90)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    return figure
+
+
+def _with_unit(target: Number) -> str:
+    return f"{target.label} in {target.unit}" if target.unit else target.label
 
 
 def roc(truth: np.ndarray, predicted: np.ndarray) -> "Figure":

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from tasks.data.targets import lacks
 from tasks.models import modelling
 from tasks.models.executors import core_threads
 from tasks.models.importance import permutation_importance
-from usecases.definition import UseCase, period_named
+from usecases.definition import Classes, UseCase, period_named
 
 if TYPE_CHECKING:
     from sklearn.base import ClassifierMixin
@@ -30,12 +31,13 @@ _IMPORTANCE_ROWS = 4000
 
 @dataclass(frozen=True)
 class CrossFit:
-    """``scores`` (n_rows,) of the training rows, null where too few others were left to fit on.
+    """``answers`` (n_rows,) to the training rows, null where too few others were left to fit on:
+    the probability of a yes, the number, or the likeliest class.
 
     ``importance`` of each input, at least 0, all together 1. Empty: not known, since no fold could
     be fitted, or shuffling no column made the scores worse."""
 
-    scores: pl.Series
+    answers: pl.Series
     importance: dict[str, float]
 
 
@@ -46,16 +48,18 @@ def cross_fit(case: UseCase, fitted: "Pipeline", training: pl.DataFrame, seed: i
     A clone is fitted on at most 50,000 rows, and its importance is taken on at most 4,000.
     """
     fold, truth = _folds(case, training), modelling.labels(case, training)
-    scores = np.full(len(training), np.nan)
+    known = training[case.label]
+    classes = len(case.target.classes) if isinstance(case.target, Classes) else 0
+    scores = np.full((len(training), classes) if classes else len(training), np.nan)
 
     def leave_out(number: int) -> np.ndarray | None:
         inside, chance = np.flatnonzero(fold == number), np.random.default_rng([seed, number])
         others = chance.permutation(np.flatnonzero(fold != number))[:_FIT_ROWS]
-        if len(others) < case.minimum_training_rows or len(np.unique(truth[others])) < 2:
+        if len(others) < case.minimum_training_rows or lacks(case, known[others]):
             return None
         matrix, model = _without(case, fitted, training, others, inside)
         scores[inside] = modelling.scores_of(model, matrix)
-        if len(np.unique(truth[inside])) < 2:
+        if lacks(case, known[inside]):
             return None
         return permutation_importance(
             model, matrix, truth[inside], case.gate.metric, seed, rows=_IMPORTANCE_ROWS
@@ -67,7 +71,7 @@ def cross_fit(case: UseCase, fitted: "Pipeline", training: pl.DataFrame, seed: i
             for loss in threads.map(leave_out, range(fold.max(initial=0) + 1))
             if loss is not None
         ]
-    return CrossFit(pl.Series(scores).fill_nan(None), _normalised(case, losses))
+    return CrossFit(modelling.watched(case, scores), _normalised(case, losses))
 
 
 def _without(

@@ -11,8 +11,9 @@ import numpy as np
 import polars as pl
 
 from tasks.data.kinds import KINDS
+from tasks.data.targets import lacks, truth_of
 from tasks.outside.user_code import UseCaseFailed, calling, describe_value
-from usecases.definition import Candidate, UseCase
+from usecases.definition import SCORE, Candidate, Classes, Number, UseCase
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,15 +43,15 @@ def inputs(case: UseCase, rows: pl.DataFrame) -> "pd.DataFrame":
 
 
 def labels(case: UseCase, rows: pl.DataFrame) -> np.ndarray:
-    """Labels ``(n_rows,)`` in {0, 1}. Raises ``ValueError`` if one is unknown: it would count as
-    0.
+    """Labels ``(n_rows,)``: 0 and 1, the place of the class, or the number. Raises ``ValueError``
+    if one is unknown.
     """
     if unknown := rows[case.label].null_count():
         raise ValueError(
             f"{unknown} of {len(rows)} rows of {case.name!r} have no label {case.label!r}: "
             "read only the labelled ones."
         )
-    return rows[case.label].to_numpy().astype(np.int64)
+    return truth_of(case, rows[case.label])
 
 
 def encoder(case: UseCase) -> "ColumnTransformer":
@@ -71,15 +72,17 @@ def encoder(case: UseCase) -> "ColumnTransformer":
 
 
 def build(case: UseCase, candidate: Candidate, params: Mapping[str, Any], seed: int) -> Any:
-    """What the candidate builds: an unfitted scikit-learn classifier. Raises ``UseCaseFailed`` for
-    anything else.
+    """What the candidate builds: an unfitted scikit-learn classifier, or for a number a regressor.
+    Raises ``UseCaseFailed`` for anything else.
     """
     from sklearn.base import is_regressor
 
+    number = isinstance(case.target, Number)
+    wanted = "regressor" if number else "classifier with predict_proba"
     call = f"build of candidate {candidate.name!r} with {dict(params)}"
     expectation = (
-        "build(params, layout, seed) must return an unfitted scikit-learn classifier with "
-        "predict_proba."
+        f"build(params, layout, seed) must return an unfitted scikit-learn {wanted} for a "
+        f"{type(case.target).__name__} target."
     )
     with calling(case.name, call, expectation):
         model = candidate.build(params, case.layout, seed)
@@ -87,12 +90,9 @@ def build(case: UseCase, candidate: Candidate, params: Mapping[str, Any], seed: 
         problem = f"returned the class {model.__name__}: write {model.__name__}(**params)"
     elif not (hasattr(model, "fit") and hasattr(model, "get_params")):
         problem = f"returned {describe_value(model)}"
-    elif is_regressor(model):
-        problem = (
-            f"returned a {type(model).__name__}, which is a regressor: a use case is a "
-            "yes-or-no question"
-        )
-    elif not hasattr(type(_last_step(model)), "predict_proba"):
+    elif is_regressor(model) != number:
+        problem = f"returned a {type(model).__name__}, which is no {wanted.split()[0]}"
+    elif not number and not hasattr(type(_last_step(model)), "predict_proba"):
         problem = f"returned a {type(model).__name__} {_NO_PROBABILITIES}"
     else:
         return model
@@ -120,14 +120,14 @@ def fit(
 ) -> "Pipeline":
     """Fit on ``rows``, all labelled.
 
-    Raises ``ValueError`` for too few rows, a single class or a column without any value,
+    Raises ``ValueError`` for too few rows, a missing class or a column without any value,
     ``UseCaseFailed`` for a model that cannot be fitted."""
     check_rows(case, rows)
     whole = pipeline(case, candidate, params, seed)
     call = f"fit of candidate {candidate.name!r} on {len(rows)} rows"
     with calling(case.name, call, "Models are fitted on the encoded matrix of docs/use-cases.md."):
         whole.fit(inputs(case, rows), labels(case, rows))
-    if not hasattr(whole, "predict_proba"):
+    if not isinstance(case.target, Number) and not hasattr(whole, "predict_proba"):
         raise NoProbabilities(
             f"{case.name}: candidate {candidate.name!r} is fitted to a "
             f"{type(whole[-1]).__name__} {_NO_PROBABILITIES}."
@@ -137,12 +137,13 @@ def fit(
 
 def check_rows(case: UseCase, rows: pl.DataFrame) -> None:
     """Raises ``ValueError`` for labelled rows that nothing can be trained on."""
-    truth = labels(case, rows)
-    if len(rows) < case.minimum_training_rows or len(np.unique(truth)) < 2:
+    labels(case, rows)  # all are known
+    missing = lacks(case, rows[case.label])
+    if len(rows) < case.minimum_training_rows or missing:
+        has = f", and {missing}" if missing else ""
         raise ValueError(
-            f"{case.name!r} has {len(rows)} labelled rows ({int(truth.sum())} positive) to "
-            "train on; "
-            f"at least {case.minimum_training_rows} with both classes are needed."
+            f"{case.name!r} has {len(rows)} labelled rows to train on{has}; at least "
+            f"{case.minimum_training_rows} with {_enough(case)} are needed."
         )
     if empty := [name for name in case.column_names if rows[name].null_count() == len(rows)]:
         raise ValueError(
@@ -153,12 +154,30 @@ def check_rows(case: UseCase, rows: pl.DataFrame) -> None:
         )
 
 
+def _enough(case: UseCase) -> str:
+    kinds = {"binary": "both classes", "classes": "every class", "number": "different values"}
+    return kinds[case.target.kind]
+
+
 def predict(fitted: "Pipeline", case: UseCase, rows: pl.DataFrame) -> np.ndarray:
-    """Probabilities ``(n_rows,)`` of the positive class."""
+    """The answers of a fitted pipeline, as those of ``scores_of``."""
     return scores_of(fitted, inputs(case, rows))
 
 
 def scores_of(fitted: Any, matrix: "np.ndarray | pd.DataFrame") -> np.ndarray:
-    """Probabilities ``(n_rows,)`` of the positive class, of a pipeline or of the model in it."""
-    scores: np.ndarray = fitted.predict_proba(matrix)[:, 1]
-    return scores
+    """The answers of a pipeline or of the model in it: the probability of a yes or the number
+    ``(n_rows,)``, or the probability of each of several classes ``(n_rows, n_classes)``."""
+    if not hasattr(fitted, "predict_proba"):
+        return np.asarray(fitted.predict(matrix), dtype=np.float64).reshape(-1)
+    chances: np.ndarray = fitted.predict_proba(matrix)
+    return chances[:, 1] if chances.shape[1] == 2 else chances
+
+
+def watched(case: UseCase, predicted: np.ndarray) -> pl.Series:
+    """What drift is watched on of answers ``(n_rows,)`` or ``(n_rows, n_classes)``: the probability
+    of a yes, the number, or the likeliest class; null for a NaN."""
+    if isinstance(case.target, Classes):
+        names = pl.Series(case.target.classes)[predicted.argmax(axis=1)]
+        known = pl.Series(np.isfinite(predicted).all(axis=1))
+        return names.set(~known, None).rename(SCORE)
+    return pl.Series(SCORE, predicted, dtype=pl.Float64).fill_nan(None)

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from tasks.data.targets import lacks
 from tasks.models import modelling
 from usecases.definition import UseCase
 
 REFITS = 3
+_DRAWS = 20
 CELLS = 2_000_000  # of the training rows; fits of more cost too much to be repeated by default
 
 
@@ -42,10 +44,28 @@ def refit_scores(
     starts = np.searchsorted(days[order], np.arange(days.max() + 2))
     chance, scores = np.random.default_rng([seed, count]), []
     for number in range(count):
-        drawn = chance.integers(0, len(starts) - 1, len(starts) - 1)
-        places = np.concatenate([order[starts[day] : starts[day + 1]] for day in drawn])
+        places = _draw_days(case, training, order, starts, chance)
+        if places is None:
+            break
         fitted = modelling.fit(
             case, case.candidate(candidate), params, training[places], seed + number + 1
         )
         scores.append(modelling.predict(fitted, case, holdout))
-    return scores
+    return scores if len(scores) > 1 else []
+
+
+def _draw_days(
+    case: UseCase,
+    training: pl.DataFrame,
+    order: np.ndarray,
+    starts: np.ndarray,
+    chance: np.random.Generator,
+) -> np.ndarray | None:
+    """Return the rows of a draw of days that has every class; ``None`` if a class is so rare that
+    it is not in any of twenty draws."""
+    for _ in range(_DRAWS):
+        drawn = chance.integers(0, len(starts) - 1, len(starts) - 1)
+        places = np.concatenate([order[starts[day] : starts[day + 1]] for day in drawn])
+        if not lacks(case, training[places][case.label]):
+            return places
+    return None

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import polars as pl
 
+from tasks.data.targets import lacks
 from tasks.models.tuning import Tuned
 from usecases.definition import Candidate, Metric, UseCase
 from usecases.definition.columns import Frozen
@@ -34,11 +35,11 @@ class Tried(Frozen):
 
 def can_compare(case: UseCase, earlier: pl.DataFrame, period: pl.DataFrame) -> bool:
     """Whether recipes can be fitted on labelled rows ``earlier`` and compared on those of
-    ``period``: both classes are there, and rows enough for a contest."""
+    ``period``: no class is missing, and rows enough for a contest."""
     return (
         len(period) >= case.promotion.minimum_rows
-        and earlier[case.label].n_unique() > 1
-        and period[case.label].n_unique() > 1
+        and not lacks(case, earlier[case.label])
+        and not lacks(case, period[case.label])
     )
 
 

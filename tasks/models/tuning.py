@@ -11,9 +11,9 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import polars as pl
 
+from tasks.data.targets import lacks
 from tasks.models.climbing import Climb, Split, climb_all
 from tasks.models.growing import grow_of
 from tasks.models.modelling import build, encoder, inputs, labels
@@ -63,7 +63,7 @@ def tune(
 
     Trials are fitted in ``executor``. ``first`` are tried before any other (defaults, the
     champion's parameters); ``progress`` gets trials done, in all, and the best score. Raises
-    ``ValueError`` for a candidate without a search space, or rows of a single class, and
+    ``ValueError`` for a candidate without a search space, or rows that lack a class, and
     ``WorkersLost``."""
     search = candidate.search
     if search is None:
@@ -120,11 +120,12 @@ def _split(case: UseCase, fit_rows: pl.DataFrame, check_rows: pl.DataFrame) -> S
         codes.transform(inputs(case, check_rows)),
         labels(case, check_rows),
     )
-    if min(len(np.unique(split.fit_labels)), len(np.unique(split.check_labels))) < 2:
-        raise ValueError(
-            f"HPO of {case.name!r} needs both classes of {case.label!r} on both sides of "
-            "its inner split."
-        )
+    for side, rows in (("fits", fit_rows), ("scores", check_rows)):
+        if missing := lacks(case, rows[case.label]):
+            raise ValueError(
+                f"HPO of {case.name!r} {side} its trials on rows with {missing}: its inner split "
+                "needs more."
+            )
     return split
 
 

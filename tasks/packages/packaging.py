@@ -56,12 +56,14 @@ class SavedPackage:
 @dataclass(frozen=True)
 class Holdout:
     """What a model was judged on: the name of the hold-out, the two-sided interval of each metric
-    there, and the calibration of its scores there.
+    there, the calibration of its scores there, and for a number how far below and above its answers
+    the labels lay there (``tasks/measures/conformal.py``).
     """
 
     name: str = ""
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     calibration: list[tuple[float, float]] = field(default_factory=list)
+    offsets: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,7 @@ def _manifest(case: UseCase, fitted: "Pipeline", origin: Origin, dtype: str) -> 
     return Manifest(
         **_declared(case),
         **_derived(origin),
+        outputs=_outputs(case, origin.holdout.offsets),
         features=_features(case, fitted),
         dtype=dtype,
         parity=Parity(0, 0.0, 0),
@@ -151,7 +154,6 @@ def _declared(case: UseCase) -> dict[str, Any]:
         "use_case": case.name,
         "title": case.title,
         "question": case.question,
-        "outputs": _outputs(case),
         "label": case.label,
         "event_time": case.event_time,
         "decision_threshold": case.decision_threshold,
@@ -198,7 +200,7 @@ def _with_reference(
     scores of models that have not seen them."""
     unseen = cross_fit(case, fitted, training, seed)
     reference, limits, calibrated = calibrate(
-        case, training.with_columns(unseen.scores.alias(SCORE)), seed
+        case, training.with_columns(unseen.answers.alias(SCORE)), seed
     )
     judged_by = {
         "drift_thresholds": limits,
@@ -212,7 +214,8 @@ def _with_reference(
 
 
 def score_rows(package: Package, rows: pl.DataFrame) -> np.ndarray:
-    """Return scores ``(n_rows,)`` of a package: what the service would answer to these rows."""
+    """Return the numbers of a package, ``(n_rows,)`` or ``(n_rows, n_classes)``: what the service
+    would answer to these rows."""
     return package.predict({name: rows[name].to_list() for name in package.names})
 
 
@@ -247,7 +250,8 @@ def _features(case: UseCase, fitted: "Pipeline") -> list[Feature]:
     ]
 
 
-def _outputs(case: UseCase) -> list[Output]:
+def _outputs(case: UseCase, offsets: tuple[float, float]) -> list[Output]:
+    of_bound = dict(zip(("low", "high"), offsets, strict=True))
     return [
         Output(
             output.name,
@@ -256,6 +260,15 @@ def _outputs(case: UseCase) -> list[Output]:
             output.high,
             output.description,
             list(output.categories) or UNSET,
+            of_bound[output.name] if output.kind == "bound" else UNSET,
         )
         for output in case.outputs
     ]
+
+
+def offsets_of(manifest: Manifest) -> tuple[float, float]:
+    """Return how far the ends of the interval are from a package's number; 0 without one."""
+    low, high = [
+        float(output.offset or 0) for output in manifest.outputs if output.kind == "bound"
+    ] or (0.0, 0.0)
+    return low, high

@@ -10,7 +10,7 @@ from serving.package.model import Package
 from tasks.data.kinds import KINDS
 from tasks.models.modelling import inputs, scores_of
 from tasks.packages.exporters.registry import thresholds
-from usecases.definition import UseCase
+from usecases.definition import Number, UseCase
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -27,7 +27,8 @@ def prove(
     rows with nulls.
 
     A decision counts as changed when both scores are further than the tolerance from the decision
-    threshold. Raises ``ParityBroken`` with the worst row."""
+    threshold, and a class when it is likelier than any other by more than the tolerance. Above 1,
+    differences are relative. Raises ``ParityBroken`` with the worst row."""
     chance = np.random.default_rng(seed)
     rows = pl.concat([rows.select(case.column_names), _with_nulls(case, rows, chance)])
     matrix = _encoded_alike(case, fitted, package, rows)
@@ -43,11 +44,11 @@ def prove(
     scores = package.score(everything.astype(package.manifest.dtype))
     parity = _parity(case, scores, expected)
     if parity.changed_decisions or not parity.largest_difference <= case.parity_tolerance:
-        worst = int(np.abs(scores - expected).argmax())
+        worst = int(_differences(scores, expected).argmax())
         raise ParityBroken(
             f"ONNX and scikit-learn disagree by up to {parity.largest_difference:.2g} "
             f"(tolerated {case.parity_tolerance:g}), {parity.changed_decisions} decisions "
-            f"change; worst is row {worst} of the proof: "
+            f"or classes change; worst is row {worst} of the proof: "
             f"{dict(zip(package.names, everything[worst].tolist(), strict=True))}."
         )
     return parity
@@ -72,11 +73,30 @@ def _encoded_alike(
 
 
 def _parity(case: UseCase, scores: np.ndarray, expected: np.ndarray) -> Parity:
-    limit, tolerance = case.decision_threshold, case.parity_tolerance
-    unsure = np.minimum(np.abs(scores - limit), np.abs(expected - limit)) <= tolerance
-    changed = ((scores >= limit) != (expected >= limit)) & ~unsure
-    difference = np.abs(scores - expected)
-    return Parity(len(scores), float(difference.max()), int(changed.sum()))
+    largest = float(_differences(scores, expected).max())
+    return Parity(len(scores), largest, int(_changed(case, scores, expected).sum()))
+
+
+def _differences(scores: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """How far each row's answer is off ``(n_rows,)``, at most; relative above 1. Infinite for an
+    answer that is no finite number."""
+    scores, expected = (np.reshape(side, (len(side), -1)) for side in (scores, expected))
+    with np.errstate(invalid="ignore"):
+        off = np.abs(scores - expected) / np.maximum(1.0, np.abs(expected))
+    return np.where(np.isfinite(off), off, np.inf).max(axis=1)
+
+
+def _changed(case: UseCase, scores: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """The rows whose decision or class is another one, and surely ``(n_rows,)``."""
+    tolerance, limit = case.parity_tolerance, case.decision_threshold
+    if isinstance(case.target, Number):
+        return np.zeros(len(scores), dtype=bool)
+    if limit is not None:
+        unsure = np.minimum(np.abs(scores - limit), np.abs(expected - limit)) <= tolerance
+        return ((scores >= limit) != (expected >= limit)) & ~unsure
+    second, first = np.sort(expected, axis=1)[:, -2:].T
+    sure = first - second > 2 * tolerance
+    return (scores.argmax(axis=1) != expected.argmax(axis=1)) & sure
 
 
 def with_nulls(case: UseCase, rows: pl.DataFrame, seed: int) -> pl.DataFrame:

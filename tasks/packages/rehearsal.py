@@ -13,7 +13,7 @@ from tasks.outside.user_code import UseCaseFailed, calling
 from tasks.packages.exporters.exporter import NotConvertible
 from tasks.packages.exporters.registry import export
 from tasks.packages.proof import with_nulls
-from usecases.definition import Candidate, UseCase
+from usecases.definition import Candidate, Number, UseCase
 
 ROWS_OF_A_CLASS = 300
 ROWS_OF_A_KIND = 20
@@ -73,11 +73,18 @@ def draw_sample(case: UseCase, rows: pl.DataFrame, seed: int) -> pl.DataFrame:
     seen none. Only the drawn rows are copied."""
     of_a_class = max(ROWS_OF_A_CLASS, case.minimum_training_rows)
     order = pl.int_range(len(rows), eager=True).shuffle(seed)
-    truth = rows[case.label]
-    samples = [
-        order.filter(truth.gather(order) == value).head(of_a_class) for value in truth.unique()
-    ]
+    samples = [order.filter(mask).head(of_a_class) for mask in _classes(case, rows, order)]
     for name in case.column_names:
         is_null = rows[name].is_null().gather(order)
         samples += [order.filter(mask).head(ROWS_OF_A_KIND) for mask in (is_null, ~is_null)]
     return rows[pl.concat(samples).unique(maintain_order=True)]
+
+
+def _classes(case: UseCase, rows: pl.DataFrame, order: pl.Series) -> list[pl.Series]:
+    """Return the rows of each class, in ``order``, as booleans ``(n_rows,)``; of a number its lower
+    and upper half."""
+    truth = rows[case.label].gather(order)
+    if isinstance(case.target, Number):
+        upper = truth > truth.median()
+        return [upper, ~upper]
+    return [truth == value for value in truth.unique()]

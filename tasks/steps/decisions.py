@@ -144,11 +144,9 @@ def _two_sided(confidence: float) -> str:
 def _judged(decision: Decision) -> str:
     """Return score, gate and rows, with or without a table of scores."""
     gate, rows = load(decision.use_case).gate, decision.facts.get("rows")
-    counts = (
-        f"{rows:,.0f} rows ({decision.facts.get('positives'):,.0f} positive)"
-        if isinstance(rows, float)
-        else "an unknown number of rows"
-    )
+    counts = f"{rows:,.0f} rows" if isinstance(rows, float) else "an unknown number of rows"
+    if isinstance(positives := decision.facts.get("positives"), float):
+        counts += f" ({positives:,.0f} positive)"
     return (
         f"{gate.metric.name} {number(decision.gate_score)}, "
         f"{against_gate(gate, decision.gate_score)}; judged on {counts}."

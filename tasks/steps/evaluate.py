@@ -22,6 +22,7 @@ from blocks.registry import ModelVersion
 from tasks.data.dataset import read_periods, read_version
 from tasks.ledger.outcomes import Outcome, against_gate, below_the_gate
 from tasks.measures import plots
+from tasks.measures.conformal import conformal_offsets
 from tasks.measures.estimate import fit_calibration
 from tasks.measures.intervals import days_of, intervals
 from tasks.measures.metrics import metrics_of, score
@@ -37,7 +38,7 @@ from tasks.packages.packaging import Holdout, Origin, make_package
 from tasks.steps.plan import Plan, training_rows
 from tasks.steps.rematch import REMATCH
 from tasks.steps.train import Fitted, plan_tags, run_tags
-from usecases.definition import UseCase, load, periods_of
+from usecases.definition import Number, UseCase, load, periods_of
 from usecases.definition.columns import Frozen
 
 if TYPE_CHECKING:
@@ -73,7 +74,11 @@ def judge_holdout(
         for name, interval in bounds_by_metric.items()
         if interval.bounds is not None
     }
-    return Holdout(holdout, bounds, fit_calibration(predicted, truth, days))
+    calibration = fit_calibration(predicted, truth, days) if case.target.kind == "binary" else []
+    offsets = (0.0, 0.0)
+    if isinstance(case.target, Number):
+        offsets = conformal_offsets(truth, predicted, case.target.coverage)
+    return Holdout(holdout, bounds, calibration, offsets)
 
 
 def holdout_rows(case: UseCase, plan: Plan) -> pl.DataFrame:
@@ -333,7 +338,6 @@ def draw(case: UseCase, fitted: "Pipeline", rows: pl.DataFrame, seed: int) -> di
     )
     names = [column.name for column in case.matrix_columns]
     return {
-        "plots/roc.png": plots.roc(truth, predicted),
-        "plots/calibration.png": plots.calibration(truth, predicted),
+        **plots.of_target(case.target, truth, predicted),
         "plots/importance.png": plots.importance(names, losses, case.gate.metric),
     }

@@ -9,6 +9,7 @@ from prefect import get_run_logger, task
 from blocks.registry import ModelVersion
 from serving.package.manifest import Manifest
 from tasks.data.dataset import DatasetMissing, DatasetVersion, read_periods, read_version
+from tasks.data.targets import lacks
 from tasks.ledger.reign import find_champion
 from tasks.models.fingerprint import has_new_search
 from tasks.models.selection import Recipe, Tried, choose_recipes, is_candidate
@@ -58,7 +59,7 @@ class Plan(Frozen):
         return f"{self.periods[0]}..{self.periods[-1]}"
 
 
-class HoldoutOfOneClass(ValueError):
+class HoldoutUnjudgeable(ValueError):
     """The hold-out has only positive or only negative rows. The message says what to do."""
 
 
@@ -82,7 +83,7 @@ def plan_training(
     The champion's recipe always competes, refitted on the longer window. If the champion has
     learned one of them, there is ``NothingToDo``, unless the definition has changed since or
     somebody asks for a contest ``again``. Raises ``DatasetMissing`` for a window without rows,
-    ``HoldoutOfOneClass``, and ``CrownUnclear``."""
+    ``HoldoutUnjudgeable``, and ``CrownUnclear``."""
     case, dataset = load(use_case), read_version(lake(), use_case, dataset_version)
     labelled = dataset.labelled_periods
     last = holdout or (labelled[-1] if labelled else "")
@@ -105,7 +106,7 @@ def plan_training(
                 return NothingToDo(reason=f"{reason} {answer}")
             rematch = answer
         reigning = _recipe_of(case, champion, manifest)
-    _check_classes(case, dataset, judged)
+    _check_labels(case, dataset, judged)
     return Plan(
         id=f"{judged[-1]}-{uuid4().hex[:8]}",
         use_case=use_case,
@@ -147,22 +148,20 @@ def _recipe_of(case: UseCase, champion: ModelVersion, manifest: Manifest) -> Rec
     )
 
 
-def _check_classes(case: UseCase, dataset: DatasetVersion, judged: Sequence[str]) -> None:
-    """Raises ``HoldoutOfOneClass`` before anything is fitted that could not be judged."""
+def _check_labels(case: UseCase, dataset: DatasetVersion, judged: Sequence[str]) -> None:
+    """Raises ``HoldoutUnjudgeable`` before anything is fitted that could not be judged."""
     labels = read_periods(lake(), dataset, judged, case.label)[case.label]
-    if labels.n_unique() < 2:
+    if missing := lacks(case, labels):
         others = names_before(judged[0], dataset.labelled_periods)[1:]
         way = (
             f"prefect deployment run 'train/{case.name}' --param holdout={others[-1]}"
             if others
             else f"'ingest/{case.name}'"
         )
-        raise HoldoutOfOneClass(
+        raise HoldoutUnjudgeable(
             f"The hold-out {holdout_named(judged)} of {case.name!r} has {len(labels):,} labelled "
-            f"rows, and {case.label!r} is {labels[0]} in all of them: nothing can be judged on one "
-            "class. "
-            "Check whether all of its labels have arrived; ingest more, or name another "
-            f"hold-out: {way}."
+            f"rows, and {missing}: nothing can be judged on them. Check whether all of its labels "
+            f"have arrived; ingest more, or name another hold-out: {way}."
         )
 
 

@@ -14,7 +14,7 @@ from tasks.ledger.model_card import as_page, model_card
 from tasks.models import modelling
 from tasks.models.fingerprint import TAG
 from tasks.outside.blocks_of_run import RESUMED, lake, registry
-from tasks.packages.packaging import Holdout, Origin, make_package
+from tasks.packages.packaging import Holdout, Origin, make_package, offsets_of
 from tasks.packages.registered import open_package
 from tasks.steps.rematch import REFIT_OF
 from tasks.steps.train import run_tags
@@ -43,7 +43,9 @@ def refit_winner(challenger: ModelVersion, decision: Decision, seed: int) -> Mod
         REFIT_OF: challenger.number,
         "laurel.holdout": decision.holdout,
     }
-    judged_on = Holdout(won.holdout or decision.holdout, won.holdout_intervals, won.calibration)
+    judged_on = Holdout(
+        won.holdout or decision.holdout, won.holdout_intervals, won.calibration, offsets_of(won)
+    )
     provisional = str(decision.facts.get("provisional") or "")
     origin = Origin(
         won.recipe,

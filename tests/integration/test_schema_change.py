@@ -18,7 +18,7 @@ from flows.ingest import ingest
 from flows.promote import promote
 from flows.train import train
 from tests.integration.planting import Loop, Outcome
-from usecases.definition import Candidate, UseCase, load
+from usecases.definition import Binary, Candidate, UseCase, load
 
 CASE = "toy_schema"
 TO_MARCH = ["2024-01", "2024-02", "2024-03"]
@@ -112,7 +112,7 @@ def test_champion_of_another_label_answers_another_question(
     monkeypatch.setattr(
         usecases.toy_schema,
         "USE_CASE",
-        load(CASE).model_copy(update={"label": "victory", "source": Victory()}),
+        load(CASE).model_copy(update={"target": Binary(label="victory"), "source": Victory()}),
     )
     loop.run(ingest, CASE, through="2024-05")
     outcome, entry = contest(loop, "2024-04")

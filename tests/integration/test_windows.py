@@ -75,7 +75,7 @@ def test_labels_on_s3_are_found_by_id(bucket: Lake, case: UseCase) -> None:
         }
     ).write_parquet(data)
     bucket.write(f"feedback/{case.name}/date=2024-07-01/0001.parquet", data.getvalue())
-    found = read_labels(bucket, case.name, "2024-06", pl.Series(["id-1", "id-2"]))
+    found = read_labels(bucket, case, "2024-06", pl.Series(["id-1", "id-2"]))
     assert found.select("id", "label", "given").rows() == [("id-1", False, 2)]
 
 

@@ -20,6 +20,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from usecases.toy import toy_rows
+from usecases.toy_number import price_rows
 
 from blocks.settings import REPOSITORY, Settings
 from tasks.models.modelling import fit
@@ -240,11 +241,25 @@ def default_of(default: Any) -> str:
 def test_gate_and_guard_are_documented() -> None:
     documented = {row[0].strip("`") for row in rows(section("### `Gate` and `Guard`"))}
     assert documented == set(Gate.model_fields) | set(Guard.model_fields)
-    assert {"ROC_AUC", "LOG_LOSS", "BRIER", "CALIBRATION_ERROR"} == {
-        name
-        for name in vars(definition)
-        if isinstance(getattr(definition, name), definition.Metric)
-    }
+
+
+def test_each_target_is_documented_with_its_fields_and_metrics() -> None:
+    lines = [line.strip("|").split("|") for line in section("### `target`").splitlines()]
+    table = {name.strip(): cells for name, *cells in lines if len(cells) == 3}
+    for place, target in enumerate((definition.Binary, definition.Classes, definition.Number)):
+        stated = re.findall(r"`([^`]+)`", table["fields"][place])
+        fields = {name.partition("=")[0] for name in stated}
+        assert fields == set(target.model_fields)
+        metrics = {
+            name
+            for name in vars(definition)
+            if isinstance(metric := getattr(definition, name), definition.Metric)
+            and target.kind in metric.targets
+        }
+        stated = set(re.findall(r"`([A-Z_0-9]+)`", table["metrics"][place]))
+        if target is definition.Classes:  # "these, and"
+            stated |= set(re.findall(r"`([A-Z_0-9]+)`", table["metrics"][0]))
+        assert stated == metrics
 
 
 # One separate process for both examples: their package is merged into `usecases` at its import, as
@@ -378,6 +393,25 @@ def built(name: str) -> Any:
         "ColumnTransformer": compose.ColumnTransformer,
     }
     return makers[name](**ARGUMENTS.get(name, {}))
+
+
+@pytest.mark.slow("fits and converts fifty models")
+@pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore:.*converge"
+)
+@pytest.mark.parametrize("name", converting("regressors"))
+def test_regressor_that_is_said_to_convert_is_packaged(name: str, tmp_path: Path) -> None:
+    def build(params: Any, layout: definition.Layout, seed: int) -> Any:
+        if name == "HistGradientBoostingRegressor":
+            return built(name)
+        return make_pipeline(SimpleImputer(), built(name))
+
+    case = definition.load("toy_number")
+    rows, later = (price_rows(month, 20) for month in ("2024-01", "2024-02"))
+    fitted = fit(case, Candidate(name="one", build=build), {}, rows, seed=7)
+    origin = Origin("one", {}, "2024-01-0", {"2024-01": "0"}, {"rmse": 0.5})
+    made = make_package(tmp_path, case, fitted, origin, rows, later, seed=7, watched=False)
+    assert made.manifest.parity.largest_difference <= case.parity_tolerance
 
 
 @pytest.mark.slow("fits and converts fifty models")

@@ -11,10 +11,19 @@ from usecases.definition.drift import SCORE, DriftPolicy, usual_method
 from usecases.definition.files import known, load, load_all, place_of
 from usecases.definition.kinds import DistanceMethod
 from usecases.definition.metrics import (
+    ACCURACY,
+    BALANCED_ACCURACY,
     BRIER,
     CALIBRATION_ERROR,
     LOG_LOSS,
+    MACRO_F1,
+    MAE,
+    MAPE,
+    MEDIAN_ABSOLUTE_ERROR,
     METRICS,
+    POISSON_DEVIANCE,
+    R2,
+    RMSE,
     ROC_AUC,
     Metric,
 )
@@ -39,13 +48,18 @@ from usecases.definition.policies import (
 )
 from usecases.definition.recipes import Candidate, Range, Search
 from usecases.definition.sources import Source, SourceAway, SourceError, SqlSource
+from usecases.definition.targets import Binary, Classes, Number, Target
 from usecases.definition.use_case import UseCase, UseCaseError
 
 __all__ = [
+    "ACCURACY",
     "Approval",
+    "BALANCED_ACCURACY",
     "BRIER",
+    "Binary",
     "CALIBRATION_ERROR",
     "Candidate",
+    "Classes",
     "Column",
     "ColumnChange",
     "Direction",
@@ -60,15 +74,23 @@ __all__ = [
     "LOG_LOSS",
     "LabelPolicy",
     "Layout",
+    "MACRO_F1",
+    "MAE",
+    "MAPE",
+    "MEDIAN_ABSOLUTE_ERROR",
     "METRICS",
     "MONTHS",
     "Metric",
     "MinimumFunction",
+    "Number",
     "Output",
+    "POISSON_DEVIANCE",
     "Period",
     "PeriodKind",
     "PredictionLogPolicy",
     "Promotion",
+    "R2",
+    "RMSE",
     "ROC_AUC",
     "Range",
     "RetrainPolicy",
@@ -78,6 +100,7 @@ __all__ = [
     "SourceAway",
     "SourceError",
     "SqlSource",
+    "Target",
     "UseCase",
     "UseCaseError",
     "holdout_named",

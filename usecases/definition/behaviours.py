@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from usecases.definition.columns import Column, Frozen
 from usecases.definition.kinds import KINDS
+from usecases.definition.targets import Binary, Classes, Number
 
 
 class ColumnChange(Frozen):
@@ -14,12 +15,14 @@ class ColumnChange(Frozen):
     rows with one column changed.
 
     It must hold for at least the ``share`` (0-1] of the rows. Rows that have the new value already
-    are not tried; no row at all fails."""
+    are not tried; no row at all fails. ``tolerance`` is in the unit of the answer: of a
+    probability, or of the number. ``of`` names the class whose probability is meant."""
 
     name: str
     column: str
     share: float = Field(1.0, gt=0, le=1)
-    tolerance: float = Field(ge=0, lt=1)
+    tolerance: float = Field(ge=0, allow_inf_nan=False)
+    of: str | None = None
 
     def values(self) -> tuple[Any, ...]:
         """The values that the column is set to."""
@@ -27,8 +30,8 @@ class ColumnChange(Frozen):
 
 
 class Invariance(ColumnChange):
-    """With any of the values ``to`` in the column the score moves by at most ``tolerance``, either
-    way.
+    """With any of the values ``to`` in the column the answer moves by at most ``tolerance``, either
+    way; without ``of`` the probability of no class moves by more.
     """
 
     kind: Literal["invariance"] = "invariance"
@@ -49,8 +52,8 @@ class Direction(ColumnChange):
     moves: Literal["up", "down"]
     add: float | None = None
     to: str | float | None = None
-    mean: float = Field(0.0, ge=0, lt=1)
-    tolerance: float = Field(0.0, ge=0, lt=1)
+    mean: float = Field(0.0, ge=0, allow_inf_nan=False)
+    tolerance: float = Field(0.0, ge=0, allow_inf_nan=False)
 
     def values(self) -> tuple[Any, ...]:
         return () if self.to is None else (self.to,)
@@ -65,21 +68,51 @@ class Direction(ColumnChange):
 
 
 class MinimumFunction(Frozen):
-    """Each of ``rows``, which name every column that may not be null, must score within
-    ``low..high``.
-    """
+    """The answer to each of ``rows``, which name every column that may not be null, must lie within
+    ``low..high``; ``None``: no bound on that side. ``of`` names the class whose probability is
+    meant."""
 
     name: str
+    of: str | None = None
     kind: Literal["minimum function"] = "minimum function"
     rows: tuple[Mapping[str, str | float | None], ...] = Field(min_length=1)
-    low: float = Field(0.0, ge=0, le=1)
-    high: float = Field(1.0, ge=0, le=1)
+    low: float | None = Field(None, allow_inf_nan=False)
+    high: float | None = Field(None, allow_inf_nan=False)
 
 
 def misfits(
+    behaviour: Invariance | Direction | MinimumFunction,
+    columns: Mapping[str, Column],
+    target: Binary | Classes | Number,
+) -> list[str]:
+    """Why the behaviour cannot be tried on rows of these columns, or asked of this target."""
+    return [*_misfits_of_target(behaviour, target), *_misfits_of_rows(behaviour, columns)]
+
+
+def _misfits_of_target(
+    behaviour: Invariance | Direction | MinimumFunction, target: Binary | Classes | Number
+) -> list[str]:
+    if isinstance(target, Classes):
+        if behaviour.of is None and not isinstance(behaviour, Invariance):
+            return [f"of= must name the class that is meant, one of {list(target.classes)}"]
+        if behaviour.of is not None and behaviour.of not in target.classes:
+            return [f"of={behaviour.of!r} is no class; those are {list(target.classes)}"]
+    elif behaviour.of is not None:
+        return [f"of={behaviour.of!r} names a class, but the target has none"]
+    if isinstance(target, Number):
+        return []
+    names = ("low", "high") if isinstance(behaviour, MinimumFunction) else ("tolerance", "mean")
+    values = {name: getattr(behaviour, name, None) for name in names}
+    return [
+        f"{name} is {value:g}, and a probability lies in 0-1"
+        for name, value in values.items()
+        if value is not None and not 0 <= value <= 1
+    ]
+
+
+def _misfits_of_rows(
     behaviour: Invariance | Direction | MinimumFunction, columns: Mapping[str, Column]
 ) -> list[str]:
-    """Why the behaviour cannot be tried on rows of these columns."""
     rows = (
         behaviour.rows
         if isinstance(behaviour, MinimumFunction)
@@ -89,9 +122,10 @@ def misfits(
         return [f"{strangers} are not input columns; those are {list(columns)}"]
     if isinstance(behaviour, MinimumFunction):
         cells = [(column, row.get(name)) for row in rows for name, column in columns.items()]
+        low, high = behaviour.low, behaviour.high
         backwards = (
-            [f"no score is within {behaviour.low:g} to {behaviour.high:g}"]
-            if behaviour.low > behaviour.high
+            [f"no answer is within {low:g} to {high:g}"]
+            if low is not None and high is not None and low > high
             else []
         )
         return backwards + [fault for column, value in cells if (fault := column.refuses(value))]

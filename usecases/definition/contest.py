@@ -54,19 +54,21 @@ class Promotion(Frozen):
     guards and slices, which hold together, are above minus their tolerance. Critical values are
     those of ``replicates`` simulated worlds. The bound of the gain includes how much ``refits``
     fits of the recipe differ; ``None``: three if they cost little, else none, which is said.
-    Slices below ``slice_minimum_rows`` are not judged, and that is said. Taken for a leak are a
-    gain in ROC AUC above the share ``suspicious_share`` of what the champion lacks (1 minus its
-    own), whatever the metric; a gain above ``suspicious_gain`` in the metric's own unit (``None``:
-    any); a ROC AUC above ``suspicious_score``; and one column that ranks better than the champion
-    and alone reaches the share ``suspicious_column`` of the challenger's lift over chance, or half
-    of it while it agrees with the label in the share ``suspicious_agreement`` of the rows (classes
-    weigh the same); ``suspicious_column=None`` does not look at columns. So are rows of the
-    hold-out that are nearly training rows, unless ``suspicious_copies`` is off. A hold-out of fewer
-    than ``minimum_rows``, ``minimum_blocks`` (by default ten, or five weeks) or
-    ``minimum_class_rows`` of the rarer class tells nothing: a contest is *inconclusive*, and a
-    first champion, whom the gate alone judges, has a provisional crown.
-    A package that takes more than ``latency_ratio`` times the champion's time, and
-    ``latency_floor_milliseconds`` longer, stays out."""
+    ``slice_tolerance`` is in the metric's own unit, and of an error of a number a share of the
+    champion's. Slices below ``slice_minimum_rows`` are not judged, and that is said. Taken for a
+    leak are a gain in ROC AUC above the share ``suspicious_share`` of what the champion lacks (1
+    minus its own), whatever the metric, and one in R² of a number above
+    ``suspicious_number_share``; a gain above ``suspicious_gain`` in the metric's own unit
+    (``None``: any); a ROC AUC or R² above ``suspicious_score``; and one column that ranks better
+    than the champion and alone reaches the share ``suspicious_column`` of the challenger's lift
+    over chance, or half of it while it agrees with a yes or no in the share
+    ``suspicious_agreement`` of the rows (classes weigh the same); ``suspicious_column=None`` does
+    not look at columns. So are rows of the hold-out that are nearly training rows, unless
+    ``suspicious_copies`` is off. A hold-out of fewer than ``minimum_rows``, ``minimum_blocks``
+    (by default ten, or five weeks) or ``minimum_class_rows`` of the rarer class tells nothing:
+    a contest is *inconclusive*, and a first champion, whom the gate alone judges, has a
+    provisional crown. A package that takes more than ``latency_ratio`` times the champion's
+    time, and ``latency_floor_milliseconds`` longer, stays out."""
 
     holdout_periods: int = Field(1, ge=1)
     block: Literal["hour", "day", "week"] = "day"
@@ -81,6 +83,7 @@ class Promotion(Frozen):
     slice_tolerance: float = Field(0.02, ge=0, allow_inf_nan=False)
     slice_minimum_rows: int = Field(1000, ge=1)
     suspicious_share: float = Field(0.20, gt=0, le=1)
+    suspicious_number_share: float = Field(0.50, gt=0, le=1)
     suspicious_gain: float | None = Field(None, gt=0)
     suspicious_score: float = Field(0.97, gt=0, le=1)
     suspicious_column: float | None = Field(0.95, gt=0)
@@ -110,6 +113,10 @@ class Promotion(Frozen):
     def enough_blocks(self) -> int:
         """``minimum_blocks``; by default five weeks, or ten shorter blocks."""
         return self.minimum_blocks or (5 if self.block == "week" else 10)
+
+    def tolerated(self, metric: Metric, champion: float | None) -> float:
+        """How much a slice may lose in the metric; ``champion`` is the champion's score there."""
+        return self.slice_tolerance * (abs(champion or 0.0) if metric.has_unit else 1.0)
 
     def too_good(self, metric: Metric, score: float) -> bool:
         """Whether the score is so near perfection that a leak is likelier than a good model."""

@@ -15,13 +15,14 @@ from usecases.definition.columns import Frozen
 class Metric(Frozen):
     """A score by name that knows which way is better; it is never negated.
 
-    ``target`` is the kind of label that it judges. All scores lie from ``lowest`` to ``highest``.
+    ``targets`` are the kinds of target that it judges. All scores lie from ``lowest`` to
+    ``highest``.
     ``words`` are its name as people write it, by language. Where ``near_perfect_is_suspicious``, a
     score beyond ``Promotion.suspicious_score`` is taken for a leak."""
 
     name: str
     higher_is_better: bool
-    target: str = "binary"
+    targets: tuple[str, ...] = ("binary",)
     lowest: float = 0.0
     highest: float = 1.0
     words: Mapping[str, str] = {}
@@ -33,36 +34,114 @@ class Metric(Frozen):
         """
         return challenger - champion if self.higher_is_better else champion - challenger
 
+    @property
+    def has_unit(self) -> bool:
+        """Whether it is measured in the target's own unit, and not between fixed bounds."""
+        return "number" in self.targets and self.lowest == 0
+
     def in_words(self, language: str = "en") -> str:
         """As people write it: ``roc_auc`` is ROC AUC."""
         return self.words.get(language, self.name.replace("_", " "))
 
 
+_CLASSES = ("binary", "classes")
+_NUMBER = ("number",)
+
 ROC_AUC = Metric(
     name="roc_auc",
     higher_is_better=True,
+    targets=_CLASSES,
     words={"en": "ROC AUC", "ko": "ROC AUC"},
     near_perfect_is_suspicious=True,
 )
 LOG_LOSS = Metric(
     name="log_loss",
     higher_is_better=False,
+    targets=_CLASSES,
     highest=math.inf,
     words={"en": "log loss", "ko": "로그 손실"},
 )
 BRIER = Metric(
     name="brier",
     higher_is_better=False,
+    targets=_CLASSES,
+    highest=2.0,
     words={"en": "Brier score", "ko": "브라이어 점수"},
 )
 CALIBRATION_ERROR = Metric(
     name="calibration_error",
     higher_is_better=False,
+    targets=_CLASSES,
     words={"en": "calibration error", "ko": "보정 오차"},
+)
+ACCURACY = Metric(
+    name="accuracy",
+    higher_is_better=True,
+    targets=("classes",),
+    words={"en": "accuracy", "ko": "정확도"},
+)
+BALANCED_ACCURACY = Metric(
+    name="balanced_accuracy",
+    higher_is_better=True,
+    targets=("classes",),
+    words={"en": "balanced accuracy", "ko": "균형 정확도"},
+)
+MACRO_F1 = Metric(
+    name="macro_f1",
+    higher_is_better=True,
+    targets=("classes",),
+    words={"en": "macro F1", "ko": "매크로 F1"},
+)
+RMSE = Metric(
+    name="rmse",
+    higher_is_better=False,
+    targets=_NUMBER,
+    highest=math.inf,
+    words={"en": "RMSE", "ko": "RMSE"},
+)
+MAE = Metric(
+    name="mae",
+    higher_is_better=False,
+    targets=_NUMBER,
+    highest=math.inf,
+    words={"en": "mean absolute error", "ko": "평균 절대 오차"},
+)
+MEDIAN_ABSOLUTE_ERROR = Metric(
+    name="median_absolute_error",
+    higher_is_better=False,
+    targets=_NUMBER,
+    highest=math.inf,
+    words={"en": "median absolute error", "ko": "절대 오차 중앙값"},
+)
+R2 = Metric(
+    name="r2",
+    higher_is_better=True,
+    targets=_NUMBER,
+    lowest=-math.inf,
+    words={"en": "R²", "ko": "R²"},
+    near_perfect_is_suspicious=True,
+)
+MAPE = Metric(
+    name="mape",
+    higher_is_better=False,
+    targets=_NUMBER,
+    highest=math.inf,
+    words={"en": "mean absolute percentage error", "ko": "평균 절대 백분율 오차"},
+)
+POISSON_DEVIANCE = Metric(
+    name="poisson_deviance",
+    higher_is_better=False,
+    targets=_NUMBER,
+    highest=math.inf,
+    words={"en": "Poisson deviance", "ko": "푸아송 이탈도"},
 )
 
 METRICS: dict[str, Metric] = {
-    metric.name: metric for metric in (ROC_AUC, LOG_LOSS, BRIER, CALIBRATION_ERROR)
+    metric.name: metric
+    for metric in (
+        *(ROC_AUC, LOG_LOSS, BRIER, CALIBRATION_ERROR, ACCURACY, BALANCED_ACCURACY, MACRO_F1),
+        *(RMSE, MAE, MEDIAN_ABSOLUTE_ERROR, R2, MAPE, POISSON_DEVIANCE),
+    )
 }
 
 

@@ -3,16 +3,17 @@
 import inspect
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, field_validator, model_validator
 
 from usecases.definition.behaviours import Direction, Invariance, MinimumFunction, misfits
 from usecases.definition.columns import LOG_COLUMNS, Column, Frozen, Layout
 from usecases.definition.contest import Gate, Promotion
-from usecases.definition.drift import DriftPolicy
+from usecases.definition.drift import SCORE, DriftPolicy
 from usecases.definition.kinds import KINDS
-from usecases.definition.outputs import Output, binary_outputs
+from usecases.definition.metrics import METRICS
+from usecases.definition.outputs import Output
 from usecases.definition.periods import MONTHS, PeriodKind
 from usecases.definition.policies import (
     Approval,
@@ -23,6 +24,7 @@ from usecases.definition.policies import (
 )
 from usecases.definition.recipes import Candidate
 from usecases.definition.sources import Source, SqlSource
+from usecases.definition.targets import Binary, Classes, Number
 
 if TYPE_CHECKING:
     import polars as pl
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 # Folders of the service beside those of the use cases, and the definition itself.
 TAKEN = frozenset({"definition", "log", "workers"})
+_BINARY_FIELDS = ("label", "decision_threshold")
 # Quarantine and reports name a column of their own so.
 RESERVED = frozenset({"quarantine_reason"})
 
@@ -53,14 +56,16 @@ def refuse_name(name: str) -> str | None:
 
 
 class UseCase(Frozen):
-    """One prediction problem, whole. ``columns`` are the model's inputs."""
+    """One prediction problem, whole. ``columns`` are the model's inputs, ``target`` is what it
+    predicts; ``label="late"`` is short for ``target=Binary(label="late")``, and takes a
+    ``decision_threshold``."""
 
     name: str
     title: str = Field(min_length=1)
     question: str = Field(min_length=1)
     source: Source | SqlSource
     columns: tuple[Column, ...] = Field(min_length=1)
-    label: str = Field(min_length=1)
+    target: Binary | Classes | Number
     event_time: str = Field(min_length=1)
     key: tuple[str, ...] = Field(min_length=1)
     candidates: tuple[Candidate, ...] = Field(min_length=1)
@@ -73,9 +78,24 @@ class UseCase(Frozen):
     behaviours: tuple[Invariance | Direction | MinimumFunction, ...] = ()
     prediction_log: PredictionLogPolicy = PredictionLogPolicy()
     event_times: EventTimePolicy = EventTimePolicy()
-    decision_threshold: float = Field(0.5, ge=0, le=1)
     parity_tolerance: float = Field(1e-5, gt=0, lt=1)
     minimum_training_rows: int = Field(200, ge=2)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _label_is_a_target(cls, fields: Any) -> Any:
+        if not isinstance(fields, dict):
+            return fields
+        short = {name: fields[name] for name in _BINARY_FIELDS if name in fields}
+        if not short:
+            return fields
+        if "target" in fields:
+            raise ValueError(
+                f"{' and '.join(short)} beside target: they belong to the target, such as "
+                "Binary(label=..., decision_threshold=...)"
+            )
+        others = {name: value for name, value in fields.items() if name not in short}
+        return {**others, "target": Binary(**short)}
 
     @field_validator("name")
     @classmethod
@@ -142,7 +162,7 @@ class UseCase(Frozen):
                 "watch for drift"
             )
         outputs = {output.name for output in self.outputs}
-        if in_use := sorted(set(names) & (LOG_COLUMNS | outputs)):
+        if in_use := sorted(set(names) & (LOG_COLUMNS | outputs | {SCORE})):
             raise ValueError(
                 f"the prediction log itself uses the column names {in_use}: "
                 "rename the input columns"
@@ -161,10 +181,12 @@ class UseCase(Frozen):
                 f"{self.promotion.suspicious_score:g} as a leak: nothing could be promoted"
             )
         guards = [guard.metric for guard in self.promotion.guards]
-        if strangers := [guard.name for guard in guards if guard.target != metric.target]:
+        kind = self.target.kind
+        if strangers := [name.name for name in (metric, *guards) if kind not in name.targets]:
+            fit = [known.name.upper() for known in METRICS.values() if kind in known.targets]
             raise ValueError(
-                f"guards name {strangers}, which do not judge {metric.target} labels as the "
-                f"gate's {metric.name} does"
+                f"{strangers} cannot judge {self.label!r}, which is a "
+                f"{type(self.target).__name__}: choose from {', '.join(fit)}"
             )
         return self
 
@@ -176,7 +198,7 @@ class UseCase(Frozen):
         if faults := [
             f"behaviour {behaviour.name!r}: {fault}"
             for behaviour in self.behaviours
-            for fault in misfits(behaviour, columns)
+            for fault in misfits(behaviour, columns, self.target)
         ]:
             raise ValueError("; ".join(faults))
         return self
@@ -198,7 +220,21 @@ class UseCase(Frozen):
     @property
     def outputs(self) -> tuple[Output, ...]:
         """The outputs of a model of this use case for a row."""
-        return binary_outputs(self.label, self.decision_threshold)
+        return self.target.outputs
+
+    @property
+    def label(self) -> str:
+        return self.target.label
+
+    @property
+    def decision_threshold(self) -> float | None:
+        """That of a yes or no; ``None`` for any other target."""
+        return self.target.decision_threshold if isinstance(self.target, Binary) else None
+
+    @property
+    def answer(self) -> Column:
+        """The output whose distribution is watched for drift, as ``SCORE``."""
+        return self.target.answer
 
     @property
     def period_kind(self) -> PeriodKind:

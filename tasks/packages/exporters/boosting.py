@@ -1,4 +1,4 @@
-"""HistGradientBoostingClassifier, written here and not by skl2onnx.
+"""HistGradientBoostingClassifier and -Regressor, written here and not by skl2onnx.
 
 skl2onnx's float32 thresholds change decisions for values next to a threshold, and its double
 variant changes others. ONNX-ML's tree ensemble with ``*_as_tensor`` doubles keeps scikit-learn's
@@ -8,14 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from tasks.packages.exporters.exporter import OUTPUT, Exporter, finish
+from tasks.packages.exporters.exporter import OUTPUT, Exporter, count_classes, finish
 from tasks.packages.exporters.traps import refuse_traps
+
+_LINKS = {"IdentityLink": "Identity", "LogLink": "Exp"}  # from the trees' sum to a number
 
 
 def _takes(model: Any) -> bool:
-    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
-    return isinstance(model, HistGradientBoostingClassifier)
+    return isinstance(model, HistGradientBoostingClassifier | HistGradientBoostingRegressor)
 
 
 def _export(model: Any, n_features: int) -> tuple[bytes, str]:
@@ -24,12 +26,12 @@ def _export(model: Any, n_features: int) -> tuple[bytes, str]:
 
 
 def _boosting(model: Any, n_features: int) -> bytes:
-    """HistGradientBoostingClassifier's trees, node by node, with double thresholds and leaf
-    values.
-    """
+    """The trees, node by node, with double thresholds and leaf values: a tree a round, or one for
+    each of several classes."""
     from onnx import TensorProto, helper, numpy_helper
 
-    trees = [tree.nodes for (tree,) in model._predictors]
+    trees = [tree.nodes for of_round in model._predictors for tree in of_round]
+    targets = len(model._predictors[0])
     nodes = np.concatenate(trees)
     leaf = nodes["is_leaf"].astype(bool)
     tree_of = np.repeat(np.arange(len(trees)), [len(tree) for tree in trees])
@@ -43,7 +45,7 @@ def _boosting(model: Any, n_features: int) -> bytes:
         ["matrix"],
         ["raw"],
         domain="ai.onnx.ml",
-        n_targets=1,
+        n_targets=targets,
         aggregate_function="SUM",
         post_transform="NONE",
         nodes_treeids=tree_of.tolist(),
@@ -58,7 +60,7 @@ def _boosting(model: Any, n_features: int) -> bytes:
         ),
         target_treeids=tree_of[leaf].tolist(),
         target_nodeids=place[leaf].tolist(),
-        target_ids=[0] * int(leaf.sum()),
+        target_ids=(tree_of[leaf] % targets).tolist(),
         target_weights_as_tensor=numpy_helper.from_array(
             np.ascontiguousarray(nodes["value"][leaf]), "leaves"
         ),
@@ -69,21 +71,33 @@ def _boosting(model: Any, n_features: int) -> bytes:
     graph = helper.make_graph(
         [
             ensemble,
-            helper.make_node("Sigmoid", ["raw"], ["probability"]),
-            helper.make_node("Reshape", ["probability", "flat"], [OUTPUT]),
+            *_answer(model),
         ],
         "boosting",
         [helper.make_tensor_value_info("matrix", TensorProto.DOUBLE, [None, n_features])],
         [],
         [numpy_helper.from_array(np.array([-1], np.int64), "flat")],
     )
-    return finish(graph)
+    return finish(graph, count_classes(model))
+
+
+def _answer(model: Any) -> list[Any]:
+    """The nodes from the trees' sums to the answer."""
+    from onnx import helper
+
+    if count_classes(model) > 2:
+        return [helper.make_node("Softmax", ["raw"], [OUTPUT], axis=1)]
+    link = "Sigmoid" if count_classes(model) else _LINKS[type(model._loss.link).__name__]
+    return [
+        helper.make_node(link, ["raw"], ["linked"]),
+        helper.make_node("Reshape", ["linked", "flat"], [OUTPUT]),
+    ]
 
 
 def _thresholds(model: Any) -> dict[int, np.ndarray]:
     """Where the trees of ``model`` split, by feature position."""
     by_feature: dict[int, list[np.ndarray]] = {}
-    for (tree,) in model._predictors:
+    for tree in (tree for of_round in model._predictors for tree in of_round):
         # A split on null alone has an infinite threshold: no value lies beside it.
         inner = tree.nodes[
             ~tree.nodes["is_leaf"].astype(bool) & np.isfinite(tree.nodes["num_threshold"])
@@ -95,4 +109,4 @@ def _thresholds(model: Any) -> dict[int, np.ndarray]:
     return {feature: np.unique(np.concatenate(values)) for feature, values in by_feature.items()}
 
 
-BOOSTING = Exporter("HistGradientBoostingClassifier", _takes, _export, _thresholds)
+BOOSTING = Exporter("HistGradientBoosting", _takes, _export, _thresholds)

@@ -1,7 +1,7 @@
 """What an exporter is, and what every exported model has in common.
 
-Input ``matrix`` ``(n_rows, n_features)``, one output ``(n_rows,)``: the probability of the positive
-class."""
+Input ``matrix`` ``(n_rows, n_features)``, one output: the probability of the positive class or the
+number ``(n_rows,)``, or the probability of each of several classes ``(n_rows, n_classes)``."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-OUTPUT = "positive_class_score"  # a name that no converter uses for a node of its own
+OUTPUT = "laurel_answer"  # a name that no converter uses for a node of its own
 OPSETS = {"": 17, "ai.onnx.ml": 3}
 
 
@@ -37,13 +37,20 @@ def library_of(model: Any) -> str:
     return type(model).__module__.partition(".")[0]
 
 
-def finish(graph: Any) -> bytes:
-    """Return the model of ``graph`` as bytes; its one output is the float32 node ``OUTPUT``."""
+def count_classes(model: Any) -> int:
+    """Return the number of classes of a fitted classifier; 0 for a regressor."""
+    return len(getattr(model, "classes_", ()))
+
+
+def finish(graph: Any, classes: int = 0) -> bytes:
+    """Return the model of ``graph`` as bytes; its one output is the float32 node ``OUTPUT``, with a
+    column for each of more than two ``classes``."""
     import onnx
     from onnx import TensorProto, helper
 
+    shape = [None, classes] if classes > 2 else [None]
     del graph.output[:]
-    graph.output.append(helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [None]))
+    graph.output.append(helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, shape))
     model = helper.make_model(
         graph, opset_imports=[helper.make_opsetid(*opset) for opset in OPSETS.items()], ir_version=9
     )

@@ -9,25 +9,25 @@ from tasks.packages.exporters.exporter import Exporter, NotConvertible, library_
 from tasks.packages.exporters.scikit_learn import SCIKIT_LEARN
 
 if TYPE_CHECKING:
-    from sklearn.base import ClassifierMixin
+    from sklearn.base import BaseEstimator
 
 EXPORTERS: list[Exporter] = [BOOSTING, SCIKIT_LEARN]
 
 
-def export(model: "ClassifierMixin", n_features: int) -> tuple[bytes, str]:
+def export(model: "BaseEstimator", n_features: int) -> tuple[bytes, str]:
     """Return the ONNX bytes of ``model`` and the dtype of its matrix (``float64`` or ``float32``).
 
     Raises ``NotConvertible``, also for a model that no exporter takes."""
     exporter = _exporter_of(model)
-    if list(model.classes_) != [0, 1]:
+    classes = list(getattr(model, "classes_", ()))
+    if classes != list(range(len(classes))):
         raise NotConvertible(
-            f"{type(model).__name__} was fitted on the classes {list(model.classes_)}, "
-            "expected 0 and 1."
+            f"{type(model).__name__} was fitted on the classes {classes}, expected 0, 1, ..."
         )
     return exporter.export(model, n_features)
 
 
-def thresholds(model: "ClassifierMixin") -> dict[int, np.ndarray]:
+def thresholds(model: "BaseEstimator") -> dict[int, np.ndarray]:
     """Return the values, by feature position, beside which the conversion of ``model`` would go
     wrong first."""
     return _exporter_of(model).thresholds(model)

@@ -9,6 +9,7 @@ from tasks.packages.exporters.exporter import (
     OUTPUT,
     Exporter,
     NotConvertible,
+    count_classes,
     finish,
     library_of,
 )
@@ -42,10 +43,10 @@ def _by_skl2onnx(model: Any, n_features: int) -> bytes:
         proto = skl2onnx.to_onnx(
             model,
             initial_types=[("matrix", FloatTensorType([None, n_features]))],
-            options={"zipmap": False},
+            options={"zipmap": False} if count_classes(model) else None,
             target_opset=OPSETS,
         )
-        return finish(_one_score(proto.graph))
+        return finish(_one_output(proto.graph, count_classes(model)), count_classes(model))
     except (
         MissingShapeCalculator,
         MissingConverter,
@@ -62,23 +63,24 @@ def _by_skl2onnx(model: Any, n_features: int) -> bytes:
         ) from error
 
 
-def _one_score(graph: Any) -> Any:
-    """Return the graph with the positive class's column of its probabilities as ``score``."""
+def _one_output(graph: Any, classes: int) -> Any:
+    """Return the graph with one output, ``OUTPUT``: the probabilities of ``classes``, only that of
+    the second of two, or the number where there are none."""
     from onnx import helper, numpy_helper
 
-    probabilities = next(output.name for output in graph.output if "prob" in output.name)
-    graph.initializer.extend(
-        [
-            numpy_helper.from_array(np.array(1, np.int64), "positive"),
-            numpy_helper.from_array(np.array([-1], np.int64), "flat"),
-        ]
-    )
-    graph.node.extend(
-        [
-            helper.make_node("Gather", [probabilities, "positive"], ["positive_column"], axis=1),
-            helper.make_node("Reshape", ["positive_column", "flat"], [OUTPUT]),
-        ]
-    )
+    names = [output.name for output in graph.output]
+    source = next((name for name in names if "prob" in name), names[0])
+    if classes > 2:
+        graph.node.append(helper.make_node("Identity", [source], [OUTPUT]))
+        return graph
+    graph.initializer.append(numpy_helper.from_array(np.array([-1], np.int64), "flat"))
+    if classes:
+        graph.initializer.append(numpy_helper.from_array(np.array(1, np.int64), "positive"))
+        graph.node.append(
+            helper.make_node("Gather", [source, "positive"], ["positive_column"], axis=1)
+        )
+        source = "positive_column"
+    graph.node.append(helper.make_node("Reshape", [source, "flat"], [OUTPUT]))
     return graph
 
 

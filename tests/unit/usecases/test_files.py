@@ -334,7 +334,7 @@ SIMPLE = 'Candidate(name="simple", build=build, params={"C": 1.0})'
         (
             "metric=ROC_AUC",
             'metric="roc_auc"',
-            "Gate.metric is 'roc_auc': write ROC_AUC, LOG_LOSS, BRIER or CALIBRATION_ERROR",
+            "Gate.metric is 'roc_auc': write ROC_AUC, LOG_LOSS, BRIER, CALIBRATION_ERROR, ACCURACY",
         ),
         (
             "gate=Gate(metric=ROC_AUC, threshold=0.7)",

@@ -178,7 +178,7 @@ def test_a_row_outside_its_range_fails_with_its_score(package: Package) -> None:
     assert (behaviour.passed, behaviour.held, behaviour.rows) == (False, 1, 2)
     assert (
         "'certain' fails: row 2 of the test scores 0.0" in behaviour.reason
-        and "must score 0.9 to 1" in behaviour.reason
+        and "must score at least 0.9" in behaviour.reason
     )
 
 
@@ -251,7 +251,7 @@ WHOLE = {"first": 1.0, "steady": 5.0, "group": "a"}
         (
             MinimumFunction,
             {"rows": (WHOLE,), "low": 0.7, "high": 0.2},
-            "no score is within 0.7 to 0.2",
+            "no answer is within 0.7 to 0.2",
         ),
         (MinimumFunction, {"rows": (WHOLE,), "high": 1.2}, "high"),
     ],

@@ -5,11 +5,11 @@ from usecases.toy import USE_CASE as TOY
 from usecases.toy import toy_rows
 
 from tasks.contest.leaks import Alone, column_doubts, gain_doubts, strongest_column
-from usecases.definition import Promotion
+from usecases.definition import ROC_AUC, Promotion
 
 
 def test_no_column_of_honest_rows_tells_much() -> None:
-    assert strongest_column(TOY, toy_rows("2024-03")).roc_auc < 0.6
+    assert strongest_column(TOY, toy_rows("2024-03")).score < 0.6
 
 
 @pytest.mark.parametrize("scale", [1.0, -1.0], ids=["rising", "falling"])
@@ -23,7 +23,7 @@ def test_a_column_whose_gaps_tell_the_label_is_found() -> None:
         second=pl.when(pl.col("won") == 1).then(pl.col("second").fill_null(0.0))
     )
     alone = strongest_column(TOY, rows)
-    assert alone.column == "second" and alone.roc_auc > 0.97 and alone.agreement > 0.95
+    assert alone.column == "second" and alone.score > 0.97 and alone.agreement > 0.95
 
 
 def test_a_category_that_tells_the_label_is_found() -> None:
@@ -37,13 +37,13 @@ def test_a_column_with_a_value_for_each_row_does_not_rank_rows_by_their_own_labe
     rows = toy_rows("2024-03")
     names = pl.Series([f"order {at}" for at in range(len(rows))])
     strongest = strongest_column(TOY, rows.with_columns(group=names))
-    assert strongest.roc_auc < 0.6
+    assert strongest.score < 0.6
 
 
 def test_labels_of_one_class_have_no_strongest_column() -> None:
     lost = toy_rows("2024-03").with_columns(won=pl.lit(0, dtype=pl.Int8))
     alone = strongest_column(TOY, lost)
-    assert np.isnan(alone.roc_auc) and np.isnan(alone.agreement)
+    assert np.isnan(alone.score) and np.isnan(alone.agreement)
 
 
 def test_agreement_is_that_of_the_best_threshold_whatever_the_base_rate() -> None:
@@ -75,7 +75,7 @@ def test_a_column_is_suspicious_where_it_says_all_and_is_new(
     share: float | None, alone: float, challenger: float, champion: float | None, suspicious: bool
 ) -> None:
     rule = Promotion(suspicious_column=share)
-    doubts = column_doubts(rule, Alone("refund_date", alone, 0.75), challenger, champion)
+    doubts = column_doubts(rule, ROC_AUC, Alone("refund_date", alone, 0.75), challenger, champion)
     assert bool(doubts) == suspicious
     if doubts:
         assert doubts == [
@@ -99,11 +99,15 @@ def test_a_column_is_suspicious_where_it_says_all_and_is_new(
 def test_a_column_that_agrees_with_the_label_in_most_rows_is_suspicious(
     agreement: float, challenger: float, champion: float | None, suspicious: bool
 ) -> None:
-    doubts = column_doubts(Promotion(), Alone("refunded", 0.85, agreement), challenger, champion)
+    doubts = column_doubts(
+        Promotion(), ROC_AUC, Alone("refunded", 0.85, agreement), challenger, champion
+    )
     assert bool(doubts) == suspicious
     if doubts:
         assert doubts[0].startswith("'refunded' alone agrees with the label in 85% of the rows")
-    assert not column_doubts(Promotion(), Alone("refunded", 0.62, 0.85), 0.92, None)  # not most
+    assert not column_doubts(
+        Promotion(), ROC_AUC, Alone("refunded", 0.62, 0.85), 0.92, None
+    )  # not most
 
 
 @pytest.mark.parametrize(("gain", "suspicious"), [(0.15, False), (0.25, True)])
@@ -114,7 +118,7 @@ def test_a_gain_is_suspicious_by_what_the_champion_lacks(
     truth = np.repeat([0, 1], 2000)
     champion = ranks(1 - lacking)
     challenger = ranks(1 - lacking * (1 - gain))
-    doubts = gain_doubts(Promotion(), truth, champion, challenger)
+    doubts = gain_doubts(Promotion(), ROC_AUC, truth, champion, challenger)
     assert bool(doubts) == suspicious
     if doubts:
         assert f"is {gain:.0%} of what the champion lacks; more than 20% is" in doubts[0]
@@ -122,8 +126,8 @@ def test_a_gain_is_suspicious_by_what_the_champion_lacks(
 
 def test_a_perfect_champion_and_a_single_class_leave_no_doubt_about_the_gain() -> None:
     truth, perfect = np.repeat([0, 1], 2000), np.repeat([0.1, 0.9], 2000)
-    assert gain_doubts(Promotion(), truth, perfect, perfect) == []
-    assert gain_doubts(Promotion(), np.zeros(4000), perfect, perfect) == []
+    assert gain_doubts(Promotion(), ROC_AUC, truth, perfect, perfect) == []
+    assert gain_doubts(Promotion(), ROC_AUC, np.zeros(4000), perfect, perfect) == []
 
 
 def ranks(roc_auc: float) -> np.ndarray:

@@ -14,7 +14,7 @@ from blocks.lake import Lake
 from tasks.data.dataset import DatasetVersion, read_periods, write_period, write_version
 from tasks.data.row_digests import HoldoutOverlap, row_digests, rows_in
 from tasks.data.validation import Validated, validate
-from usecases.definition import UseCase
+from usecases.definition import Binary, UseCase
 
 MONTHS = ("2024-01", "2024-02", "2024-03")
 TABLE = pl.DataFrame(
@@ -319,7 +319,7 @@ def test_rows_of_a_file_from_before_the_label_was_renamed_are_found(
     lake: Lake, dataset: DatasetVersion
 ) -> None:
     march = holdout(lake, dataset).rename({"won": "victory"})
-    case = TOY.model_copy(update={"label": "victory"})
+    case = TOY.model_copy(update={"target": Binary(label="victory")})
     assert (
         HoldoutOverlap(case, march, rows_in(lake, case)).why_unfair(
             "champion 3", dataset.digests(MONTHS[:2])

@@ -296,24 +296,26 @@ def test_unknown_labels_are_good_rows(case: UseCase, rows: pl.DataFrame) -> None
     [
         (
             [0, 1, 2, 3],
-            "holds 0, 1, 2, 3: 840 of 1,680 labels are neither 0 nor 1. Say in read which "
-            "ones are 1, as rows.with_columns(",
+            "holds 0, 1, 2, 3: 840 of 1,680 labels are neither 0 nor 1. To predict a number "
+            "write Number(label='won'), for classes Classes(label='won', "
+            "classes=('0', '1', '2', '3')); for a yes or no",
         ),
-        ([0, 1, 2, 3], "pl.col('won') >= 2) if that is where yes begins"),
-        ([-1, 1], "as rows.with_columns(pl.col('won') == 1); null stays null"),
-        ([1, 2], "as rows.with_columns(pl.col('won') == 2); null stays null"),
+        ([0, 1, 2, 3], "where yes begins, as rows.with_columns(pl.col('won') >= 2)"),
+        ([-1, 1], "Say which one means yes, as Binary(label='won', positive=1)"),
+        ([1, 2], "Say which one means yes, as Binary(label='won', positive=2)"),
         ([0.0, 0.5, 1.0], "holds 0, 0.5, 1: 560 of 1,680 labels are neither 0 nor 1"),
         ([7], "holds 7: 1,680 of 1,680 labels"),
         ([0.0, float("inf")], "holds 0, inf"),
         (list(range(40)), "holds 0, 1, 2, 3, 4, ...: "),
         (
             ["0", "1"],
-            "holds String, expected 0, 1 or null. Its values are '0', '1': say in read which ones "
-            "are 1, as rows.with_columns(",
+            "holds String, expected 0, 1 or null. Its values are '0', '1': say which one means "
+            "yes, as Binary(label='won', positive='1')",
         ),
-        (["no", "Yes", None], "pl.col('won') == 'Yes')"),
-        (["false", "true"], "pl.col('won') == 'true')"),
-        (["lost", "won"], "Its values are 'lost', 'won': say in read which ones are 1"),
+        (["no", "Yes", None], "Binary(label='won', positive='Yes')"),
+        (["false", "true"], "Binary(label='won', positive='true')"),
+        (["lost", "won"], "Its values are 'lost', 'won': say which one means yes"),
+        (["a", "b", "c"], "write Classes(label='won', classes=('a', 'b', 'c'))"),
     ],
 )
 def test_label_that_is_not_0_or_1_refuses_the_batch_and_says_what_to_write(

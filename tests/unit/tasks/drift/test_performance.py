@@ -259,7 +259,7 @@ def test_last_label_by_the_time_it_was_known_wins_whatever_the_order_of_arrival(
     }
     performance = {
         name: (label, count)
-        for name, label, count in last_labels(pl.DataFrame(rows))
+        for name, label, count in last_labels(CASE, pl.DataFrame(rows))
         .select("id", "label", "given")
         .iter_rows()
     }
@@ -269,8 +269,8 @@ def test_last_label_by_the_time_it_was_known_wins_whatever_the_order_of_arrival(
 def test_of_two_labels_known_at_once_the_one_that_was_received_later_wins() -> None:
     at = datetime(2024, 6, 1, tzinfo=UTC)
     rows = pl.DataFrame({"id": ["a", "a"], "label": [True, False], "time": [at, at]})
-    assert last_labels(rows)["label"].to_list() == [False]
-    assert last_labels(rows.with_columns(received=pl.Series([at + timedelta(1), at])))[
+    assert last_labels(CASE, rows)["label"].to_list() == [False]
+    assert last_labels(CASE, rows.with_columns(received=pl.Series([at + timedelta(1), at])))[
         "label"
     ].to_list() == [True]
 

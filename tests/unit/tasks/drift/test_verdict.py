@@ -548,7 +548,7 @@ def test_a_score_that_moves_is_drift_though_each_column_stays(
     fitted = fit(case, case.candidate("boosting"), {"max_iter": 40}, training, 7)
     unseen = cross_fit(scored, fitted, training, 7)
     reference, thresholds, calibrated = calibrate(
-        scored, training.with_columns(unseen.scores.alias(SCORE)), 7
+        scored, training.with_columns(unseen.answers.alias(SCORE)), 7
     )
 
     def verdict(window: pl.DataFrame) -> DriftVerdict:

@@ -7,11 +7,12 @@ from typing import Any
 
 import polars as pl
 import pytest
+from usecases.toy import USE_CASE as TOY
 
 from blocks.lake import Lake
 from tasks.log import labels as log_labels
 from tasks.log.files import LogDamaged
-from tasks.log.labels import SCHEMA, read_labels
+from tasks.log.labels import read_labels, schema_of
 
 
 @pytest.fixture
@@ -37,8 +38,8 @@ def plant(lake: Lake, day: str, segment: str, *labels: tuple[str, Any, int]) -> 
 
 
 def labels(lake: Lake, *ids: str, late_days: int | None = None) -> dict[str, tuple[bool, int]]:
-    labels = read_labels(lake, "toy", "2024-06", pl.Series(ids, dtype=pl.String), late_days)
-    assert labels.schema == SCHEMA
+    labels = read_labels(lake, TOY, "2024-06", pl.Series(ids, dtype=pl.String), late_days)
+    assert labels.schema == schema_of(TOY)
     return {
         name: (label, count)
         for name, label, count in labels.select("id", "label", "given").iter_rows()

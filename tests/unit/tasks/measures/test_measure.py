@@ -10,7 +10,7 @@ from usecases.toy import toy_rows
 from serving.records.contest import Contest
 from tasks.contest.decide import judge_rows
 from tasks.measures.estimate import estimate
-from tasks.measures.measure import Measure, measure_again, measure_rows
+from tasks.measures.measure import measure_again, measure_rows
 from tasks.measures.metrics import MEASURES, metrics_of, reweighted, score
 from tasks.messages.wording import CATALOGUES, Say
 from tasks.models import modelling
@@ -19,6 +19,7 @@ from usecases.definition import (
     CALIBRATION_ERROR,
     LOG_LOSS,
     METRICS,
+    RMSE,
     Gate,
     Guard,
     Metric,
@@ -27,11 +28,11 @@ from usecases.definition import (
 )
 
 ERROR = Metric(
-    name="mean_absolute_error",
+    name="absolute_error",
     higher_is_better=False,
     words={"en": "absolute error", "ko": "절대 오차"},
 )
-ACCURACY = Metric(name="accuracy", higher_is_better=True)
+ACCURACY = Metric(name="share_right", higher_is_better=True)
 ROWS, BLOCKS = 400, 7
 
 
@@ -51,7 +52,7 @@ def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     for measure in measures:
         monkeypatch.setitem(METRICS, measure.metric.name, measure.metric)
-        monkeypatch.setitem(MEASURES, measure.metric.name, measure)
+        monkeypatch.setitem(MEASURES["binary"], measure.metric.name, measure)
 
 
 @pytest.fixture
@@ -79,8 +80,11 @@ def sample() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def test_whatever_is_registered_is_measured() -> None:
-    assert set(METRICS) == set(MEASURES)
-    assert all(METRICS[name] == measure.metric for name, measure in MEASURES.items())
+    for kind, measures in MEASURES.items():
+        assert set(measures) == {
+            metric.name for metric in METRICS.values() if kind in metric.targets
+        }
+        assert all(METRICS[name] == measure.metric for name, measure in measures.items())
 
 
 @pytest.mark.parametrize("metric", [ERROR, ACCURACY], ids=lambda metric: metric.name)
@@ -127,8 +131,8 @@ def test_a_mean_over_rows_has_an_expectation_before_labels_come() -> None:
 def test_a_registered_metric_that_nothing_measures_is_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.delitem(MEASURES, ACCURACY.name)
-    with pytest.raises(LookupError, match="Nothing measures 'accuracy'.*tasks/measures/metrics.py"):
+    monkeypatch.delitem(MEASURES["binary"], ACCURACY.name)
+    with pytest.raises(LookupError, match="Nothing measures 'share_right'.*tasks/measures"):
         score(ACCURACY, *sample()[:2])
 
 
@@ -136,20 +140,12 @@ def test_a_use_case_is_measured_by_its_own_metrics_and_by_what_always_is(own: Us
     assert metrics_of(own) == [ERROR, ACCURACY, LOG_LOSS]
 
 
-def test_what_is_always_measured_is_of_the_same_kind_of_label(
-    own: UseCase, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    of_numbers = Metric(name="mean_error_of_numbers", higher_is_better=False, target="number")
-    monkeypatch.setitem(METRICS, of_numbers.name, of_numbers)
-    always = Measure(of_numbers, MEASURES[ERROR.name].reweight, always=True)
-    monkeypatch.setitem(MEASURES, of_numbers.name, always)
-    assert of_numbers not in metrics_of(own)
-    number = own.model_copy(
-        update={"gate": Gate(metric=of_numbers, threshold=0.5), "promotion": Promotion()}
-    )
-    assert metrics_of(number) == [of_numbers]
-    with pytest.raises(ValueError, match=r"guards name \['accuracy'\].*number labels"):
-        UseCase(**{**dict(own), "gate": number.gate})
+def test_metric_of_another_kind_of_target_is_refused_with_those_that_fit(own: UseCase) -> None:
+    of_numbers = Gate(metric=RMSE, threshold=0.5)
+    with pytest.raises(
+        ValueError, match=r"\['rmse'\] cannot judge 'won', which is a Binary.*ROC_AUC"
+    ):
+        UseCase(**{**dict(own), "gate": of_numbers})
 
 
 def test_candidates_are_evaluated_by_it(own: UseCase) -> None:
@@ -158,13 +154,13 @@ def test_candidates_are_evaluated_by_it(own: UseCase) -> None:
     truth, predicted = modelling.labels(own, holdout), modelling.predict(fitted, own, holdout)
     scores = evaluate.score_holdout(own, fitted, holdout)
     assert scores == {
-        "mean_absolute_error": pytest.approx(mean_error(truth, predicted)),
-        "accuracy": pytest.approx(accuracy(truth, predicted)),
+        "absolute_error": pytest.approx(mean_error(truth, predicted)),
+        "share_right": pytest.approx(accuracy(truth, predicted)),
         "log_loss": score(LOG_LOSS, truth, predicted),
     }
-    assert own.gate.passes(scores["mean_absolute_error"])
+    assert own.gate.passes(scores["absolute_error"])
     bounds = evaluate.judge_holdout(own, fitted, "2024-02", holdout, seed=1).intervals
-    for name in ("mean_absolute_error", "accuracy"):
+    for name in ("absolute_error", "share_right"):
         low, high = bounds[name]
         assert low < scores[name] < high
     pictures = evaluate.draw(own, fitted, holdout, seed=1)
@@ -187,11 +183,11 @@ def answers(right: float, sure: float) -> np.ndarray:
 
 def test_a_contest_is_won_by_it(own: UseCase) -> None:
     verdict = contest(own, answers(0.9, 0.6), answers(0.7, 0.6))
-    assert (verdict.verdict, verdict.main.metric) == ("promote", "mean_absolute_error")
+    assert (verdict.verdict, verdict.main.metric) == ("promote", "absolute_error")
     assert verdict.main.gain == pytest.approx(verdict.main.champion - verdict.main.challenger)  # type: ignore[operator]
-    assert [guard.metric for guard in verdict.guards] == ["accuracy"]
+    assert [guard.metric for guard in verdict.guards] == ["share_right"]
     assert verdict.guards[0].gain == pytest.approx(0.2, abs=0.03)
-    assert {slice.metric for slice in verdict.slices.values()} <= {"mean_absolute_error"}
+    assert {slice.metric for slice in verdict.slices.values()} <= {"absolute_error"}
 
 
 def test_its_guard_keeps_a_champion_whom_the_gate_s_metric_alone_would_depose(
@@ -201,7 +197,7 @@ def test_its_guard_keeps_a_champion_whom_the_gate_s_metric_alone_would_depose(
     verdict = contest(own, answers(0.8, 0.9), answers(0.9, 0.1))
     assert verdict.main.low is not None and verdict.main.low > 0
     assert verdict.verdict == "keep"
-    assert any("accuracy may get worse" in reason for reason in verdict.reasons)
+    assert any("share_right may get worse" in reason for reason in verdict.reasons)
 
 
 @pytest.mark.slow("fits and packages models")
@@ -222,4 +218,4 @@ def test_it_has_its_own_words_in_messages() -> None:
         "absolute error",
         "절대 오차",
     ]
-    assert Say("ko").metric(ACCURACY.name) == "accuracy"
+    assert Say("ko").metric(ACCURACY.name) == "share right"

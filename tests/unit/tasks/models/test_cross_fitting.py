@@ -39,7 +39,7 @@ def test_the_scores_are_those_of_models_that_have_not_seen_the_rows(
     """As good as on a new month, where the model's own scores of its training rows are nearly
     perfect.
     """
-    unseen = cross_fit(case, fitted, training, 7).scores
+    unseen = cross_fit(case, fitted, training, 7).answers
     new = toy_rows("2024-04")
     auc = {
         "own": score(ROC_AUC, labels(case, training), predict(fitted, case, training)),
@@ -59,7 +59,7 @@ def test_a_row_s_own_label_does_not_reach_its_score(
 ) -> None:
     march = pl.col("at").dt.month() == 3
     flipped = training.with_columns(won=pl.when(march).then(1 - pl.col("won")).otherwise("won"))
-    before, after = (cross_fit(case, fitted, rows, 7).scores for rows in (training, flipped))
+    before, after = (cross_fit(case, fitted, rows, 7).answers for rows in (training, flipped))
     is_march = training.select(march).to_series()
     assert before.filter(is_march).equals(after.filter(is_march))
     assert not before.filter(~is_march).equals(after.filter(~is_march))
@@ -89,7 +89,7 @@ def test_a_column_of_one_value_weighs_nothing(case: UseCase, training: pl.DataFr
 
 def test_a_single_month_is_cut_in_two_halves(case: UseCase, fitted: Pipeline) -> None:
     result = cross_fit(case, fitted, toy_rows("2024-01"), 7)
-    assert result.scores.null_count() == 0 and result.importance["first"] > 0.3
+    assert result.answers.null_count() == 0 and result.importance["first"] > 0.3
 
 
 def test_many_months_take_at_most_three_fits(case: UseCase) -> None:
@@ -105,11 +105,11 @@ def test_too_few_rows_to_fit_without_a_month_give_no_scores_and_no_weights(
 ) -> None:
     strict = case.model_copy(update={"minimum_training_rows": len(training)})
     result = cross_fit(strict, fitted, training, 7)
-    assert result.scores.null_count() == len(training) and result.importance == {}
+    assert result.answers.null_count() == len(training) and result.importance == {}
 
 
 def test_the_same_seed_gives_the_same_scores_and_weights(
     case: UseCase, training: pl.DataFrame, fitted: Pipeline
 ) -> None:
     first, again = (cross_fit(case, fitted, training, 7) for _ in range(2))
-    assert first.scores.equals(again.scores) and first.importance == again.importance
+    assert first.answers.equals(again.answers) and first.importance == again.importance

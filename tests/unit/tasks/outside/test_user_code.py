@@ -201,8 +201,8 @@ def test_model_of_another_kind_is_refused_when_it_is_built(case: UseCase) -> Non
     from sklearn.svm import SVC, LinearSVC
 
     assert (
-        "returned a HistGradientBoostingRegressor, which is a regressor: a use case is a "
-        "yes-or-no question"
+        "returned a HistGradientBoostingRegressor, which is no classifier. build(params, layout, "
+        "seed) must return an unfitted scikit-learn classifier with predict_proba for a Binary"
     ) in refusal(case, candidate(HistGradientBoostingRegressor))
     assert (
         "returned a LinearSVC without predict_proba: wrap it in CalibratedClassifierCV"

@@ -227,7 +227,7 @@ def test_the_reference_holds_training_rows_with_scores_of_models_that_have_not_s
 ) -> None:
     reference = pl.read_parquet(saved.folder / REFERENCE)
     assert len(reference) == len(training)
-    assert reference[SCORE].equals(cross_fit(case, boosted, training, 7).scores)
+    assert reference[SCORE].equals(cross_fit(case, boosted, training, 7).answers)
     assert saved.manifest.drift_calibrated
     assert set(saved.manifest.drift_thresholds) == {"first", "second", "steady", "group", "score"}
     assert saved.manifest.drift_methods == dict.fromkeys(

@@ -154,6 +154,6 @@ def test_a_hold_out_has_both_classes_if_one_of_its_periods_has(
 
     world.case = world.case.model_copy(update={"source": Lost()})
     world.ingest(4)
-    with pytest.raises(planning.HoldoutOfOneClass, match="The hold-out 2024-04 of 'toy'"):
+    with pytest.raises(planning.HoldoutUnjudgeable, match="The hold-out 2024-04 of 'toy'"):
         world.plan()
     assert world.with_holdout_of(2).judged() == ("2024-01..2024-02", "2024-03 + 2024-04")

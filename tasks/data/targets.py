@@ -1,0 +1,141 @@
+"""What the flows do with the labels of each kind of target, from a batch to the array that a model
+is fitted on.
+
+What a use case says of its target is in ``usecases/definition/targets.py``."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from tasks.data.label_kinds import binary_problem, classes_problem, number_problem
+from usecases.definition import Binary, Classes, Number, UseCase
+
+
+@dataclass(frozen=True)
+class TargetKind:
+    """How labels of one kind of target are handled.
+
+    A batch has a ``problem`` (``None``: it has none), becomes the ``dtype`` by ``normalize``, and a
+    row with one of ``row_faults`` goes to quarantine. ``truth`` is the array ``(n_rows,)`` that
+    models learn: 0 and 1, the place of the class, or the number. ``lacks`` says in words what the
+    known labels lack, so that nothing can be learned or judged on them; empty if nothing. Labels
+    that come late lie in the lake as ``late_dtype``."""
+
+    dtype: pl.DataType | type[pl.DataType]
+    problem: Callable[[Any, pl.Series], str | None]
+    normalize: Callable[[Any, pl.Expr], pl.Expr]
+    row_faults: Callable[[Any, pl.Series], Mapping[str, pl.Series]]
+    truth: Callable[[Any, pl.Series], np.ndarray]
+    lacks: Callable[[Any, pl.Series], str]
+    late_dtype: pl.DataType
+
+
+def _positives(target: Binary, label: pl.Expr) -> pl.Expr:
+    if target.positive is None:
+        return label.cast(pl.Float64).fill_nan(None)
+    if isinstance(target.positive, bool | str):
+        return (label.cast(pl.String) == _text(target.positive)).cast(pl.Float64)
+    return (label.cast(pl.Float64).fill_nan(None) == target.positive).cast(pl.Float64)
+
+
+def _text(value: bool | str) -> str:
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def _class_names(target: Classes, label: pl.Expr) -> pl.Expr:
+    return label.cast(pl.String).str.replace(r"^(-?\d+)\.0$", "$1")
+
+
+def _strange_classes(target: Classes, values: pl.Series) -> Mapping[str, pl.Series]:
+    return {"unknown class": values.is_not_null() & ~values.is_in(list(target.classes))}
+
+
+def _impossible_numbers(target: Number, values: pl.Series) -> Mapping[str, pl.Series]:
+    low = -np.inf if target.low is None else target.low
+    high = np.inf if target.high is None else target.high
+    inside = values.is_finite() & values.is_between(low, high)
+    return {"label out of range": values.is_not_null() & ~inside.fill_null(True)}
+
+
+def _lacks_class(target: Classes, values: pl.Series) -> str:
+    missing = [name for name in target.classes if name not in set(values.drop_nulls().unique())]
+    return f"no row of the class {' or '.join(map(repr, missing))}" if missing else ""
+
+
+def _lacks_second(target: Any, values: pl.Series) -> str:
+    return "" if values.drop_nulls().n_unique() > 1 else f"one value of {target.label!r} alone"
+
+
+def _places(target: Classes, values: pl.Series) -> np.ndarray:
+    place = dict(zip(target.classes, range(len(target.classes)), strict=True))
+    return values.replace_strict(place, return_dtype=pl.Int64).to_numpy()
+
+
+TARGETS: Mapping[str, TargetKind] = {
+    "binary": TargetKind(
+        dtype=pl.Int8,
+        problem=binary_problem,
+        normalize=_positives,
+        row_faults=lambda target, values: {},
+        truth=lambda target, values: values.cast(pl.Int64).to_numpy(),
+        lacks=_lacks_second,
+        late_dtype=pl.Boolean(),
+    ),
+    "classes": TargetKind(
+        dtype=pl.String,
+        problem=classes_problem,
+        normalize=_class_names,
+        row_faults=_strange_classes,
+        truth=_places,
+        lacks=_lacks_class,
+        late_dtype=pl.String(),
+    ),
+    "number": TargetKind(
+        dtype=pl.Float64,
+        problem=number_problem,
+        normalize=lambda target, label: label.cast(pl.Float64).fill_nan(None),
+        row_faults=_impossible_numbers,
+        truth=lambda target, values: values.cast(pl.Float64).to_numpy(),
+        lacks=_lacks_second,
+        late_dtype=pl.Float64(),
+    ),
+}
+
+
+def label_problem(case: UseCase, values: pl.Series) -> str | None:
+    """Why ``values`` ``(n_rows,)`` are no labels of the use case, and what to write; ``None`` if
+    they are."""
+    return TARGETS[case.target.kind].problem(case.target, values)
+
+
+def normalized_label(case: UseCase) -> pl.Expr:
+    """The label as the lake keeps it, null where it is not known."""
+    return TARGETS[case.target.kind].normalize(case.target, pl.col(case.label))
+
+
+def label_dtype(case: UseCase) -> Any:
+    return TARGETS[case.target.kind].dtype
+
+
+def label_faults(case: UseCase, values: pl.Series) -> Mapping[str, pl.Series]:
+    """The rows ``(n_rows,)`` whose normalized label is impossible, by what is wrong with it."""
+    return TARGETS[case.target.kind].row_faults(case.target, values)
+
+
+def truth_of(case: UseCase, values: pl.Series) -> np.ndarray:
+    """Known labels as an array ``(n_rows,)``: 0 and 1, the place of the class, or the number."""
+    return TARGETS[case.target.kind].truth(case.target, values)
+
+
+def lacks(case: UseCase, values: pl.Series) -> str:
+    """What labels lack, so that nothing can be learned or judged on them, in words; empty if
+    nothing."""
+    return TARGETS[case.target.kind].lacks(case.target, values)
+
+
+def late_dtype(case: UseCase) -> pl.DataType:
+    """The type of labels that come late: true or false, the class, or the number."""
+    return TARGETS[case.target.kind].late_dtype
