@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from serving.package.manifest import Manifest
 from tasks.data.row_digests import HoldoutOverlap
+from tasks.models.fingerprint import other_answer
 from usecases.definition import UseCase, period_named
 
 
@@ -33,21 +34,18 @@ def why_unfair(
 
 
 def other_schema(case: UseCase, contestant: str, manifest: Manifest) -> list[str]:
-    """Return why a challenger built for other columns is not judged: the use case has changed
-    since, and so has what callers send."""
+    """Return why a challenger built for other columns or another target is not judged: the use case
+    has changed since, and so has what callers send."""
     learned, declared = (
         {(feature.name, feature.kind) for feature in manifest.features},
         {(column.name, column.kind) for column in case.columns},
     )
-    if learned == declared and manifest.label == case.label:
-        return []
-    differ = sorted(
-        {name for name, _ in learned ^ declared}
-        | ({manifest.label, case.label} if manifest.label != case.label else set())
-    )
-    return [
-        (
-            f"{contestant} was made for another schema; it differs in {', '.join(differ)}. Make "
-            f"one: prefect deployment run 'retrain/{case.name}'"
-        )
-    ]
+    way = f"Make one: prefect deployment run 'retrain/{case.name}'"
+    if learned != declared:
+        differ = sorted({name for name, _ in learned ^ declared})
+        return [
+            f"{contestant} was made for another schema; it differs in {', '.join(differ)}. {way}"
+        ]
+    if other := other_answer(case, manifest):
+        return [f"{contestant} was made for another target: {other}. {way}"]
+    return []

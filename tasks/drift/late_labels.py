@@ -13,6 +13,7 @@ from tasks.drift.performance import judge_performance, logged_numbers
 from tasks.log.files import LogDamaged, find_files, for_each, read_batches
 from tasks.log.labels import read_labels
 from tasks.log.windows import Window, read_window
+from tasks.models.fingerprint import other_answer
 from usecases.definition import UseCase, period_named
 
 LIMIT_ROWS = 1_000_000
@@ -25,8 +26,10 @@ def check_performance(
     """Judge the champion on the window that was ``read`` for its columns, or on more of its rows
     where that was a sample.
 
-    Labels that cannot be read leave the performance *unknown*: they say nothing of the data. Raises
-    ``LakeAway``."""
+    Labels that cannot be read leave the performance *unknown*: they say nothing of the data. So
+    does a champion that predicts something else than the use case. Raises ``LakeAway``."""
+    if other := other_answer(case, manifest):
+        return _unknown(f"champion {champion} is of another target: {other}", champion, 0, seed)
     if read.sampled:
         columns = (*_BEFORE, *logged_numbers(case), *_AFTER)
         read = read_window(store, case, read.name, LIMIT_ROWS, seed, columns)
@@ -38,19 +41,23 @@ def check_performance(
             None if len(logged) < read.counted else count_unknown(store, case.name, read.name, ids)
         )
     except LogDamaged as error:
-        return Performance(
-            champion=champion,
-            verdict="unknown",
-            provisional=True,
-            reasons=[str(error)],
-            rows=len(logged),
-            labels=0,
-            coverage=0.0,
-            days=0,
-            unknown_ids=None,
-            seed=seed,
-        )
+        return _unknown(str(error), champion, len(logged), seed)
     return judge_performance(case, manifest, logged, labels, seed, champion, left_out)
+
+
+def _unknown(reason: str, champion: str, rows: int, seed: int) -> Performance:
+    return Performance(
+        champion=champion,
+        verdict="unknown",
+        provisional=True,
+        reasons=[reason],
+        rows=rows,
+        labels=0,
+        coverage=0.0,
+        days=0,
+        unknown_ids=None,
+        seed=seed,
+    )
 
 
 def _dated(rows: pl.DataFrame) -> pl.DataFrame:

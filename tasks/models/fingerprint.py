@@ -45,6 +45,21 @@ def changes_since(case: UseCase, manifest: Manifest, recipes: str | None) -> tup
     return tuple(changes)
 
 
+def other_answer(case: UseCase, manifest: Manifest) -> str:
+    """Return what a package predicts that the use case does not ask for; empty if it predicts the
+    same target."""
+    if manifest.label != case.label:
+        return f"it predicts {manifest.label!r}, and the use case asks for {case.label!r}"
+    given = {output.name: (output.kind, output.categories or []) for output in manifest.outputs}
+    asked = {output.name: (output.kind, [*output.categories]) for output in case.outputs}
+    if given == asked:
+        return ""
+    return (
+        f"it answers {', '.join(given)} of {case.label!r}, and the use case asks for "
+        f"{', '.join(asked)}"
+    )
+
+
 def has_new_search(changes: Iterable[str]) -> bool:
     """Whether HPO has something to find that it could not find before."""
     return any(change.startswith(_SEARCH) and not change.endswith("gone") for change in changes)

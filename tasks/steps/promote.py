@@ -23,6 +23,7 @@ from tasks.ledger.entries import read, root_run, stamp
 from tasks.ledger.outcomes import next_step
 from tasks.ledger.reign import find_champion
 from tasks.models import modelling
+from tasks.models.fingerprint import other_answer
 from tasks.models.refits import refit_scores, refits_of
 from tasks.outside.blocks_of_run import RESUMED, lake, registry
 from tasks.packages.own_columns import OtherColumns, own_rows
@@ -204,11 +205,9 @@ class _Ground:
 
 def _rows_of(case: UseCase, manifest: Manifest, rows: pl.DataFrame, holdout: str) -> pl.DataFrame:
     """Return the hold-out with the champion's columns. Raises ``OtherColumns``, also if it predicts
-    another label."""
-    if manifest.label != case.label:
-        raise OtherColumns(
-            f"it predicts {manifest.label!r}, and the use case asks for {case.label!r}"
-        )
+    something else."""
+    if other := other_answer(case, manifest):
+        raise OtherColumns(other)
     return own_rows(lake(), case, manifest, rows, holdout)
 
 

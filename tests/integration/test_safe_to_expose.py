@@ -142,7 +142,7 @@ def test_keys_may_be_kept_elsewhere(tmp_path: Path, registry: RegistryServer) ->
 ROUTES = {
     "POST /v1/toy/predict": "predict",
     "POST /v1/{use_case}/explain": "predict",
-    "POST /v1/{use_case}/feedback": "feedback",
+    "POST /v1/toy/feedback": "feedback",
     "GET /v1/{use_case}": "predict",
     "GET /v1": "predict",
     "GET /v1/{use_case}/drift": "operate",

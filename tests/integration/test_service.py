@@ -383,7 +383,7 @@ def test_the_openapi_document_has_every_route_and_its_bodies(shared: ServiceProc
     document = shared.client.get("/openapi.json").json()
     assert {
         "/v1/toy/predict",
-        "/v1/{use_case}/feedback",
+        "/v1/toy/feedback",
         "/v1/{use_case}",
         "/health",
         "/ready",

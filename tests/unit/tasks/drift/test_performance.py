@@ -9,9 +9,11 @@ import numpy as np
 import polars as pl
 import pytest
 from usecases.toy import USE_CASE as CASE
+from usecases.toy_number import USE_CASE as PRICE
 
 from blocks.lake import Lake
 from serving.package.manifest import Manifest, Parity
+from serving.package.outputs import Output
 from serving.records.drift import DriftVerdict
 from serving.records.performance import Performance
 from serving.records.record import decode, encode
@@ -39,7 +41,7 @@ MANIFEST = Manifest(
     params={},
     created="",
     features=[],
-    outputs=[],
+    outputs=[Output("score", "number", 0.0, 1.0), Output("decision", "decision")],
     label="won",
     event_time="at",
     dtype="float32",
@@ -569,3 +571,17 @@ def test_unknown_ids_of_other_windows_are_not_this_windows(tmp_path: Any) -> Non
     lake = plant(tmp_path, window()[0], {"date=2024-07-02/a.parquet": labels})
     assert count_unknown(lake, "toy", "2024-06", pl.Series("id", ["x"])) == 0
     assert count_unknown(lake, "toy", "2024-07", pl.Series("id", ["1-3"])) == 9
+
+
+def test_champion_of_another_target_is_unknown_with_both_named(tmp_path: Any) -> None:
+    """The use case asks for a number by now, and its champion still decides."""
+    lake = Lake(url=f"file://{tmp_path}")
+    read = read_window(lake, PRICE, "2024-06", 1000, 0)
+    performance = check_performance(
+        lake, PRICE, msgspec.structs.replace(MANIFEST, label="price"), "3", read, 0
+    )
+    assert performance.verdict == "unknown"
+    assert performance.reasons == [
+        "champion 3 is of another target: it answers score, decision of 'price', and the use case "
+        "asks for value, low, high"
+    ]
