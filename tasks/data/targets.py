@@ -66,7 +66,11 @@ def _lacks_class(target: Classes, values: pl.Series) -> str:
 
 
 def _lacks_second(target: Any, values: pl.Series) -> str:
-    return "" if values.drop_nulls().n_unique() > 1 else f"one value of {target.label!r} alone"
+    distinct = values.drop_nulls().unique()
+    if len(distinct) > 1:
+        return ""
+    value = f"{distinct[0]:g}" if len(distinct) else "not known"
+    return f"{target.label!r} is {value} in all of them"
 
 
 def _places(target: Classes, values: pl.Series) -> np.ndarray:

@@ -123,8 +123,8 @@ def _split(case: UseCase, fit_rows: pl.DataFrame, check_rows: pl.DataFrame) -> S
     for side, rows in (("fits", fit_rows), ("scores", check_rows)):
         if missing := lacks(case, rows[case.label]):
             raise ValueError(
-                f"HPO of {case.name!r} {side} its trials on rows with {missing}: its inner split "
-                "needs more."
+                f"HPO of {case.name!r} {side} its trials on {len(rows)} rows, and {missing}: its "
+                "inner split needs more."
             )
     return split
 

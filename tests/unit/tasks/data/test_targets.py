@@ -134,8 +134,8 @@ def test_count_given_as_a_yes_or_no_is_told_how_to_be_a_number() -> None:
     [
         (WEATHER, ["calm", "windy", None], "no row of the class 'storm'"),
         (WEATHER, ["calm"], "no row of the class 'windy' or 'storm'"),
-        (PRICE, [7.0, 7.0, None], "one value of 'price' alone"),
-        (TOY, [1, 1], "one value of 'won' alone"),
+        (PRICE, [7.0, 7.0, None], "'price' is 7 in all of them"),
+        (TOY, [1, 1], "'won' is 1 in all of them"),
         (WEATHER, list(NAMES), ""),
         (PRICE, [7.0, 8.0], ""),
     ],

@@ -208,7 +208,7 @@ def test_a_single_class_on_either_side_is_refused(
         rows.filter(pl.col("won") == 1) if place == side else rows
         for place, rows in enumerate(sides)
     ]
-    with pytest.raises(ValueError, match="one value of 'won' alone"):
+    with pytest.raises(ValueError, match="'won' is 1 in all of them"):
         search(case, (arguments[0], arguments[1]))
 
 
