@@ -39,18 +39,17 @@ def binary_problem(target: Binary, values: pl.Series) -> str | None:
 
 def _never_positive(target: Binary, values: pl.Series) -> str | None:
     """Two values of which none is the positive one are likelier a spelling than all a no."""
-    number = isinstance(target.positive, float | int) and not isinstance(target.positive, bool)
     if values.dtype.is_nested() or values.dtype.is_temporal():
         return f"column {target.label!r} holds {values.dtype}, expected text, numbers or booleans"
-    if number and not values.dtype.is_numeric():
+    if is_number(target.positive) and not values.dtype.is_numeric():
         return (
             f"column {target.label!r} holds {values.dtype}, and positive={target.positive!r} is a "
             f"number: write positive={str(target.positive)!r}"
         )
-    distinct = values.drop_nulls().unique()
-    names = distinct.cast(pl.Float64 if number else pl.String).sort().to_list()
-    positive = target.positive if number else _text(target.positive)
-    if len(names) < 2 or positive in names:
+    if positives(target, values).any():
+        return None
+    names = as_text(values).drop_nulls().unique().sort().to_list()
+    if len(names) < 2:
         return None
     return (
         f"column {target.label!r} holds {_shown([repr(name) for name in names])}, and "
@@ -58,29 +57,40 @@ def _never_positive(target: Binary, values: pl.Series) -> str | None:
     )
 
 
-def _text(value: object) -> str:
-    """The value as polars writes it as text."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def positives(target: Binary, values: pl.Series) -> pl.Series:
+    """Whether each label is the positive value ``(n_rows,)``; null where it is not known."""
+    if is_number(target.positive):
+        return values.cast(pl.Float64).fill_nan(None) == target.positive
+    positive = target.positive
+    return as_text(values) == (str(positive).lower() if isinstance(positive, bool) else positive)
+
+
+def is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def as_text(values: pl.Series) -> pl.Series:
+    """Labels as texts, null where they are not known. pandas makes floats of integers with gaps, so
+    that 3.0 is written as 3."""
+    known = values.fill_nan(None) if values.dtype.is_float() else values
+    return known.cast(pl.String).str.replace(r"^(-?\d+)\.0$", "$1")
 
 
 def classes_problem(target: Classes, values: pl.Series) -> str | None:
     """Why ``values`` ``(n_rows,)`` are no classes, and what to write; ``None`` if they are."""
     dtype = values.dtype
-    if dtype in (pl.Null, pl.Boolean, pl.String, pl.Categorical, pl.Enum) or dtype.is_integer():
-        known = dtype.is_integer() or dtype != pl.Boolean
-    elif dtype.is_float():
+    if dtype.is_float():
         numbers = values.fill_nan(None).drop_nulls()
         known = bool((numbers == numbers.round()).all())
     else:
-        known = False
+        known = dtype in (pl.Null, pl.String, pl.Categorical, pl.Enum) or dtype.is_integer()
     if not known:
         return (
             f"column {target.label!r} holds {dtype}, expected the names of classes or integers. "
             f"For a number write Number(label={target.label!r}), for a yes or no "
             f"Binary(label={target.label!r})"
         )
-    names = values.cast(pl.String).str.replace(r"^(-?\d+)\.0$", "$1").drop_nulls()
-    strangers = sorted(set(names.unique()) - set(target.classes))
+    strangers = sorted(set(as_text(values).drop_nulls().unique()) - set(target.classes))
     if len(strangers) <= max(1, len(target.classes) // 4):
         return None  # single rows of an unknown class go to quarantine
     return (

@@ -10,7 +10,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from tasks.data.label_kinds import binary_problem, classes_problem, number_problem
+from tasks.data.label_kinds import (
+    as_text,
+    binary_problem,
+    classes_problem,
+    number_problem,
+    positives,
+)
 from usecases.definition import Binary, Classes, Number, UseCase
 
 
@@ -26,27 +32,16 @@ class TargetKind:
 
     dtype: pl.DataType | type[pl.DataType]
     problem: Callable[[Any, pl.Series], str | None]
-    normalize: Callable[[Any, pl.Expr], pl.Expr]
+    normalize: Callable[[Any, pl.Series], pl.Series]
     row_faults: Callable[[Any, pl.Series], Mapping[str, pl.Series]]
     truth: Callable[[Any, pl.Series], np.ndarray]
     lacks: Callable[[Any, pl.Series], str]
     late_dtype: pl.DataType
 
 
-def _positives(target: Binary, label: pl.Expr) -> pl.Expr:
-    if target.positive is None:
-        return label.cast(pl.Float64).fill_nan(None)
-    if isinstance(target.positive, bool | str):
-        return (label.cast(pl.String) == _text(target.positive)).cast(pl.Float64)
-    return (label.cast(pl.Float64).fill_nan(None) == target.positive).cast(pl.Float64)
-
-
-def _text(value: bool | str) -> str:
-    return str(value).lower() if isinstance(value, bool) else value
-
-
-def _class_names(target: Classes, label: pl.Expr) -> pl.Expr:
-    return label.cast(pl.String).str.replace(r"^(-?\d+)\.0$", "$1")
+def _zero_or_one(target: Binary, values: pl.Series) -> pl.Series:
+    labels = values if target.positive is None else positives(target, values)
+    return labels.cast(pl.Float64).fill_nan(None)
 
 
 def _strange_classes(target: Classes, values: pl.Series) -> Mapping[str, pl.Series]:
@@ -61,7 +56,8 @@ def _impossible_numbers(target: Number, values: pl.Series) -> Mapping[str, pl.Se
 
 
 def _lacks_class(target: Classes, values: pl.Series) -> str:
-    missing = [name for name in target.classes if name not in set(values.drop_nulls().unique())]
+    there = set(values.unique())
+    missing = [name for name in target.classes if name not in there]
     return f"no row of the class {' or '.join(map(repr, missing))}" if missing else ""
 
 
@@ -82,7 +78,7 @@ TARGETS: Mapping[str, TargetKind] = {
     "binary": TargetKind(
         dtype=pl.Int8,
         problem=binary_problem,
-        normalize=_positives,
+        normalize=_zero_or_one,
         row_faults=lambda target, values: {},
         truth=lambda target, values: values.cast(pl.Int64).to_numpy(),
         lacks=_lacks_second,
@@ -91,7 +87,7 @@ TARGETS: Mapping[str, TargetKind] = {
     "classes": TargetKind(
         dtype=pl.String,
         problem=classes_problem,
-        normalize=_class_names,
+        normalize=lambda target, values: as_text(values),
         row_faults=_strange_classes,
         truth=_places,
         lacks=_lacks_class,
@@ -100,7 +96,7 @@ TARGETS: Mapping[str, TargetKind] = {
     "number": TargetKind(
         dtype=pl.Float64,
         problem=number_problem,
-        normalize=lambda target, label: label.cast(pl.Float64).fill_nan(None),
+        normalize=lambda target, values: values.cast(pl.Float64).fill_nan(None),
         row_faults=_impossible_numbers,
         truth=lambda target, values: values.cast(pl.Float64).to_numpy(),
         lacks=_lacks_second,
@@ -115,9 +111,9 @@ def label_problem(case: UseCase, values: pl.Series) -> str | None:
     return TARGETS[case.target.kind].problem(case.target, values)
 
 
-def normalized_label(case: UseCase) -> pl.Expr:
-    """The label as the lake keeps it, null where it is not known."""
-    return TARGETS[case.target.kind].normalize(case.target, pl.col(case.label))
+def normalized_label(case: UseCase, values: pl.Series) -> pl.Series:
+    """Labels of a batch as the lake keeps them, null where they are not known."""
+    return TARGETS[case.target.kind].normalize(case.target, values)
 
 
 def label_dtype(case: UseCase) -> Any:

@@ -55,7 +55,7 @@ def validate(case: UseCase, period: str, rows: pl.DataFrame) -> Validated:
     # Sources that use pandas say NaN for null, and count time in another unit.
     batch = rows.select(*columns).with_columns(
         *(KINDS[column.kind].normalize(column.name) for column in case.columns),
-        normalized_label(case),
+        normalized_label(case, rows[case.label]).alias(case.label),
         pl.col(case.event_time).dt.cast_time_unit("us"),
         pl.col(
             [

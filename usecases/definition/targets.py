@@ -1,5 +1,6 @@
 """What a use case predicts: a yes or no, one of several classes, or a number."""
 
+from abc import ABC, abstractmethod
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -12,21 +13,21 @@ TargetKind = Literal["binary", "classes", "number"]
 MOST_CLASSES = 200
 
 
-class Target(Frozen):
+class Target(Frozen, ABC):
     """``label`` is the column of the source that is predicted, null where it is not known yet."""
 
     kind: ClassVar[TargetKind]
     label: str = Field(min_length=1)
 
     @property
+    @abstractmethod
     def outputs(self) -> tuple[Output, ...]:
         """What a model says of a row."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def answer(self) -> Column:
         """The output whose distribution is watched for drift."""
-        raise NotImplementedError
 
 
 class Binary(Target):
@@ -35,7 +36,7 @@ class Binary(Target):
     on."""
 
     kind = "binary"
-    positive: str | bool | float | None = None
+    positive: str | bool | int | float | None = None
     decision_threshold: float = Field(0.5, ge=0, le=1)
 
     @property

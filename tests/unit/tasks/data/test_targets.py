@@ -26,7 +26,7 @@ def labelled(case: UseCase, rows: pl.DataFrame, labels: list[Any]) -> Validated:
 
 
 def asked(case: UseCase, **target: Any) -> UseCase:
-    return case.model_copy(update={"target": case.target.model_copy(update=target)})
+    return case.model_copy(update={"target": type(case.target)(label=case.label, **target)})
 
 
 @pytest.mark.parametrize(
@@ -39,6 +39,8 @@ def asked(case: UseCase, **target: Any) -> UseCase:
         (False, [True, False, None], [0, 1, None]),
         ("1", [1, 0], [1, 0]),
         ("no", ["no", "no"], [1, 1]),
+        ("1", [1.0, 0.0, float("nan")], [1, 0, None]),
+        (1, [1.0, 2.0, float("nan")], [1, 0, None]),
         ("yes", ["no"], [0]),
     ],
 )
@@ -55,7 +57,7 @@ def test_positive_value_makes_a_yes_of_any_labels(
     [
         ("yes", ["Yes", "No"], "positive='yes' is none of them: check its spelling"),
         (1, ["1", "0"], "positive=1 is a number: write positive='1'"),
-        (2.0, [0.0, 1.0], "positive=2.0 is none of them"),
+        (2, [0.0, 1.0], "positive=2 is none of them"),
     ],
 )
 def test_positive_value_that_no_label_has_is_refused(
@@ -71,7 +73,12 @@ def test_classes_are_texts_whatever_they_were() -> None:
         update={"target": Classes(label="weather", classes=("0", "1", "2"))}
     )
     rows = weather_rows(PERIOD)
-    for labels in ([0, 1, 2, None], [0.0, 1.0, 2.0, None], ["0", "1", "2", None]):
+    for labels in (
+        [0, 1, 2, None],
+        [0.0, 1.0, 2.0, None],
+        [0.0, 1.0, 2.0, float("nan")],
+        ["0", "1", "2", None],
+    ):
         good = labelled(digits, rows, labels).good
         assert good["weather"].to_list()[:4] == ["0", "1", "2", None]
     known = good.filter(pl.col("weather").is_not_null())
