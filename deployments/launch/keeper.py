@@ -29,18 +29,18 @@ RELAYED = {signal.SIGTERM, signal.SIGINT}
 
 
 class Keeper:
-    """``given`` is the environment of the warm parent before its imports, ``interrupt`` what it did
+    """``environment`` is that of the warm parent before its imports, ``interrupt`` what it did
     on SIGINT.
     """
 
-    def __init__(self, given: Mapping[str, str], interrupt: Any) -> None:
+    def __init__(self, environment: Mapping[str, str], interrupt: Any) -> None:
         from prefect.settings import get_current_settings
 
-        self._given = given
+        self._environment = environment
         # The worker gives its runs all of Prefect's settings as variables.
         self._settings = get_current_settings().to_environment_variables(exclude_unset=True)
         self._set_by_imports = {
-            name: value for name, value in os.environ.items() if given.get(name) != value
+            name: value for name, value in os.environ.items() if environment.get(name) != value
         }
         self._interrupt = interrupt
 
@@ -88,7 +88,7 @@ class Keeper:
             return f"its Python is in {order.interpreter}, the worker's in {own}"
         names = sorted(
             name
-            for name in self._given.keys() | order.environment.keys()
+            for name in self._environment.keys() | order.environment.keys()
             if not name.startswith(OF_A_RUN)
             and order.environment.get(name) not in self._known(name)
         )
@@ -98,7 +98,7 @@ class Keeper:
         """The values of a variable that make no difference: a worker that has run a hook of a flow
         has what the imports set.
         """
-        return self._given.get(name), self._settings.get(name), self._set_by_imports.get(name)
+        return self._environment.get(name), self._settings.get(name), self._set_by_imports.get(name)
 
     def _become(self, order: wire.Order, descriptors: list[int]) -> None:
         """Turn this process into what ``python -m`` with this order would be."""

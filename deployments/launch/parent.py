@@ -50,18 +50,18 @@ def main() -> NoReturn:
     die_with(worker)
     # Ctrl-C in a terminal is for the worker, whose end is the end of this process.
     interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    given = dict(os.environ)
+    environment = dict(os.environ)
     began, sources = time.monotonic(), Sources(HOME)
     fault = _warm_up(sources)
-    keeper = None if fault else Keeper(given, interrupt)
+    keeper = None if fault else Keeper(environment, interrupt)
     with _listen(name) as listener:
-        told = f"every run begins as a fresh interpreter: {fault}" if fault else "ready"
-        _say(f"{told} ({time.monotonic() - began:.1f} s)")
+        state = f"every run begins as a fresh interpreter: {fault}" if fault else "ready"
+        _say(f"{state} ({time.monotonic() - began:.1f} s)")
         changed = _serve(listener, sources, keeper)
     _say(f"{changed} has changed, starting anew")
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     line = [sys.executable, "-m", "deployments.launch.parent", name, str(worker)]
-    os.execve(sys.executable, line, given)  # noqa: S606
+    os.execve(sys.executable, line, environment)  # noqa: S606
 
 
 def _say(text: str) -> None:

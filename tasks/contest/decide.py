@@ -233,7 +233,8 @@ def _without_champion(
     verdict: Verdict = "promote" if gate.passes(gate_score) else "keep"
     rows = challenger.rows
     blocks = _blocks(case, rows).n_unique()
-    little = too_little(case.promotion, gate.metric, modelling.labels(case, rows), blocks)
+    truth = modelling.labels(case, rows)
+    little = too_little(case.promotion, gate.metric, truth, scores, blocks)
     if case.promotion.too_good(gate.metric, gate_score):
         verdict, reasons = (
             "suspicious",

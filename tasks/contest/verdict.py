@@ -73,7 +73,7 @@ def hold(
         together[: len(policy.guards)],
         dict(zip(large, together[len(policy.guards) :], strict=True)),
     )
-    little = too_little(policy, metric, truth, len(names))
+    little = too_little(policy, metric, truth, challenger, len(names))
     contest = Contest(
         verdict="inconclusive",
         reasons=[],
@@ -155,18 +155,22 @@ def _rounded(influences: np.ndarray) -> list[float]:
     return [float(f"{value:.6g}") for value in influences]
 
 
-def too_little(policy: Promotion, metric: Metric, truth: np.ndarray, blocks: int) -> str | None:
+def too_little(
+    policy: Promotion, metric: Metric, truth: np.ndarray, predicted: np.ndarray, blocks: int
+) -> str | None:
     """Return why labels ``truth`` ``(n_rows,)`` in ``blocks`` blocks are too few to crown a version
-    by ``metric``; ``None`` if they suffice."""
+    by ``metric``; ``None`` if they suffice. ``predicted`` has a column for each of several
+    classes."""
     rows = len(truth)
     if rows < policy.minimum_rows or blocks < policy.enough_blocks:
         needed = f"{policy.minimum_rows} rows in {policy.enough_blocks} blocks"
         return f"{rows} labelled rows in {blocks} blocks; the rule requires at least {needed}."
     if "number" in metric.targets:
         return None
-    counts = np.bincount(np.asarray(truth, dtype=np.int64), minlength=2)
+    classes = predicted.shape[1] if predicted.ndim == 2 else 2
+    counts = np.bincount(np.asarray(truth, dtype=np.int64), minlength=classes)
     if counts.min() < policy.minimum_class_rows:
-        rarest = f"{counts[1]} positive rows" if len(counts) == 2 else f"{counts.min()} of a class"
+        rarest = f"{counts[1]} positive rows" if classes == 2 else f"{counts.min()} of a class"
         return (
             f"{rarest} of {rows}; the rule requires at least {policy.minimum_class_rows} of each "
             "class."

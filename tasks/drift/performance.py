@@ -22,15 +22,6 @@ from tasks.measures.metrics import metrics_of, score
 from usecases.definition import MAE, Metric, Number, UseCase
 
 _COVERAGE = "interval coverage"
-_TITLES = (
-    "realised",
-    "low",
-    "high",
-    "hold-out low",
-    "hold-out high",
-    "estimated",
-    "estimate less realised",
-)
 
 
 def judge_performance(
@@ -65,7 +56,7 @@ def judge_performance(
         for name, (low, high) in manifest.holdout_intervals.items()
     }
     realised = _realised(case, metrics, joined, seed)
-    held = _share_held(case, joined, seed)
+    coverage = _coverage_of_interval(case, joined, seed)
     days = joined["event_time"].cast(pl.Date).n_unique() if len(joined) else 0
     verdict, provisional, reasons = _judge(case, holdout, realised, len(own), len(joined), days)
     return Performance(
@@ -74,7 +65,7 @@ def judge_performance(
         provisional=provisional,
         reasons=[
             *reasons,
-            *_interval_remarks(case, held, provisional),
+            *_interval_remarks(case, coverage, provisional),
             *_remarks(len(logged) - len(own), unknown_ids or 0),
         ],
         rows=len(own),
@@ -85,7 +76,7 @@ def judge_performance(
         unknown_ids=unknown_ids,
         repeated=int((joined["given"] > 1).sum()) if len(joined) else 0,
         skewed=_skewed(joined),
-        metrics=realised | held if len(joined) else {},
+        metrics=realised | coverage if len(joined) else {},
         holdout=holdout,
         estimates=_estimates(case, manifest, own, joined),
         seed=seed,
@@ -148,7 +139,7 @@ def _realised(
     return intervals(metrics, truth, _answers(case, joined), days_of(joined["event_time"]), seed)
 
 
-def _share_held(case: UseCase, joined: pl.DataFrame, seed: int) -> dict[str, Interval]:
+def _coverage_of_interval(case: UseCase, joined: pl.DataFrame, seed: int) -> dict[str, Interval]:
     """The share of the labels within the answers' own intervals, with its interval by days."""
     if not isinstance(case.target, Number) or not {"low", "high"} <= set(joined.columns):
         return {}
@@ -159,8 +150,8 @@ def _share_held(case: UseCase, joined: pl.DataFrame, seed: int) -> dict[str, Int
     return {_COVERAGE: measured[MAE.name]}
 
 
-def _interval_remarks(case: UseCase, held: dict[str, Interval], provisional: bool) -> list[str]:
-    share = held.get(_COVERAGE, Interval())
+def _interval_remarks(case: UseCase, coverage: dict[str, Interval], provisional: bool) -> list[str]:
+    share = coverage.get(_COVERAGE, Interval())
     if provisional or share.bounds is None or not isinstance(case.target, Number):
         return []
     low, high = share.bounds
@@ -312,40 +303,3 @@ def find_cause(data: DriftVerdict, performance: Performance) -> Cause:
     if performance.verdict != "worse":
         return "data"
     return "data and performance" if data.outcome == "drifted" else "performance"
-
-
-def say_performance(performance: Performance) -> str:
-    """In a sentence or two, for artifacts and messages."""
-    came = f"Labels have arrived for {performance.coverage:.0%} of {performance.rows:,} predictions"
-    return f"{performance.verdict.capitalize()}: {'; '.join(performance.reasons)}. {came}."
-
-
-def performance_rows(performance: Performance) -> list[dict[str, str | float]]:
-    """A row for each metric: realised with its interval, the champion's own hold-out, the estimate
-    with its error.
-    """
-    rows: list[dict[str, str | float]] = []
-    for name in dict.fromkeys([*performance.metrics, *performance.estimates]):
-        now, then = (
-            performance.metrics.get(name, Interval()),
-            performance.holdout.get(name, Interval()),
-        )
-        guess = performance.estimates.get(name, Estimate())
-        numbers = (now.value, now.low, now.high, then.low, then.high, guess.value, guess.error)
-        values = ("not known" if number is None else round(number, 4) for number in numbers)
-        rows.append({"metric": name, **dict(zip(_TITLES, values, strict=True))})
-    return rows
-
-
-def performance_facts(performance: Performance | None) -> dict[str, float | str | None]:
-    """For the ledger."""
-    if performance is None:
-        return {}
-    scores = {f"labelled {name}": value for name, value in performance.scores.items()}
-    estimated = {f"estimated {name}": entry.value for name, entry in performance.estimates.items()}
-    return {
-        "performance": performance.verdict,
-        "label coverage": performance.coverage,
-        **scores,
-        **estimated,
-    }

@@ -43,6 +43,18 @@ class Measure:
     influence: Influences | None = None
 
 
+def mean_of(scores: np.ndarray, block: np.ndarray, blocks: int) -> Reweighted:
+    """The mean of ``scores`` ``(n_rows,)`` over the rows of their blocks."""
+    total = np.bincount(block, weights=scores, minlength=blocks)
+    rows = np.bincount(block, minlength=blocks)
+
+    def at(counts: np.ndarray) -> np.ndarray:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return (counts @ total) / (counts @ rows)
+
+    return at
+
+
 def measure_rows(
     metric: Metric, row_score: Callable[[np.ndarray, np.ndarray], np.ndarray], always: bool = False
 ) -> Measure:
@@ -52,14 +64,7 @@ def measure_rows(
         truth: np.ndarray, predicted: np.ndarray, block: np.ndarray, blocks: int
     ) -> Reweighted:
         scores = row_score(np.asarray(truth, dtype=float), np.asarray(predicted, dtype=float))
-        total = np.bincount(block, weights=scores, minlength=blocks)
-        rows = np.bincount(block, minlength=blocks)
-
-        def at(counts: np.ndarray) -> np.ndarray:
-            with np.errstate(invalid="ignore", divide="ignore"):
-                return (counts @ total) / (counts @ rows)
-
-        return at
+        return mean_of(scores, block, blocks)
 
     def influence(
         truth: np.ndarray, predicted: np.ndarray, block: np.ndarray, blocks: int

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tasks.measures.measure import Measure, Reweighted, measure_rows
+from tasks.measures.measure import Measure, Reweighted, mean_of, measure_rows
 from usecases.definition import MAE, MAPE, MEDIAN_ABSOLUTE_ERROR, POISSON_DEVIANCE, R2, RMSE
 
 _LEAST = 1e-12
@@ -23,13 +23,8 @@ def _poisson_deviance(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
 def _root_mean_square(
     truth: np.ndarray, predicted: np.ndarray, block: np.ndarray, blocks: int
 ) -> Reweighted:
-    total, rows = _sums((predicted - truth) ** 2, block, blocks)
-
-    def at(counts: np.ndarray) -> np.ndarray:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.sqrt((counts @ total) / (counts @ rows))
-
-    return at
+    mean_square = mean_of((predicted - truth) ** 2, block, blocks)
+    return lambda counts: np.sqrt(mean_square(counts))
 
 
 def _root_mean_square_influence(
@@ -46,14 +41,14 @@ def _root_mean_square_influence(
 def _r2(truth: np.ndarray, predicted: np.ndarray, block: np.ndarray, blocks: int) -> Reweighted:
     """The share of the variance that is explained: against the mean of the rows that count."""
     centred = truth - (truth.mean() if len(truth) else 0.0)
-    missed, rows = _sums((predicted - truth) ** 2, block, blocks)
-    first, _ = _sums(centred, block, blocks)
-    second, _ = _sums(centred**2, block, blocks)
+    missed, first, second = (
+        mean_of(values, block, blocks) for values in ((predicted - truth) ** 2, centred, centred**2)
+    )
 
     def at(counts: np.ndarray) -> np.ndarray:
+        variance = second(counts) - first(counts) ** 2
         with np.errstate(invalid="ignore", divide="ignore"):
-            spread = counts @ second - (counts @ first) ** 2 / (counts @ rows)
-            return np.where(spread > 0, 1 - (counts @ missed) / spread, np.nan)
+            return np.where(variance > 0, 1 - missed(counts) / variance, np.nan)
 
     return at
 
@@ -64,13 +59,7 @@ def _percentage_error(
     """On the rows whose truth is not 0, as a share: .1 is 10 %."""
     there = truth != 0
     share = np.abs((predicted[there] - truth[there]) / truth[there])
-    total, rows = _sums(share, block[there], blocks)
-
-    def at(counts: np.ndarray) -> np.ndarray:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return (counts @ total) / (counts @ rows)
-
-    return at
+    return mean_of(share, block[there], blocks)
 
 
 def _median_error(
@@ -89,14 +78,6 @@ def _median_error(
         return float((ranked[low] + ranked[min(high, len(ranked) - 1)]) / 2)
 
     return lambda counts: np.array([once(times) for times in counts])
-
-
-def _sums(values: np.ndarray, block: np.ndarray, blocks: int) -> tuple[np.ndarray, np.ndarray]:
-    """The sum of the values and the number of rows by block ``(n_blocks,)``."""
-    return (
-        np.bincount(block, weights=values, minlength=blocks),
-        np.bincount(block, minlength=blocks),
-    )
 
 
 NUMBERS = (

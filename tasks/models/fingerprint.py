@@ -50,13 +50,13 @@ def other_answer(case: UseCase, manifest: Manifest) -> str:
     same target."""
     if manifest.label != case.label:
         return f"it predicts {manifest.label!r}, and the use case asks for {case.label!r}"
-    given = {output.name: (output.kind, output.categories or []) for output in manifest.outputs}
-    asked = {output.name: (output.kind, [*output.categories]) for output in case.outputs}
-    if given == asked:
+    answers = {output.name: (output.kind, output.categories or []) for output in manifest.outputs}
+    outputs = {output.name: (output.kind, [*output.categories]) for output in case.outputs}
+    if answers == outputs:
         return ""
     return (
-        f"it answers {', '.join(given)} of {case.label!r}, and the use case asks for "
-        f"{', '.join(asked)}"
+        f"it answers {', '.join(answers)} of {case.label!r}, and the use case asks for "
+        f"{', '.join(outputs)}"
     )
 
 

@@ -78,10 +78,10 @@ def build(case: UseCase, candidate: Candidate, params: Mapping[str, Any], seed: 
     from sklearn.base import is_regressor
 
     number = isinstance(case.target, Number)
-    wanted = "regressor" if number else "classifier with predict_proba"
+    estimator = "regressor" if number else "classifier with predict_proba"
     call = f"build of candidate {candidate.name!r} with {dict(params)}"
     expectation = (
-        f"build(params, layout, seed) must return an unfitted scikit-learn {wanted} for a "
+        f"build(params, layout, seed) must return an unfitted scikit-learn {estimator} for a "
         f"{type(case.target).__name__} target."
     )
     with calling(case.name, call, expectation):
@@ -91,7 +91,7 @@ def build(case: UseCase, candidate: Candidate, params: Mapping[str, Any], seed: 
     elif not (hasattr(model, "fit") and hasattr(model, "get_params")):
         problem = f"returned {describe_value(model)}"
     elif is_regressor(model) != number:
-        problem = f"returned a {type(model).__name__}, which is no {wanted.split()[0]}"
+        problem = f"returned a {type(model).__name__}, which is no {estimator.split()[0]}"
     elif not number and not hasattr(type(_last_step(model)), "predict_proba"):
         problem = f"returned a {type(model).__name__} {_NO_PROBABILITIES}"
     else:

@@ -49,10 +49,10 @@ def _listed(changes: Sequence[str]) -> str:
 def before_refit(champion: ModelVersion, holdout: str) -> ModelVersion | None:
     """Return the version that the champion was refitted from, if that has not learned ``holdout``
     or anything later; ``None`` if there is no such version any more."""
-    found, first = _refitted_from(champion), periods_of(holdout)[0]
-    if found is None:
+    origin, first = _refitted_from(champion), periods_of(holdout)[0]
+    if origin is None:
         return None
-    version, manifest = found
+    version, manifest = origin
     return version if period_named(manifest.trained_through) < period_named(first) else None
 
 
@@ -62,10 +62,10 @@ def learned_in_refit(
     """Return those of the periods ``through`` the hold-out that the champion has learned and the
     version that it was refitted from has not: a rematch is judged on all of them, so that both
     definitions are fitted on the same rows."""
-    found = _refitted_from(champion)
-    if found is None:
+    origin = _refitted_from(champion)
+    if origin is None:
         return ()
-    limit = period_named(found[1].trained_through)
+    limit = period_named(origin[1].trained_through)
     return tuple(
         period
         for period in through

@@ -116,7 +116,8 @@ class Promotion(Frozen):
 
     def tolerated(self, metric: Metric, champion: float | None) -> float:
         """How much a slice may lose in the metric; ``champion`` is the champion's score there."""
-        return self.slice_tolerance * (abs(champion or 0.0) if metric.has_unit else 1.0)
+        scale = abs(champion or 0.0) if metric.is_error_of_number else 1.0
+        return self.slice_tolerance * scale
 
     def too_good(self, metric: Metric, score: float) -> bool:
         """Whether the score is so near perfection that a leak is likelier than a good model."""

@@ -35,8 +35,8 @@ class Metric(Frozen):
         return challenger - champion if self.higher_is_better else champion - challenger
 
     @property
-    def has_unit(self) -> bool:
-        """Whether it is measured in the target's own unit, and not between fixed bounds."""
+    def is_error_of_number(self) -> bool:
+        """Whether it has no scale of its own: its size follows the numbers that are predicted."""
         return "number" in self.targets and self.lowest == 0
 
     def in_words(self, language: str = "en") -> str:

@@ -135,12 +135,12 @@ class Number(Target):
     @property
     def outputs(self) -> tuple[Output, ...]:
         unit = f" in {self.unit}" if self.unit else ""
-        held = f"of the interval that is to hold {self.coverage:.0%} of the labels"
+        interval = f"of the interval that is to hold {self.coverage:.0%} of the labels"
         bounds = {"low": self.low, "high": self.high}
         return (
             Output(name="value", kind="number", description=f"{self.label}{unit}, as expected"),
-            Output(name="low", kind="bound", description=f"lower end {held}", **bounds),
-            Output(name="high", kind="bound", description=f"upper end {held}", **bounds),
+            Output(name="low", kind="bound", description=f"lower end {interval}", **bounds),
+            Output(name="high", kind="bound", description=f"upper end {interval}", **bounds),
         )
 
     @property

@@ -27,7 +27,7 @@ from tasks.drift.drivers import (
     weight,
 )
 from tasks.drift.history import last_notes
-from tasks.drift.performance import performance_facts, performance_rows, say_performance
+from tasks.drift.performance_report import performance_facts, performance_rows, say_performance
 from tasks.ledger.entries import author, record, root_run
 from tasks.measures import plots
 from tasks.messages.announcements import drift_checked, performance_worse, predictions_missing

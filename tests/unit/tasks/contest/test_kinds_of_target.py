@@ -91,13 +91,14 @@ def test_slice_may_lose_a_share_of_the_champion_s_error() -> None:
 
 
 def test_rarest_class_decides_whether_rows_suffice() -> None:
-    truth = np.array([0] * 600 + [1] * 390 + [2] * 10)
-    assert too_little(Promotion(), LOG_LOSS, truth, 30) is None
-    few = np.array([0] * 600 + [1] * 395 + [2] * 5)
-    assert too_little(Promotion(), LOG_LOSS, few, 30) == (
-        "5 of a class of 1000; the rule requires at least 10 of each class."
-    )
-    assert too_little(Promotion(), RMSE, np.zeros(1000), 30) is None
+    truth, chances_of_three = np.array([0] * 600 + [1] * 390 + [2] * 10), np.ones((1000, 3)) / 3
+    assert too_little(Promotion(), LOG_LOSS, truth, chances_of_three, 30) is None
+    for few in ([0] * 600 + [1] * 395 + [2] * 5, [0] * 600 + [1] * 400):
+        rarest = len(few) - 600 - few.count(1)
+        assert too_little(Promotion(), LOG_LOSS, np.array(few), chances_of_three, 30) == (
+            f"{rarest} of a class of 1000; the rule requires at least 10 of each class."
+        )
+    assert too_little(Promotion(), RMSE, np.zeros(1000), np.zeros(1000), 30) is None
 
 
 def test_gain_that_takes_most_of_the_error_is_suspicious() -> None:

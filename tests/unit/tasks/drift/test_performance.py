@@ -23,9 +23,8 @@ from tasks.drift.performance import (
     join_verdict,
     judge_performance,
     last_labels,
-    performance_rows,
-    say_performance,
 )
+from tasks.drift.performance_report import performance_rows, say_performance
 from tasks.log.windows import read_window
 from tasks.measures.estimate import calibrate_scores, estimate, fit_calibration, isotonic_curve
 from tasks.measures.intervals import days_of, intervals
