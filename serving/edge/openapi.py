@@ -14,7 +14,7 @@ from serving.champions.champion import Champion
 from serving.formats.outputs import OUTPUT_KINDS
 from serving.package.kinds import KINDS
 from serving.package.manifest import Feature
-from serving.package.outputs import Output, label_of
+from serving.package.outputs import Output
 
 PREDICT_PATH = "/v1/{use_case}/predict"
 FEEDBACK_PATH = "/v1/{use_case}/feedback"
@@ -320,7 +320,7 @@ def make_document(app: FastAPI, champions: Mapping[str, Champion | None]) -> dic
 
 
 def _feedback_route(general: Mapping[str, Any], name: str, champion: Champion) -> dict[str, Any]:
-    label = label_of(champion.package.manifest.outputs)
+    label = champion.form.label
     schema = _LABELS[label.kind]
     if label.categories:
         schema = {**schema, "enum": sorted(label.categories)}

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from serving.package.outputs import Output, Values, number_places
+from serving.package.outputs import Output, Values, label_of, number_places
 
 
 def _quoted(text: str) -> str:
@@ -41,6 +41,7 @@ class AnswerForm:
         self.outputs = outputs
         self.names = [output.name for output in outputs]
         self.numbers = number_places(outputs)
+        self.label = label_of(outputs)
         self.tensors = {output.name: OUTPUT_KINDS[output.kind].tensor for output in outputs}
         self.tensors["prediction_id"] = "BYTES"
         self.prediction = prediction_type(outputs)

@@ -14,7 +14,7 @@ from blocks.settings import Settings
 from serving.champions.champion import ROLES
 from serving.edge.access_log import AccessLog
 from serving.edge.requests import Budget, RequestIds
-from serving.errors import NotReady, Refused
+from serving.errors import InputError, NotReady, Refused
 from serving.formats.event_window import EventWindow
 from serving.formats.feedback import read_feedback
 from serving.keys.admission import Admission, keys_of
@@ -29,7 +29,7 @@ from serving.outside.lake import NO_LAKE, open_lake
 from serving.outside.model_folder import ModelFolder
 from serving.outside.prefect_api import PrefectApi
 from serving.outside.registry import Registry
-from serving.package.outputs import YES_OR_NO, label_of
+from serving.package.outputs import YES_OR_NO
 from serving.scoring.predictions import Scored
 from serving.scoring.scorer import LOOP_BODY_BYTES, Call, Read, Scorer
 from serving.service.served_use_cases import HotRoute, ServedUseCases
@@ -209,8 +209,16 @@ class Service:
 
         def keep() -> int | None:
             champion = self.use_cases.watches[use_case].champion
-            label = label_of(champion.package.manifest.outputs) if champion else YES_OR_NO
-            labels = read_feedback(body, label)
+            label = champion.form.label if champion else YES_OR_NO
+            try:
+                labels = read_feedback(body, label)
+            except InputError as error:
+                if champion is None and error.field == "label":
+                    raise NotReady(
+                        f"There is no champion of {use_case!r} yet, so that nobody knows what its "
+                        "labels are. Try again later."
+                    ) from error
+                raise
             rows = len(labels)
             (champion.events if champion else EventWindow()).check_feedback(
                 [label.event_time for label in labels]

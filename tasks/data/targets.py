@@ -125,6 +125,14 @@ def label_faults(case: UseCase, values: pl.Series) -> Mapping[str, pl.Series]:
     return TARGETS[case.target.kind].row_faults(case.target, values)
 
 
+def possible_labels(case: UseCase, values: pl.Series) -> pl.Series:
+    """Whether each of the normalized labels is possible ``(n_rows,)``."""
+    possible = pl.Series(np.ones(len(values), dtype=bool))
+    for is_bad in label_faults(case, values).values():
+        possible &= ~is_bad
+    return possible
+
+
 def truth_of(case: UseCase, values: pl.Series) -> np.ndarray:
     """Known labels as an array ``(n_rows,)``: 0 and 1, the place of the class, or the number."""
     return TARGETS[case.target.kind].truth(case.target, values)

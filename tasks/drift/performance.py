@@ -15,7 +15,7 @@ import polars as pl
 from serving.package.manifest import Manifest
 from serving.records.drift import Cause, DriftVerdict
 from serving.records.performance import Estimate, Interval, Performance, PerformanceVerdict
-from tasks.data.targets import late_dtype, truth_of
+from tasks.data.targets import late_dtype, possible_labels, truth_of
 from tasks.measures.estimate import calibrate_scores, estimate
 from tasks.measures.intervals import LEVEL, days_of, intervals
 from tasks.measures.metrics import metrics_of, score
@@ -46,7 +46,8 @@ def judge_performance(
         if version is None or "model_version" not in logged.columns
         else logged.filter(pl.col("model_version") == version)
     )
-    last = last_labels(case, labels)
+    known = last_labels(case, labels)
+    last = known.filter(possible_labels(case, known["label"]))
     strangers = len(last.join(logged, on="id", how="anti")) if len(logged) else len(last)
     unknown_ids = None if left_out is None else left_out + strangers
     joined = own.join(last, on="id", how="inner") if len(own) else pl.DataFrame()
@@ -66,7 +67,7 @@ def judge_performance(
         reasons=[
             *reasons,
             *_interval_remarks(case, coverage, provisional),
-            *_remarks(len(logged) - len(own), unknown_ids or 0),
+            *_remarks(len(logged) - len(own), unknown_ids or 0, len(known) - len(last)),
         ],
         rows=len(own),
         other_rows=len(logged) - len(own),
@@ -230,13 +231,15 @@ def _judge(
     )
 
 
-def _remarks(other_rows: int, unknown_ids: int) -> list[str]:
+def _remarks(other_rows: int, unknown_ids: int, impossible: int) -> list[str]:
     remarks = [f"{other_rows:,} predictions of other versions are left out"] if other_rows else []
     if unknown_ids:
         remarks.append(
             f"{unknown_ids:,} labels are for ids that are not in this window: from another "
             "window, not logged, or mistaken"
         )
+    if impossible:
+        remarks.append(f"{impossible:,} labels are impossible for the target, and left out")
     return remarks
 
 

@@ -208,6 +208,11 @@ def test_without_a_champion_predictions_wait_and_feedback_does_not(
             ).status_code
             == 200
         )
+        # A number or a class may be right, of a champion that is not known yet.
+        unknown = service.client.post(
+            "/v1/toy/feedback", json={"feedback": [{"id": "a", "label": 3.5}]}
+        )
+        assert unknown.status_code == 503 and "no champion" in unknown.text
         wait_until(lambda: service.describe()["last_error"] is not None, "the reason is told")
         assert service.describe()["version"] is None
         mlflow.crown("toy", 1)

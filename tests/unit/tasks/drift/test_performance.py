@@ -9,6 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 from usecases.toy import USE_CASE as CASE
+from usecases.toy_classes import NAMES
+from usecases.toy_classes import USE_CASE as WEATHER
 from usecases.toy_number import USE_CASE as PRICE
 
 from blocks.lake import Lake
@@ -584,3 +586,16 @@ def test_champion_of_another_target_is_unknown_with_both_named(tmp_path: Any) ->
         "champion 3 is of another target: it answers score, decision of 'price', and the use case "
         "asks for value, low, high"
     ]
+
+
+def test_late_label_that_the_target_cannot_have_is_left_out_and_counted() -> None:
+    """A class that the use case does not know, from a file that somebody wrote."""
+    truth = ["calm", "windy", "storm", "hail"] * 50
+    ids = [f"id-{number}" for number in range(len(truth))]
+    at = [START + timedelta(days=number % 20) for number in range(len(truth))]
+    chances = {f"score_{name}": [0.5 if name == said else 0.25 for said in truth] for name in NAMES}
+    logged = pl.DataFrame({"id": ids, "event_time": at, **chances})
+    labels = pl.DataFrame({"id": ids, "label": truth, "time": at})
+    performance = judge_performance(WEATHER, MANIFEST, logged, labels, 0)
+    assert (performance.labels, performance.scores["accuracy"]) == (150, 1.0)
+    assert "50 labels are impossible for the target, and left out" in performance.reasons
