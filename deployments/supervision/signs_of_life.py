@@ -19,6 +19,9 @@ QUIET_SECONDS = 120.0
 WORK_SECONDS = 3.0
 TELL_SECONDS = 30.0
 LOOK_SECONDS = 1.0
+# A watcher that was stopped itself, with the whole machine perhaps, knows of no more quiet than
+# this.
+LONGEST_LOOK_SECONDS = 2.0
 LOG_LINES = 15
 
 
@@ -45,7 +48,8 @@ class Vigil:
         look_seconds: float = LOOK_SECONDS,
     ) -> None:
         self._look, self._say, self._look_seconds = look, say, look_seconds
-        self._begun = self._alive = self._told = self._looked = time.monotonic()
+        self._begun = self._told = self._looked = time.monotonic()
+        self._quiet = 0.0
         self._last = look()
 
     @property
@@ -55,17 +59,19 @@ class Vigil:
     def quiet_seconds(self) -> float:
         """The seconds since the last sign of life; checks for one every ``look_seconds``."""
         now = time.monotonic()
-        if now - self._looked >= self._look_seconds:
+        elapsed = now - self._looked
+        if elapsed >= self._look_seconds:
             self._looked = now
             sign = self._look()
             used = sign.cpu_seconds - self._last.cpu_seconds
+            self._quiet += min(elapsed, max(LONGEST_LOOK_SECONDS, self._look_seconds))
             # Less than before: a process has gone, and counting starts again with the others.
             if sign.mark != self._last.mark or used >= WORK_SECONDS or used < 0:
-                self._last, self._alive = sign, now
+                self._last, self._quiet = sign, 0.0
         if now - self._told >= TELL_SECONDS:
             self._told = now
             self._say(self.seconds)
-        return now - self._alive
+        return self._quiet
 
 
 def cpu_seconds(processes: "Iterable[psutil.Process]") -> float:

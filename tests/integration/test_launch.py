@@ -115,7 +115,8 @@ def test_runs_have_the_imports_and_each_its_own_environment_and_random_numbers(r
     for fact in facts:
         for stream in ("stdout", "stderr"):
             line = f"{stream} of {fact['pid']}\n"
-            wait_until(lambda line=line: line in runs.log(), line)
+            # The output is there when the process has ended, which is after its flow.
+            wait_until(lambda line=line: line in runs.log(), line, seconds=180)
 
 
 def test_forked_run_computes_with_all_libraries(runs: Runs) -> None:

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 
 from prefect import get_run_logger, task
 from prefect.artifacts import create_link_artifact, create_table_artifact
-from prefect.cache_policies import NO_CACHE
-from prefect.events import emit_event
 
 from blocks.message import Message
 from serving.records.drift import Checked, DriftVerdict, Finding
@@ -32,7 +30,7 @@ from tasks.ledger.entries import author, record, root_run
 from tasks.measures import plots
 from tasks.messages.announcements import drift_checked, performance_worse, predictions_missing
 from tasks.outside.blocks_of_run import PATIENT, artifact_key, lake, tell
-from tasks.steps.drift_check.silence import resource_id
+from tasks.outside.events import emit
 from usecases.definition import load
 
 EVENT = "laurel.drift.detected"
@@ -229,7 +227,7 @@ def _row_of_column(
     }
 
 
-@task(cache_policy=NO_CACHE)
+@task(**PATIENT)
 def emit_drift(checked: Checked) -> None:
     """Emit the event that deployments/apply/automations.py turns into a retrain."""
     verdict = checked.verdict
@@ -242,14 +240,10 @@ def emit_drift(checked: Checked) -> None:
         }
         for name in drifted_columns(verdict)
     ]
-    emit_event(
+    emit(
         EVENT,
-        resource={
-            "prefect.resource.id": resource_id(checked.use_case),
-            "prefect.resource.name": checked.use_case,
-        },
-        payload={
-            "use_case": checked.use_case,
+        checked.use_case,
+        {
             "window": verdict.window,
             "share": verdict.share,
             "columns": drifted_columns(verdict),

@@ -8,20 +8,14 @@ with ``silent_for_hours`` if it did not come."""
 from datetime import UTC, datetime, timedelta
 
 from prefect import task
-from prefect.cache_policies import NO_CACHE
-from prefect.events import emit_event
 
 from tasks.log.files import logged_periods
 from tasks.outside.blocks_of_run import PATIENT, lake
+from tasks.outside.events import emit
 from usecases.definition import load, period_named
 
 SEEN = "laurel.predictions.seen"
 SEEN_WITHIN = timedelta(days=1)
-
-
-def resource_id(use_case: str) -> str:
-    """Return the Prefect resource of a use case's events, to which the automations listen."""
-    return f"laurel.use-case.{use_case}"
 
 
 def last_arrival(use_case: str) -> datetime | None:
@@ -30,18 +24,13 @@ def last_arrival(use_case: str) -> datetime | None:
     return lake().newest(f"predictions/{use_case}")
 
 
-@task(cache_policy=NO_CACHE)
+@task(**PATIENT)
 def emit_seen(use_case: str) -> bool:
     """Emit that predictions of the last day are in the lake. Returns whether there are."""
     last = last_arrival(use_case)
     if last is None or datetime.now(UTC) - last > SEEN_WITHIN:
         return False
-    resource = {"prefect.resource.id": resource_id(use_case), "prefect.resource.name": use_case}
-    emit_event(
-        SEEN,
-        resource=resource,
-        payload={"use_case": use_case, "last": last.isoformat(timespec="seconds")},
-    )
+    emit(SEEN, use_case, {"last": last.isoformat(timespec="seconds")})
     return True
 
 

@@ -22,13 +22,13 @@ from deployments.supervision.signs_of_life import Sign, Vigil, cpu_seconds, fami
 from deployments.supervision.supervisor import MARKER, Supervisor
 
 SLEEPS = "import time; time.sleep(600)"
-QUIET = 3.0
+QUIET = 5.0
 
 
 @pytest.fixture
 def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Supervisor]]:
     """``start(code)``: an empty supervisord for one program of that code, which gives up after
-    three quiet seconds.
+    five quiet seconds.
     """
     monkeypatch.setattr(local_start, "QUIET_SECONDS", QUIET)
     monkeypatch.setattr(signs_of_life, "WORK_SECONDS", 0.2)
@@ -84,7 +84,7 @@ def test_program_that_does_nothing_is_given_up_with_its_log(
 ) -> None:
     code = f"print('waits for a letter', flush=True); {SLEEPS}"
     with pytest.raises(
-        StackError, match="slow is not ready after .* and has made no progress for 3 s; everything"
+        StackError, match="slow is not ready after .* and has made no progress for 5 s; everything"
     ) as caught:
         bring_up(start(code), code, lambda started: False)
     assert "    waits for a letter" in str(caught.value)
@@ -96,6 +96,16 @@ def test_a_quiet_time_ends_with_the_next_sign() -> None:
     time.sleep(0.2)
     assert vigil.quiet_seconds() >= 0.2
     assert vigil.quiet_seconds() == 0
+
+
+def test_time_in_which_the_watcher_itself_was_stopped_is_no_quiet_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = iter([0.0, 1.0, 601.0, 601.5, 602.0])
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    vigil = Vigil(lambda: Sign(1), lambda seconds: None)
+    assert vigil.quiet_seconds() == 1
+    assert vigil.quiet_seconds() == 3
 
 
 def test_use_of_the_processor_by_a_child_counts_as_its_parent_s(
