@@ -10,8 +10,6 @@ from prefect.client.schemas.objects import StateType
 from prefect.events.actions import ChangeFlowRunState, RunDeployment
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 
-from tasks.outside.events import resource_id
-
 # Drift events of a use case within this time of each other count as one; the governor decides what
 # may run.
 FLOOD_SECONDS = 60
@@ -51,7 +49,7 @@ def retrain_on_drift(use_case: str, retrain_id: UUID) -> AutomationCore:
         tags=["laurel", use_case],
         trigger=EventTrigger(
             expect={"laurel.drift.detected"},
-            match={"prefect.resource.id": resource_id(use_case)},
+            match={"prefect.resource.id": f"laurel.use-case.{use_case}"},
             for_each={"prefect.resource.id"},
             posture=Posture.Reactive,
             threshold=1,
@@ -91,7 +89,7 @@ def tell_silence(use_case: str, drift_check_id: UUID, hours: float) -> Automatio
             # event starts the clock.
             after={"laurel.predictions.seen"},
             expect={"laurel.predictions.seen"},
-            match={"prefect.resource.id": resource_id(use_case)},
+            match={"prefect.resource.id": f"laurel.use-case.{use_case}"},
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,
