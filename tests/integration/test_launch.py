@@ -114,9 +114,10 @@ def test_runs_have_the_imports_and_each_its_own_environment_and_random_numbers(r
     assert len({number for fact in facts for number in fact["numbers"]}) == 10
     for fact in facts:
         for stream in ("stdout", "stderr"):
-            line = f"{stream} of {fact['pid']}\n"
-            # The output is there when the process has ended, which is after its flow.
-            wait_until(lambda line=line: line in runs.log(), line, seconds=180)
+            # Prefect's worker joins what runs write as it comes, so that the end of a line may
+            # stand behind a part of another run's.
+            words = f"{stream} of {fact['pid']}"
+            wait_until(lambda words=words: words in runs.log(), words)
 
 
 def test_forked_run_computes_with_all_libraries(runs: Runs) -> None:
