@@ -2,7 +2,7 @@
 or absent.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cached_property, lru_cache
@@ -13,7 +13,7 @@ from prefect_aws import AwsCredentials
 from prefect_aws.client_parameters import AwsClientParameters
 from pydantic import Field
 
-from blocks.clients.objects import Access, Bucket, Folder, Patience, open_objects
+from blocks.clients.objects import Access, Bucket, Folder, Patience, Stored, open_objects
 from blocks.settings import Settings
 
 if TYPE_CHECKING:
@@ -165,5 +165,14 @@ class Lake(Block):
         """Return the sorted paths of all objects in and below the folder ``prefix``; none if the
         folder does not exist.
         """
+        return [stored.key for stored in self.stored(prefix)]
+
+    def stored(self, prefix: str) -> Sequence[Stored]:
+        """As ``list``, with the size and the time of each object."""
         with self._reach(prefix) as objects:
-            return [stored.key for stored in objects.list(prefix)]
+            return objects.list(prefix)
+
+    def find(self, path: str) -> Stored | None:
+        """The object with its size and time; ``None`` if it does not exist."""
+        with self._reach(path) as objects:
+            return objects.find(path)

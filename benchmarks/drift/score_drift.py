@@ -20,7 +20,7 @@ from tasks.drift.thresholds import calibrate, measure, sample
 from tasks.drift.verdict import Evidence, judge
 from tasks.models import modelling
 from tasks.models.cross_fitting import cross_fit
-from usecases.definition import SCORE, Column, SqlSource, UseCase, load, period_named
+from usecases.definition import SCORE, Column, TableSource, UseCase, load, period_named
 
 _SCORES = Column(name=SCORE, kind="number")
 
@@ -28,7 +28,7 @@ _SCORES = Column(name=SCORE, kind="number")
 def read_months(case: UseCase) -> dict[str, pl.DataFrame]:
     """The good rows of each month of the source."""
     source = case.source
-    assert not isinstance(source, SqlSource)
+    assert not isinstance(source, TableSource)
     return {period: validate(case, period, source.read(period)).good for period in source.periods()}
 
 

@@ -72,11 +72,11 @@ def ingest() -> None:
 def ingest_here() -> None:
     from blocks.lake import Lake
     from tasks.data.dataset import ingest_period, write_version
-    from usecases.definition import SqlSource, load
+    from usecases.definition import TableSource, load
 
     start = time.perf_counter()
     case = load("flights")
-    assert not isinstance(case.source, SqlSource)
+    assert not isinstance(case.source, TableSource)
     with tempfile.TemporaryDirectory() as folder:
         lake = Lake(url=f"file://{folder}", credentials=None)
         version, _ = write_version(

@@ -115,10 +115,10 @@ def prepare(state: Path) -> Model:
 def read_rows() -> list[Row]:
     """Rows of the same month for a server without a model: nothing is made for it."""
     from deployments.demo.replay import as_rows
-    from usecases.definition import SqlSource, load
+    from usecases.definition import TableSource, load
 
     case = load(USE_CASE)
-    assert not isinstance(case.source, SqlSource)
+    assert not isinstance(case.source, TableSource)
     return as_rows(case, case.source.read(PROOF).sample(ROWS, seed=SEED, shuffle=True))
 
 

@@ -94,6 +94,13 @@ class Folder:
     def exists(self, key: str) -> bool:
         return (self.root / key).is_file()
 
+    def find(self, key: str) -> Stored | None:
+        """The object as it is listed; ``None`` if it does not exist."""
+        if not self.exists(key):
+            return None
+        stat = (self.root / key).stat()
+        return Stored(key, stat.st_size, datetime.fromtimestamp(stat.st_mtime, UTC))
+
     def list(self, prefix: str) -> list[Stored]:
         """Return the objects in and below the folder ``prefix``, sorted by key; none if it does not
         exist.
@@ -156,10 +163,15 @@ class Bucket:
             return self._files.open_input_file(f"{self.root}/{key}")
 
     def exists(self, key: str) -> bool:
+        return self.find(key) is not None
+
+    def find(self, key: str) -> Stored | None:
+        """The object as it is listed; ``None`` if it does not exist."""
         from pyarrow.fs import FileType
 
         with self._asking():
-            return self._files.get_file_info(f"{self.root}/{key}").type == FileType.File
+            info = self._files.get_file_info(f"{self.root}/{key}")
+        return Stored(key, info.size, info.mtime) if info.type == FileType.File else None
 
     def list(self, prefix: str) -> list[Stored]:
         """Return the objects in and below the folder ``prefix``, sorted by key; none if it does not

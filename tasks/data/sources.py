@@ -11,9 +11,20 @@ from typing import Any
 import polars as pl
 
 from blocks.warehouse import Warehouse, WarehouseError
+from tasks.data.tables import Files, Frame
 from tasks.outside.blocks_of_run import warehouse
 from tasks.outside.user_code import UseCaseFailed, calling, describe_value
-from usecases.definition import PeriodKind, Source, SourceError, SqlSource, UseCase, period_named
+from usecases.definition import (
+    FileSource,
+    FrameSource,
+    PeriodKind,
+    Source,
+    SourceError,
+    SqlSource,
+    TableSource,
+    UseCase,
+    period_named,
+)
 
 _CONVERSIONS = {
     "pandas.DataFrame": "polars.from_pandas(frame)",
@@ -26,13 +37,18 @@ _CONVERSIONS = {
 }
 
 
-def source_of(case: UseCase) -> Source:
+def source_of(case: UseCase) -> "Checked":
     """What answers ``periods`` and ``read`` for the use case. Raises ``NotRegistered`` if it is
     a query and there is no warehouse.
     """
     if isinstance(case.source, SqlSource):
         query = Query(warehouse(), case.source.query, case.event_time, case.period_kind)
         return Checked(case.name, case.period_kind, query)
+    if isinstance(case.source, FileSource):
+        return Checked(case.name, case.period_kind, Files(case, case.source))
+    if isinstance(case.source, FrameSource):
+        return Checked(case.name, case.period_kind, Frame(case, case.source))
+    assert not isinstance(case.source, TableSource)
     return Checked(case.name, case.period_kind, case.source)
 
 
@@ -46,6 +62,11 @@ class Checked:
     use_case: str
     kind: PeriodKind
     source: Source
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the source found out by itself, for people; most find nothing."""
+        return tuple(getattr(self.source, "notes", ()))
 
     def periods(self) -> list[str]:
         """Names of periods, each once, oldest first."""

@@ -66,7 +66,7 @@ def validate(case: UseCase, period: str, rows: pl.DataFrame) -> Validated:
         ).cast(pl.String),
     )
     problems = batch_problems(case, batch)
-    reasons = _row_reasons(case, period, batch)
+    reasons = _row_reasons(case, period, batch, rows.get_column(REASON, default=None))
     bad = reasons.is_not_null()
     share = float(bad.sum()) / len(batch)
     if share > LARGEST_QUARANTINED_SHARE:
@@ -202,12 +202,18 @@ def _wrong_time(event_time: str, dtype: pl.DataType) -> list[str]:
     ]
 
 
-def _row_reasons(case: UseCase, period: str, batch: pl.DataFrame) -> pl.Series:
-    """Why each row is bad, ``(n_rows,)`` of text, null for the good ones."""
+def _row_reasons(
+    case: UseCase, period: str, batch: pl.DataFrame, known: pl.Series | None
+) -> pl.Series:
+    """Why each row is bad, ``(n_rows,)`` of text, null for the good ones. ``known`` are the reasons
+    that the source has already.
+    """
     import pandera.polars as pa
     from pandera.errors import SchemaErrors
 
-    faults: dict[int, list[str]] = {}
+    faults: dict[int, list[str]] = {
+        row: [reason] for row, reason in enumerate([] if known is None else known) if reason
+    }
     schema = pa.DataFrameSchema({column.name: _row_schema(column) for column in case.columns})
     try:
         schema.validate(batch.select(case.column_names), lazy=True)

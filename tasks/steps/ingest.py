@@ -2,6 +2,8 @@
 make.
 """
 
+from collections.abc import Sequence
+
 from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 
@@ -96,20 +98,21 @@ def publish_dataset(use_case: str, files: list[PeriodFile], since: str | None) -
         message,
     )
     create_markdown_artifact(
-        _validation_report(dataset, message),
+        _validation_report(dataset, message, source_of(case).notes),
         key=artifact_key(use_case, "validation"),
         description=f"Validation of {dataset.version}",
     )
     return dataset
 
 
-def _validation_report(dataset: DatasetVersion, message: str) -> str:
+def _validation_report(dataset: DatasetVersion, message: str, notes: Sequence[str]) -> str:
     lines = [
         f"# Dataset `{dataset.version}`",
         (
             f"{dataset.rows:,} rows of {dataset.window} from {dataset.source}; "
             f"{dataset.quarantined:,} in quarantine; {message}."
         ),
+        *(f"- {note}" for note in notes),
         "",
         "| period | rows | labelled | quarantined | why |",
         "|---|---:|---:|---:|---|",

@@ -8,7 +8,7 @@ from usecases.definition.behaviours import ColumnChange, Direction, Invariance, 
 from usecases.definition.columns import LOG_COLUMNS, Column, Frozen, Layout
 from usecases.definition.contest import Gate, Guard, Promotion
 from usecases.definition.drift import SCORE, DriftPolicy, usual_method
-from usecases.definition.files import known, load, load_all, place_of
+from usecases.definition.files import folder_of, known, load, load_all, place_of
 from usecases.definition.kinds import DistanceMethod
 from usecases.definition.metrics import (
     ACCURACY,
@@ -47,7 +47,15 @@ from usecases.definition.policies import (
     RetrainPolicy,
 )
 from usecases.definition.recipes import Candidate, Range, Search
-from usecases.definition.sources import Source, SourceAway, SourceError, SqlSource
+from usecases.definition.sources import (
+    FileSource,
+    FrameSource,
+    Source,
+    SourceAway,
+    SourceError,
+    SqlSource,
+    TableSource,
+)
 from usecases.definition.targets import Binary, Classes, Number, Target
 from usecases.definition.use_case import UseCase, UseCaseError
 
@@ -66,6 +74,8 @@ __all__ = [
     "DistanceMethod",
     "DriftPolicy",
     "EventTimePolicy",
+    "FileSource",
+    "FrameSource",
     "Frozen",
     "Gate",
     "Guard",
@@ -100,9 +110,11 @@ __all__ = [
     "SourceAway",
     "SourceError",
     "SqlSource",
+    "TableSource",
     "Target",
     "UseCase",
     "UseCaseError",
+    "folder_of",
     "holdout_named",
     "kind_of",
     "known",

@@ -47,6 +47,14 @@ def load(name: str) -> UseCase:
     return _checked(name, files[name][0], _imported(name, files[name][0]))
 
 
+def folder_of(name: str) -> Path | None:
+    """The folder of the use case's file, or of its package; ``None`` if it has no file."""
+    paths = _files().get(name)
+    if not paths:
+        return None
+    return paths[0] if paths[0].is_dir() else paths[0].parent
+
+
 def load_all(names: Iterable[str]) -> tuple[dict[str, UseCase], dict[str, UseCaseError]]:
     """The use cases of ``names`` that can be used, and why each other one cannot, by name."""
     cases, faults = dict[str, UseCase](), dict[str, UseCaseError]()

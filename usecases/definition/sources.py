@@ -1,8 +1,12 @@
 """Where the rows of a use case come from."""
 
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+import codecs
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from zoneinfo import ZoneInfo
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from usecases.definition.columns import Frozen
 
@@ -37,11 +41,98 @@ class Source(Protocol):
         """
 
 
-class SqlSource(Frozen):
-    """Rows of the SQL database that ``LAUREL_WAREHOUSE_URL`` names, read by the flows month by
-    month of the use case's event time.
+class TableSource(Frozen):
+    """One table with all rows: every column of the use case, its key, event time and label, by
+    those names. The flows cut it into periods of the use case's event time.
+    """
 
-    ``query`` selects them all: every column of the use case, its key, event time and label, by
-    those names."""
+
+class SqlSource(TableSource):
+    """Rows of the SQL database that ``LAUREL_WAREHOUSE_URL`` names. ``query`` selects them all."""
 
     query: str = Field(pattern=r"\S")
+
+
+FileFormat = Literal["csv", "parquet", "jsonl"]
+
+# The last ending of a name counts, once that of its compression is off.
+COMPRESSIONS = (".gz", ".zst", ".bz2")
+FORMATS: dict[str, FileFormat] = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".txt": "csv",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+}
+
+
+class FileSource(TableSource):
+    """Rows of files: CSV, Parquet or JSON lines, plain or compressed (``.gz``, ``.zst``, ``.bz2``).
+
+    ``path`` is a file, a folder (all its files with a known ending), a pattern with ``*``,
+    ``s3://bucket/...``, or ``lake://...`` for Laurel's own lake. A relative one begins at the
+    folder of the use case's file. What is not stated is found in the files, and each ingest says
+    what it found: the ``encoding``, ``separator`` and ``decimal`` mark of a CSV, and the
+    ``date_format`` of the event time (as ``strptime`` names it). Times with a zone become local
+    times of ``time_zone``. Empty texts are null, and so are those in ``nulls``."""
+
+    path: str = Field(pattern=r"\S")
+    format: FileFormat | None = None
+    encoding: str | None = None
+    separator: str | None = Field(None, min_length=1, max_length=1)
+    decimal: Literal[".", ","] | None = None
+    date_format: str | None = None
+    time_zone: str | None = None
+    nulls: tuple[str, ...] = ()
+
+    @field_validator("path", mode="before")
+    @classmethod
+    def _is_text(cls, path: object) -> object:
+        return str(path) if hasattr(path, "__fspath__") else path
+
+    @field_validator("encoding")
+    @classmethod
+    def _is_an_encoding(cls, encoding: str | None) -> str | None:
+        if encoding is not None:
+            try:
+                codecs.lookup(encoding)
+            except LookupError as error:
+                raise ValueError(
+                    f"Python knows no encoding {encoding!r}: write one such as 'utf-8', 'cp1252' "
+                    "or 'cp949'"
+                ) from error
+        return encoding
+
+    @field_validator("date_format")
+    @classmethod
+    def _has_directives(cls, date_format: str | None) -> str | None:
+        if date_format is not None and not re.search("%[a-zA-Z]", date_format):
+            raise ValueError(
+                f"{date_format!r} has no directive such as %Y: write '%d.%m.%Y' for 31.12.2024"
+            )
+        return date_format
+
+    @field_validator("time_zone")
+    @classmethod
+    def _is_a_zone(cls, name: str | None) -> str | None:
+        if name is not None:
+            try:
+                ZoneInfo(name)
+            except (KeyError, ValueError, OSError) as error:
+                raise ValueError(
+                    f"no time zone {name!r} is known: write one such as 'Europe/Berlin' or 'UTC'"
+                ) from error
+        return name
+
+
+class FrameSource(TableSource):
+    """Rows of a function: ``function()`` returns all of them as a pandas, Polars or Arrow frame.
+    It is called once for each ingest. ``time_zone`` is as in ``FileSource``.
+    """
+
+    function: Callable[[], Any]
+    time_zone: str | None = None
+
+    _is_a_zone = field_validator("time_zone")(FileSource._is_a_zone.__func__)  # type: ignore[attr-defined]

@@ -23,7 +23,7 @@ from usecases.definition.policies import (
     RetrainPolicy,
 )
 from usecases.definition.recipes import Candidate
-from usecases.definition.sources import Source, SqlSource
+from usecases.definition.sources import Source, TableSource
 from usecases.definition.targets import Binary, Classes, Number
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class UseCase(Frozen):
     name: str
     title: str = Field(min_length=1)
     question: str = Field(min_length=1)
-    source: Source | SqlSource
+    source: Source | TableSource
     columns: tuple[Column, ...] = Field(min_length=1)
     target: Binary | Classes | Number
     event_time: str = Field(min_length=1)
@@ -112,11 +112,12 @@ class UseCase(Frozen):
         missing = [
             name for name in ("periods", "read") if not callable(getattr(source, name, None))
         ]
-        if missing and not isinstance(source, SqlSource):
+        if missing and not isinstance(source, TableSource):
             raise ValueError(
                 f"source is a {type(source).__name__} without {' and '.join(missing)}(): "
                 "give an object "
-                "with periods() and read(period), or SqlSource(query=...)"
+                "with periods() and read(period), or FileSource(path=...), SqlSource(query=...) or "
+                "FrameSource(function=...)"
             )
         return source
 

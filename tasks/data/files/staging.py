@@ -1,0 +1,179 @@
+"""The files of a source as one typed table on this machine, made once for the same files.
+
+A first pass writes each file as it stands and lets all of its values vote on how they are read; a
+second one reads them so. Both hold one block at a time."""
+
+import difflib
+import tempfile
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from tasks.data.files import delimited
+from tasks.data.files.json_lines import JsonLines
+from tasks.data.files.places import StoredFile, find_files
+from tasks.data.files.typing import Typing, count
+from tasks.data.files.values import Reading, Votes
+from usecases.definition import SourceError, UseCase, folder_of
+from usecases.definition.sources import FileSource
+
+_KEPT = 4
+_BLOCK_ROWS = 50_000
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Staged:
+    """All rows, typed, with their local time in the column ``AT``; ``notes`` say what was found.
+
+    The files are removed with the object."""
+
+    folder: tempfile.TemporaryDirectory[str]
+    parts: tuple[Path, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def rows(self) -> pl.LazyFrame:
+        return pl.concat([pl.scan_parquet(part) for part in self.parts], how="vertical_relaxed")
+
+
+_staged: dict[tuple[object, ...], Staged] = {}
+
+
+def stage(case: UseCase, source: FileSource) -> Staged:
+    """The table of the files as they are now. Raises ``SourceError``, ``LakeAway``."""
+    files = find_files(source, folder_of(case.name) or Path.cwd())
+    key = (case.name, source, *(file.identity for file in files))
+    with _lock:
+        if key not in _staged:
+            while len(_staged) >= _KEPT:
+                _staged.pop(next(iter(_staged)))
+            _staged[key] = _Stage(case, source).of(files)
+        return _staged[key]
+
+
+@dataclass(frozen=True)
+class _Raw:
+    """A file as Parquet on this machine. ``columns`` are all that it has."""
+
+    name: str
+    path: Path
+    columns: set[str]
+
+    @property
+    def rows(self) -> int:
+        import pyarrow.parquet as pq
+
+        return int(pq.read_metadata(self.path).num_rows) if self.path.exists() else 0
+
+    def blocks(self, wanted: list[str]) -> Iterator[pl.DataFrame]:
+        """Frames of the ``wanted`` columns that it has."""
+        import pyarrow.parquet as pq
+
+        names = [name for name in wanted if name in self.columns]
+        with pq.ParquetFile(self.path) as file:
+            for batch in file.iter_batches(_BLOCK_ROWS, columns=names):
+                yield pl.DataFrame(pl.from_arrow(batch))
+
+
+class _Stage:
+    def __init__(self, case: UseCase, source: FileSource) -> None:
+        self._case, self._source = case, source
+        self._wanted = list(
+            dict.fromkeys([*case.key, case.event_time, *case.column_names, case.label])
+        )
+        self._votes = Votes()
+        self._notes: list[str] = []
+
+    def of(self, files: list[StoredFile]) -> Staged:
+        folder = tempfile.TemporaryDirectory(prefix="laurel-files-")
+        try:
+            raw = [self._raw(file, Path(folder.name) / f"{at}") for at, file in enumerate(files)]
+            raw = [one for one in raw if one.rows]
+            if not raw:
+                raise SourceError(f"{', '.join(file.name for file in files)}: no rows.")
+            self._compare(raw)
+            source, time = self._source, self._case.event_time
+            stated = Reading(source.decimal, source.date_format, source.time_zone, source.nulls)
+            reading = self._votes.reading(time, stated)
+            self._notes.append(str(reading))
+            typing = Typing(self._case, reading, self._votes.words > 0)
+            first = typing.first_time(block for one in raw for block in one.blocks([time]))
+            parts = []
+            for at, one in enumerate(raw):
+                parts.append(Path(folder.name) / f"{at}.parquet")
+                _write(parts[-1], typing.frames(one.name, one.blocks(self._wanted), first))
+                if one.path.is_relative_to(folder.name):
+                    one.path.unlink()
+        except BaseException:
+            folder.cleanup()
+            raise
+        return Staged(folder, tuple(parts), tuple(self._notes))
+
+    def _raw(self, file: StoredFile, folder: Path) -> _Raw:
+        """The file as Parquet, its values as they stand there, all of which have voted."""
+        import pyarrow as pa
+
+        folder.mkdir()
+        copy = file.copy_to(folder)
+        source, wanted, path = self._source, self._wanted, folder / "raw"
+        if file.format == "parquet":
+            try:
+                raw = _Raw(file.name, copy, set(pl.read_parquet_schema(copy)))
+                for block in raw.blocks(wanted):
+                    count(self._votes, self._case, block)
+            except (pa.ArrowInvalid, pl.exceptions.PolarsError, OSError) as error:
+                raise SourceError(f"{file.name} cannot be read as Parquet: {error}") from error
+            return raw
+        if file.format == "jsonl":
+            lines = JsonLines(copy, file.name, file.compression, source.encoding)
+            _write(path, self._counted(lines.frames(wanted)))
+            return _Raw(file.name, path, lines.columns)
+        form = delimited.inspect(
+            copy, file.name, file.compression, source.encoding, source.separator
+        )
+        if not form.header:
+            return _Raw(file.name, path, set())
+        self._notes.append(f"{file.name}: {form}")
+        frames = delimited.read(copy, file.name, file.compression, form, wanted)
+        _write(path, self._counted(frames))
+        return _Raw(file.name, path, {cell.strip() for cell in form.header})
+
+    def _counted(self, frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+        for frame in frames:
+            count(self._votes, self._case, frame)
+            yield frame
+
+    def _compare(self, raw: list[_Raw]) -> None:
+        """Each file has each column."""
+        for one in raw:
+            missing = [name for name in self._wanted if name not in one.columns]
+            if missing:
+                others = one.columns - set(self._wanted)
+                near = difflib.get_close_matches(missing[0], others, n=1)
+                full = [other.name for other in raw if set(missing) <= other.columns]
+                raise SourceError(
+                    f"{one.name} lacks {missing}"
+                    + (f", which {full[0]} has" if full else "")
+                    + (f"; was {missing[0]!r} renamed to {near[0]!r}?" if near else "")
+                    + f". It has {sorted(one.columns)}."
+                )
+
+
+def _write(path: Path, frames: Iterable[pl.DataFrame]) -> None:
+    """Write the frames one after the other, with the types of the first."""
+    import pyarrow.parquet as pq
+
+    with ExitStack() as stack:
+        writer: pq.ParquetWriter | None = None
+        for frame in frames:
+            table = frame.to_arrow()
+            if writer is None:
+                writer = stack.enter_context(
+                    pq.ParquetWriter(path, table.schema, compression="zstd", version="2.6")
+                )
+            writer.write_table(table.cast(writer.schema))

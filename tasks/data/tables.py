@@ -1,0 +1,132 @@
+"""A table with all rows as a source: it is cut into periods of the use case's event time."""
+
+import threading
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import polars as pl
+
+from tasks.data.files.staging import stage
+from tasks.data.files.typing import AT, Typing, count
+from tasks.data.files.values import Reading, Votes
+from tasks.outside.user_code import UseCaseFailed, calling, describe_value
+from usecases.definition import PeriodKind, SourceError, UseCase, period_named
+from usecases.definition.sources import FileSource, FrameSource
+
+# Wherever on earth event times are local to, their period is over by then.
+_OVER_AFTER = timedelta(days=1)
+
+_frames: dict[str, tuple[FrameSource, pl.DataFrame]] = {}
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files of ``source``. Raises ``SourceError`` if they cannot be read, ``LakeAway`` for an
+    outage.
+    """
+
+    case: UseCase
+    source: FileSource
+
+    def periods(self, now: datetime | None = None) -> list[str]:
+        return complete_periods(stage(self.case, self.source).rows, self.case.period_kind, now)
+
+    def read(self, period: str) -> pl.DataFrame:
+        return _rows_of(stage(self.case, self.source).rows, period, self.source.path)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was found in the files."""
+        return stage(self.case, self.source).notes
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The frame that a function returns. ``periods`` calls it, and ``read`` takes that frame.
+
+    Raises ``UseCaseFailed`` for what is no frame, ``SourceError`` as ``Files`` does."""
+
+    case: UseCase
+    source: FrameSource
+
+    def periods(self, now: datetime | None = None) -> list[str]:
+        with _lock:
+            _frames[self.case.name] = self.source, self._typed(self._called())
+        return complete_periods(self._rows(), self.case.period_kind, now)
+
+    def read(self, period: str) -> pl.DataFrame:
+        return _rows_of(self._rows(), period, f"{self._name}()")
+
+    @property
+    def _name(self) -> str:
+        return getattr(self.source.function, "__name__", "function")
+
+    def _rows(self) -> pl.LazyFrame:
+        with _lock:
+            source, frame = _frames.get(self.case.name, (None, None))
+            if source is not self.source or frame is None:
+                frame = self._typed(self._called())
+                _frames[self.case.name] = self.source, frame
+        return frame.lazy()
+
+    def _called(self) -> pl.DataFrame:
+        call, expectation = f"{self._name}()", "It must return a pandas, Polars or Arrow frame."
+        with calling(self.case.name, call, expectation):
+            answer: Any = self.source.function()
+            frame = _as_polars(answer)
+        if frame is None:
+            raise UseCaseFailed(
+                f"{self.case.name}: {call} returned {describe_value(answer)}. {expectation}"
+            )
+        return frame
+
+    def _typed(self, frame: pl.DataFrame) -> pl.DataFrame:
+        case = self.case
+        if case.event_time not in frame.columns:
+            raise SourceError(
+                f"{case.name}: {self._name}() returned no column {case.event_time!r}, the event "
+                f"time; it has {frame.columns}."
+            )
+        wanted = dict.fromkeys([*case.key, case.event_time, *case.column_names, case.label])
+        frame = frame.select(name for name in wanted if name in frame.columns)
+        votes = Votes()
+        count(votes, case, frame)
+        reading = votes.reading(case.event_time, Reading(time_zone=self.source.time_zone))
+        typing = Typing(case, reading, votes.words > 0)
+        first = typing.first_time([frame])
+        return next(typing.frames(f"{self._name}()", [frame], first))
+
+
+def complete_periods(
+    rows: pl.LazyFrame, kind: PeriodKind, now: datetime | None = None
+) -> list[str]:
+    """The periods of ``rows`` that are over at ``now`` (UTC), oldest first."""
+    over = (now or datetime.now(UTC)).replace(tzinfo=None) - _OVER_AFTER
+    names = rows.select(kind.names(pl.col(AT)).unique()).collect().to_series().drop_nulls()
+    periods = sorted(map(period_named, names))
+    return [period.name for period in periods if period.end <= over]
+
+
+def _rows_of(rows: pl.LazyFrame, period: str, name: str) -> pl.DataFrame:
+    span = period_named(period)
+    inside = (pl.col(AT) >= span.start) & (pl.col(AT) < span.end)
+    found = rows.filter(inside).drop(AT).collect(engine="streaming")
+    if found.is_empty():
+        raise SourceError(f"{name} has no rows of {period}.")
+    return found
+
+
+def _as_polars(frame: Any) -> pl.DataFrame | None:
+    """A frame of any library that gives its columns to Arrow; ``None`` for anything else."""
+    if isinstance(frame, pl.LazyFrame):
+        return frame.collect()
+    if isinstance(frame, pl.DataFrame):
+        return frame
+    if type(frame).__module__.startswith("pandas"):
+        return pl.from_pandas(frame, nan_to_null=True)
+    if hasattr(frame, "__arrow_c_stream__"):
+        table = pl.from_arrow(frame)
+        return table if isinstance(table, pl.DataFrame) else None
+    return None
