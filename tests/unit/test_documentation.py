@@ -269,6 +269,7 @@ import sys, tempfile
 from pathlib import Path
 from blocks.lake import Lake
 from tasks.data.dataset import ingest_period, read_periods, write_version
+from tasks.data.sources import source_of
 from tasks.measures.metrics import score
 from tasks.models.modelling import fit, labels, predict
 from tasks.packages.packaging import Origin, make_package
@@ -278,7 +279,7 @@ for name in sys.argv[1:]:
     case = load(name)
     with tempfile.TemporaryDirectory() as folder:
         lake = Lake(url=f"file://{folder}", credentials=None)
-        window, holdout = case.source.periods()[:2]
+        window, holdout = source_of(case).periods()[:2]
         periods = [ingest_period(lake, case, period) for period in (window, holdout)]
         dataset, _ = write_version(lake, case, periods)
         assert dataset.rows > 0 and dataset.quarantined == 0
