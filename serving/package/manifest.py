@@ -96,6 +96,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     holdout_intervals: dict[str, tuple[float, float]] = {}  # of each metric, two-sided at 90 %
     # score and share of positives at it, rising, with lines between them
     calibration: list[tuple[float, float]] = []
+    # the same for each class against the rest, in the order of the outputs
+    calibrations: list[list[tuple[float, float]]] = []
     # why the crown is provisional, on too little evidence; empty if it is not
     provisional: str = ""
     log_sample_rate: float = 1.0

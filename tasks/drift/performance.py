@@ -16,7 +16,7 @@ from serving.package.manifest import Manifest
 from serving.records.drift import Cause, DriftVerdict
 from serving.records.performance import Estimate, Interval, Performance, PerformanceVerdict
 from tasks.data.targets import late_dtype, possible_labels, truth_of
-from tasks.measures.estimate import calibrate_scores, estimate
+from tasks.measures.estimate import calibrate_classes, calibrate_scores, estimate
 from tasks.measures.intervals import LEVEL, days_of, intervals
 from tasks.measures.metrics import metrics_of, score
 from usecases.definition import MAE, Metric, Number, UseCase
@@ -261,15 +261,13 @@ def _estimates(
     """None without a calibration in the package. The error needs as many labels as a metric
     does.
     """
-    if not manifest.calibration or own.is_empty():
+    curves = manifest.calibration if case.target.kind == "binary" else manifest.calibrations
+    if not curves or own.is_empty():
         return {}
     enough = len(joined) >= case.labels.rows
     scores = _answers(case, own)
     labelled_scores = _answers(case, joined) if enough else scores[:0]
-    chances, some = (
-        calibrate_scores(manifest.calibration, scores),
-        calibrate_scores(manifest.calibration, labelled_scores),
-    )
+    chances, some = _chances(manifest, scores), _chances(manifest, labelled_scores)
     realised = _points(case, joined) if enough else {}
     estimates: dict[str, Estimate] = {}
     for metric in metrics_of(case):
@@ -283,6 +281,12 @@ def _estimates(
             value=value if np.isfinite(value) else None, error=error if np.isfinite(error) else None
         )
     return estimates
+
+
+def _chances(manifest: Manifest, scores: np.ndarray) -> np.ndarray:
+    if scores.ndim == 2:
+        return calibrate_classes(manifest.calibrations, scores)
+    return calibrate_scores(manifest.calibration, scores)
 
 
 def _points(case: UseCase, joined: pl.DataFrame) -> dict[str, float]:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from tasks.measures.measure import Measure, Reweighted, measure_rows
-from usecases.definition import BRIER, CALIBRATION_ERROR, LOG_LOSS, ROC_AUC
+from usecases.definition import AVERAGE_PRECISION, BRIER, CALIBRATION_ERROR, LOG_LOSS, ROC_AUC
 
 _BINS = 10
 
@@ -96,7 +96,7 @@ def roc_auc_influence(
     return area, by_block if rests_on > 1 else by_block + np.nan, rests_on
 
 
-def _expected_auc(scores: np.ndarray, chances: np.ndarray) -> float:
+def expected_auc(scores: np.ndarray, chances: np.ndarray) -> float:
     """The expected count of pairs that are ranked rightly, by the expected count of pairs; ties
     count half.
 
@@ -115,8 +115,39 @@ def _expected_auc(scores: np.ndarray, chances: np.ndarray) -> float:
     return float(right / pairs) if pairs > 0 else float("nan")
 
 
+def average_precision(
+    truth: np.ndarray, predicted: np.ndarray, block: np.ndarray, blocks: int
+) -> Reweighted:
+    """The mean precision over the positives, each at its own score (as scikit-learn's): the area
+    under the steps of precision by recall. Rows of one score are one step.
+    """
+    positive = np.asarray(truth, dtype=float)
+    order = np.argsort(-np.asarray(predicted, dtype=float), kind="stable")
+    ranked, hits, home = np.asarray(predicted)[order], positive[order], block[order]
+    last = np.flatnonzero(np.append(np.diff(ranked) != 0, True)) if len(ranked) else order
+
+    def once(times: np.ndarray) -> float:
+        weight = times[home]
+        found, seen = np.cumsum(weight * hits)[last], np.cumsum(weight)[last]
+        if not len(found) or not found[-1] > 0:
+            return float("nan")
+        precision = np.divide(found, seen, out=np.zeros(len(seen)), where=seen > 0)
+        return float(np.diff(found, prepend=0) @ precision / found[-1])
+
+    return lambda counts: np.array([once(times) for times in counts])
+
+
+def expected_average_precision(scores: np.ndarray, chances: np.ndarray) -> float:
+    """Of labels that are shares: near to the mean over all possible labels, where there are many
+    rows.
+    """
+    rows = np.zeros(len(scores), dtype=np.int64)
+    return float(average_precision(chances, scores, rows, 1)(np.ones((1, 1)))[0])
+
+
 BINARY = (
-    Measure(ROC_AUC, roc_auc, _expected_auc, influence=roc_auc_influence),
+    Measure(ROC_AUC, roc_auc, expected_auc, influence=roc_auc_influence),
+    Measure(AVERAGE_PRECISION, average_precision, expected_average_precision),
     measure_rows(LOG_LOSS, _log_loss, always=True),
     measure_rows(BRIER, _squared_error),
     Measure(CALIBRATION_ERROR, calibration_error),

@@ -6,10 +6,18 @@ from dataclasses import replace
 
 import numpy as np
 
-from tasks.measures.binary import calibration_error, roc_auc, roc_auc_influence
+from tasks.measures.binary import (
+    average_precision,
+    calibration_error,
+    expected_auc,
+    expected_average_precision,
+    roc_auc,
+    roc_auc_influence,
+)
 from tasks.measures.measure import Measure, Reweighted, measure_rows
 from usecases.definition import (
     ACCURACY,
+    AVERAGE_PRECISION,
     BALANCED_ACCURACY,
     BRIER,
     CALIBRATION_ERROR,
@@ -79,6 +87,29 @@ def _balanced_accuracy(
     return at
 
 
+def _expected_balanced_accuracy(scores: np.ndarray, chances: np.ndarray) -> float:
+    """The expected hits of each class by its expected rows."""
+    rows, hits, _ = _expected_counts(scores, chances)
+    return float(np.mean(hits / rows)) if (rows > 0).all() else float("nan")
+
+
+def _expected_macro_f1(scores: np.ndarray, chances: np.ndarray) -> float:
+    rows, hits, answers = _expected_counts(scores, chances)
+    sides = rows + answers
+    return float(np.mean(np.where(sides > 0, 2 * hits / np.maximum(sides, 1e-300), 0.0)))
+
+
+def _expected_counts(
+    scores: np.ndarray, chances: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Expected rows and hits, and answers, of each class ``(n_classes,)``."""
+    answer = scores.argmax(axis=1)
+    classes = scores.shape[1]
+    sure = chances[np.arange(len(scores)), answer]
+    hits = np.bincount(answer, weights=sure, minlength=classes)
+    return chances.sum(axis=0), hits, np.bincount(answer, minlength=classes)
+
+
 def _macro_f1(
     truth: np.ndarray, predicted: np.ndarray, block: np.ndarray, blocks: int
 ) -> Reweighted:
@@ -110,6 +141,16 @@ def _mean_of_classes(
     return reweight
 
 
+def _expected_mean_of_classes(
+    one: Callable[[np.ndarray, np.ndarray], float],
+) -> Callable[[np.ndarray, np.ndarray], float]:
+    def expect(scores: np.ndarray, chances: np.ndarray) -> float:
+        places = range(scores.shape[1])
+        return float(np.mean([one(scores[:, place], chances[:, place]) for place in places]))
+
+    return expect
+
+
 def _roc_auc_influence(
     truth: np.ndarray, predicted: np.ndarray, block: np.ndarray, blocks: int
 ) -> tuple[float, np.ndarray, int]:
@@ -123,12 +164,22 @@ def _roc_auc_influence(
 
 CLASSES = (
     # One class against the rest, all weighing the same (Hand & Till 2001 compare the variants).
-    Measure(ROC_AUC, _mean_of_classes(roc_auc), influence=_roc_auc_influence),
+    Measure(
+        ROC_AUC,
+        _mean_of_classes(roc_auc),
+        _expected_mean_of_classes(expected_auc),
+        influence=_roc_auc_influence,
+    ),
+    Measure(
+        AVERAGE_PRECISION,
+        _mean_of_classes(average_precision),
+        _expected_mean_of_classes(expected_average_precision),
+    ),
     _rows(LOG_LOSS, _log_loss, always=True),
     _rows(BRIER, _brier),
     _rows(ACCURACY, _hit, always=True),
-    Measure(BALANCED_ACCURACY, _balanced_accuracy),
-    Measure(MACRO_F1, _macro_f1),
+    Measure(BALANCED_ACCURACY, _balanced_accuracy, _expected_balanced_accuracy),
+    Measure(MACRO_F1, _macro_f1, _expected_macro_f1),
     # Classwise calibration error (Kull et al. 2019).
     Measure(CALIBRATION_ERROR, _mean_of_classes(calibration_error)),
 )

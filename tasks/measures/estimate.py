@@ -56,6 +56,19 @@ def fit_calibration(
     return isotonic_curve(scores, truth) if gained > 0 else [(0.0, 0.0), (1.0, 1.0)]
 
 
+def fit_calibrations(
+    scores: np.ndarray, truth: np.ndarray, days: np.ndarray
+) -> list[list[tuple[float, float]]]:
+    """A curve for each class of ``scores`` ``(n_rows, n_classes)``, each against the rest, from the
+    places of the classes; empty if one of them can prove nothing.
+    """
+    curves = [
+        fit_calibration(scores[:, place], (truth == place).astype(float), days)
+        for place in range(scores.shape[1])
+    ]
+    return curves if all(curves) else []
+
+
 def isotonic_curve(scores: np.ndarray, truth: np.ndarray) -> list[tuple[float, float]]:
     """Isotonic regression (Zadrozny & Elkan 2002) on the means of up to ``_BINS`` bins of as many
     rows each.
@@ -85,9 +98,20 @@ def calibrate_scores(curve: Curve, scores: np.ndarray) -> np.ndarray:
     return np.interp(scores, at, share)
 
 
+def calibrate_classes(curves: Sequence[Curve], scores: np.ndarray) -> np.ndarray:
+    """Probabilities ``(n_rows, n_classes)``, each by its curve and together 1; a row that the
+    curves leave nothing of keeps its scores.
+    """
+    chances = np.column_stack(
+        [calibrate_scores(curve, scores[:, place]) for place, curve in enumerate(curves)]
+    )
+    total = chances.sum(axis=1, keepdims=True)
+    return np.where(total > 0, chances / np.where(total > 0, total, 1), scores)
+
+
 def estimate(metric: Metric, scores: np.ndarray, chances: np.ndarray) -> float:
     """The expected score of ``scores`` ``(n_rows,)`` where row i is a positive with probability
-    ``chances[i]``.
+    ``chances[i]``; or of classes, both ``(n_rows, n_classes)``.
 
     NaN if it does not exist: no rows, a score that is no finite number, no chance of one of the
     classes, or a metric that has no such expectation."""

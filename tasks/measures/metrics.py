@@ -9,6 +9,7 @@ from tasks.measures.binary import BINARY
 from tasks.measures.classes import CLASSES
 from tasks.measures.measure import Measure, Reweighted
 from tasks.measures.numbers import NUMBERS
+from tasks.measures.own import own_measure
 from usecases.definition import Metric, UseCase
 
 MEASURES: dict[str, dict[str, Measure]] = {
@@ -21,6 +22,8 @@ MEASURES: dict[str, dict[str, Measure]] = {
 def measure_of(metric: Metric, predicted: np.ndarray) -> Measure:
     """How the metric is computed for predictions ``(n_rows,)``, or of classes ``(n_rows,
     n_classes)``. Raises ``LookupError`` for one that is registered and that nothing computes."""
+    if metric.function is not None:
+        return own_measure(metric)
     kind = "classes" if predicted.ndim == 2 else next(iter(metric.targets))
     if metric.name not in MEASURES[kind]:
         raise LookupError(

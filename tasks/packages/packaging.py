@@ -56,14 +56,16 @@ class SavedPackage:
 @dataclass(frozen=True)
 class Holdout:
     """What a model was judged on: the name of the hold-out, the two-sided interval of each metric
-    there, the calibration of its scores there, and for a number how far below and above its answers
-    the labels lay there (``tasks/measures/conformal.py``).
+    there, the calibration of its scores there (of each class, where there are several), and for a
+    number how far below and above its answers the labels lay there
+    (``tasks/measures/conformal.py``).
     """
 
     name: str = ""
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     calibration: list[tuple[float, float]] = field(default_factory=list)
     offsets: tuple[float, float] = (0.0, 0.0)
+    calibrations: list[list[tuple[float, float]]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -176,6 +178,7 @@ def _derived(origin: Origin) -> dict[str, Any]:
         "holdout": origin.holdout.name,
         "holdout_intervals": origin.holdout.intervals,
         "calibration": origin.holdout.calibration,
+        "calibrations": origin.holdout.calibrations,
         "provisional": origin.provisional,
     }
 

@@ -23,7 +23,7 @@ from tasks.data.dataset import read_periods, read_version
 from tasks.ledger.outcomes import Outcome, against_gate, below_the_gate
 from tasks.measures import plots
 from tasks.measures.conformal import conformal_offsets
-from tasks.measures.estimate import fit_calibration
+from tasks.measures.estimate import fit_calibration, fit_calibrations
 from tasks.measures.intervals import days_of, intervals
 from tasks.measures.metrics import metrics_of, score
 from tasks.messages.announcements import metric_name, number, training_finished, tuning_finished
@@ -74,11 +74,13 @@ def judge_holdout(
         for name, interval in bounds_by_metric.items()
         if interval.bounds is not None
     }
-    calibration = fit_calibration(predicted, truth, days) if case.target.kind == "binary" else []
-    offsets = (0.0, 0.0)
+    judged = Holdout(holdout, bounds)
     if isinstance(case.target, Number):
         offsets = conformal_offsets(truth, predicted, case.target.coverage)
-    return Holdout(holdout, bounds, calibration, offsets)
+        return replace(judged, offsets=offsets)
+    if predicted.ndim == 2:
+        return replace(judged, calibrations=fit_calibrations(predicted, truth, days))
+    return replace(judged, calibration=fit_calibration(predicted, truth, days))
 
 
 def holdout_rows(case: UseCase, plan: Plan) -> pl.DataFrame:

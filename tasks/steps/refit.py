@@ -44,7 +44,11 @@ def refit_winner(challenger: ModelVersion, decision: Decision, seed: int) -> Mod
         "laurel.holdout": decision.holdout,
     }
     judged_on = Holdout(
-        won.holdout or decision.holdout, won.holdout_intervals, won.calibration, offsets_of(won)
+        won.holdout or decision.holdout,
+        won.holdout_intervals,
+        won.calibration,
+        offsets_of(won),
+        won.calibrations,
     )
     provisional = str(decision.facts.get("provisional") or "")
     origin = Origin(

@@ -4,12 +4,16 @@ A metric is registered here by its name, and measured by the ``Measure`` of that
 
 import difflib
 import math
-from collections.abc import Mapping
-from typing import Annotated
+import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from usecases.definition.columns import Frozen
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class Metric(Frozen):
@@ -18,7 +22,12 @@ class Metric(Frozen):
     ``targets`` are the kinds of target that it judges. All scores lie from ``lowest`` to
     ``highest``.
     ``words`` are its name as people write it, by language. Where ``near_perfect_is_suspicious``, a
-    score beyond ``Promotion.suspicious_score`` is taken for a leak."""
+    score beyond ``Promotion.suspicious_score`` is taken for a leak.
+
+    A metric of a use case's own has a ``function(truth, predicted)``. Truth ``(n_rows,)`` is 0 or
+    1, the place of the class among those of the target, or the number; predicted is the chance of
+    a positive ``(n_rows,)``, the chances of the classes ``(n_rows, n_classes)``, or the number. It
+    returns a score of each row, whose mean counts, or with ``by_row=False`` one of all rows."""
 
     name: str
     higher_is_better: bool
@@ -27,6 +36,8 @@ class Metric(Frozen):
     highest: float = 1.0
     words: Mapping[str, str] = {}
     near_perfect_is_suspicious: bool = False
+    function: Callable[..., Any] | None = Field(None, repr=False, exclude=True)
+    by_row: bool = True
 
     def gain(self, challenger: float, champion: float) -> float:
         """How much better the challenger is, positive when it is, whatever the metric's
@@ -46,6 +57,7 @@ class Metric(Frozen):
 
 _CLASSES = ("binary", "classes")
 _NUMBER = ("number",)
+_LEAST_MEAN = 1e-12
 
 ROC_AUC = Metric(
     name="roc_auc",
@@ -91,6 +103,12 @@ MACRO_F1 = Metric(
     higher_is_better=True,
     targets=("classes",),
     words={"en": "macro F1", "ko": "매크로 F1"},
+)
+AVERAGE_PRECISION = Metric(
+    name="average_precision",
+    higher_is_better=True,
+    targets=_CLASSES,
+    words={"en": "average precision", "ko": "평균 정밀도"},
 )
 RMSE = Metric(
     name="rmse",
@@ -140,18 +158,75 @@ METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
         *(ROC_AUC, LOG_LOSS, BRIER, CALIBRATION_ERROR, ACCURACY, BALANCED_ACCURACY, MACRO_F1),
+        AVERAGE_PRECISION,
         *(RMSE, MAE, MEDIAN_ABSOLUTE_ERROR, R2, MAPE, POISSON_DEVIANCE),
     )
 }
 
 
+def pinball(level: float) -> Metric:
+    """The loss of a quantile: of 0.9 it is least where nine of ten numbers lie below the answer
+    (Koenker & Bassett 1978).
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"the level of a quantile lies between 0 and 1, not {level!r}")
+
+    def pinball_loss(truth: "np.ndarray", predicted: "np.ndarray") -> "np.ndarray":
+        import numpy as np
+
+        return np.maximum(level * (truth - predicted), (level - 1) * (truth - predicted))
+
+    return _of_numbers(f"pinball_{100 * level:g}", pinball_loss)
+
+
+def tweedie_deviance(power: float) -> Metric:
+    """The deviance of numbers from 0 on with a share of zeros, such as claims: the variance grows
+    as the mean to the ``power``, between 1 (Poisson) and 2 (gamma) (Jørgensen 1987).
+    """
+    if not 1 < power < 2:
+        raise ValueError(f"the power lies between 1 and 2, not {power!r}")
+
+    def deviance(truth: "np.ndarray", predicted: "np.ndarray") -> "np.ndarray":
+        import numpy as np
+
+        mean = np.maximum(predicted, _LEAST_MEAN)
+        return 2 * (
+            np.maximum(truth, 0) ** (2 - power) / ((1 - power) * (2 - power))
+            - truth * mean ** (1 - power) / (1 - power)
+            + mean ** (2 - power) / (2 - power)
+        )
+
+    return _of_numbers(f"tweedie_deviance_{100 * power:g}", deviance)
+
+
+def _of_numbers(name: str, function: Callable[..., Any]) -> Metric:
+    name = name.replace(".", "_")
+    return Metric(
+        name=name, higher_is_better=False, targets=_NUMBER, highest=math.inf, function=function
+    )
+
+
 def find_metric(metric: Metric) -> Metric:
-    """The registered metric of that name. Raises ``ValueError`` for another name or direction."""
+    """The registered metric of that name, or one with a function of its own. Raises ``ValueError``
+    for another name or direction.
+    """
     registered = METRICS.get(metric.name)
+    if metric.function is not None:
+        if registered is not None:
+            raise ValueError(f"{metric.name!r} is a metric of Laurel's: give yours another name")
+        if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", metric.name):
+            raise ValueError(
+                f"{metric.name!r} is no name of a metric: use a-z, digits and _, with a letter "
+                "first, at most 40"
+            )
+        return metric
     if registered is None:
         nearest = difflib.get_close_matches(metric.name, METRICS, n=1)
         hint = f"; did you mean {nearest[0].upper()}?" if nearest else ""
-        raise ValueError(f"no metric is named {metric.name!r}; there are {constants()}{hint}")
+        raise ValueError(
+            f"no metric is named {metric.name!r}; there are {constants()}{hint}. A metric of your "
+            "own needs a function"
+        )
     if metric.higher_is_better != registered.higher_is_better:
         better = "higher" if registered.higher_is_better else "lower"
         raise ValueError(f"a {better} {metric.name} is better: import {metric.name.upper()}")

@@ -154,7 +154,7 @@ def test_block_counted_a_little_more_moves_the_score_by_its_influence(
         np.vstack([np.ones(BLOCKS), 1 + little * np.eye(BLOCKS)])
     )
     slope = (scores[1:] - scores[0]) / little
-    assert np.abs(measured.by_block - slope).max() < 0.1 * np.abs(slope).max()
+    assert np.abs(measured.by_block - slope).max() < 0.15 * np.abs(slope).max()
 
 
 def test_class_that_is_missing_has_no_auc_and_no_balanced_accuracy() -> None:
