@@ -41,6 +41,7 @@ from usecases.definition.periods import (
     names_before,
     period_named,
     periods_of,
+    window_kind,
 )
 from usecases.definition.policies import (
     Approval,
@@ -132,4 +133,5 @@ __all__ = [
     "UseCase",
     "UseCaseError",
     "usual_method",
+    "window_kind",
 ]

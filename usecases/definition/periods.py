@@ -1,59 +1,74 @@
 """Periods: the spans of event time by which rows are ingested, held out and checked for drift.
 
 Records name a period by a text, and the text says which kind of period it is. Periods are compared
-as ``Period`` and never as text, in which "2024-W10" comes before "2024-W9"."""
+as ``Period`` and never as text. Event times have no zone and are taken as UTC: a day has 24 hours,
+whatever the clocks of a country do."""
 
 import re
 from abc import ABC, abstractmethod
-from calendar import monthrange
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import polars as pl
 
-_DAY = timedelta(days=1)
-_AND = " + "
+PeriodNoun = Literal["hour", "day", "week", "month", "quarter"]
+
+_HOUR, _DAY, _WEEK = timedelta(hours=1), timedelta(days=1), timedelta(days=7)
+_MOMENT = timedelta(microseconds=1)
+_MONDAY = datetime(2001, 1, 1)  # where windows of several hours, days or weeks are counted from
+_AND, _TO = " + ", ".."
+_RUN = 4  # from so many on, periods that follow one another are named by the first and the last
 
 
 @dataclass(frozen=True, order=True)
 class Period:
-    """Whole days of event time, ``first`` and ``last`` included; the earlier period is the
-    lesser.
-    """
+    """The event times from ``start`` to before ``end``; the earlier period is the lesser."""
 
-    first: date
-    last: date
+    start: datetime
+    end: datetime
     name: str
 
     @property
-    def start(self) -> datetime:
-        """The first moment, by the clock of the event times, which have no zone."""
-        return datetime.combine(self.first, time())
+    def first(self) -> date:
+        """The day of its first moment."""
+        return self.start.date()
 
     @property
-    def end(self) -> datetime:
-        """The first moment after it, by the same clock."""
-        return datetime.combine(self.last, time()) + _DAY
+    def last(self) -> date:
+        """The day of its last moment."""
+        return (self.end - _MOMENT).date()
+
+    @property
+    def is_of_whole_days(self) -> bool:
+        """Whether it begins and ends at midnight."""
+        return self.start.time() == time() and self.end.time() in (time(), time.max)
 
     def overlaps(self, other: "Period") -> bool:
-        return self.first <= other.last and other.first <= self.last
+        return self.start < other.end and other.start < self.end
+
+    def within(self, other: "Period") -> bool:
+        return other.start <= self.start and self.end <= other.end
 
 
 class PeriodKind(ABC):
-    """A way to cut event time into periods that follow one another without a gap."""
+    """A way to cut event time into periods that follow one another without a gap. ``example`` is a
+    name; periods last from ``shortest`` to ``longest``."""
 
     noun: str
+    example: str
+    shortest: timedelta
+    longest: timedelta
 
     @abstractmethod
     def find(self, name: str) -> Period | None:
         """The period of that name; ``None`` if no period of this kind has it."""
 
     @abstractmethod
-    def containing(self, day: date) -> Period:
-        """The period that ``day`` belongs to."""
+    def containing(self, moment: date) -> Period:
+        """The period that ``moment`` belongs to; a date stands for its midnight."""
 
     @abstractmethod
     def names(self, event_time: "pl.Expr") -> "pl.Expr":
@@ -61,45 +76,204 @@ class PeriodKind(ABC):
 
     def next(self, period: Period) -> Period:
         """The period after ``period``."""
-        return self.containing(period.last + _DAY)
+        return self.containing(period.end)
+
+    def previous(self, period: Period) -> Period:
+        """The period before ``period``."""
+        return self.containing(period.start - _MOMENT)
+
+    def parse(self, name: str) -> Period:
+        """The period of that name. Raises ``ValueError`` that says how one is written."""
+        period = self.find(name)
+        if period is None:
+            raise ValueError(f"{name!r} is not {self.one}: write one as {self.example!r}.")
+        return period
+
+    @property
+    def plural(self) -> str:
+        return f"{self.noun}s"
+
+    @property
+    def one(self) -> str:
+        """The noun with its article."""
+        return f"{'an' if self.noun == 'hour' else 'a'} {self.noun}"
+
+    @property
+    def least_days(self) -> int:
+        """How many days the shortest period has events on, at least one."""
+        return max(1, self.shortest // _DAY)
+
+    @property
+    def is_of_whole_days(self) -> bool:
+        return self.shortest % _DAY == timedelta()
 
 
 @dataclass(frozen=True)
 class Calendar(PeriodKind):
-    """Years (``2024``), months (``2024-03``) or days (``2024-03-01``): the first ``parts`` of an
-    ISO 8601 date.
-    """
+    """Years, quarters, months, ISO weeks, days or hours. ``form`` matches a name; its groups are
+    the numbers that ``number`` takes: of the year, and what follows."""
 
     noun: str
-    parts: int
+    example: str
+    form: str
+    shortest: timedelta
+    longest: timedelta
 
     def find(self, name: str) -> Period | None:
-        if not re.fullmatch(rf"\d{{4}}(-\d\d){{{self.parts - 1}}}", name, re.ASCII):
-            return None
-        year, month, day = [*map(int, name.split("-")), 1, 1][:3]
+        parts = re.fullmatch(self.form, name, re.ASCII)
         try:
-            return self.containing(date(year, month, day))
+            period = parts and self.containing(self._first(*map(int, parts.groups())))
         except ValueError:
             return None
+        return period or None
 
-    def containing(self, day: date) -> Period:
-        first = date(*[day.year, day.month, day.day][: self.parts], *[1] * (3 - self.parts))
-        return Period(first, self._last(first), "-".join(day.isoformat().split("-")[: self.parts]))
+    def containing(self, moment: date) -> Period:
+        at = moment if isinstance(moment, datetime) else datetime.combine(moment, time())
+        match self.noun:
+            case "hour":
+                start = at.replace(minute=0, second=0, microsecond=0)
+            case "day":
+                start = datetime.combine(at, time())
+            case "week":
+                start = datetime.combine(at, time()) - at.weekday() * _DAY
+            case "month":
+                start = datetime(at.year, at.month, 1)
+            case "quarter":
+                start = datetime(at.year, 3 * ((at.month - 1) // 3) + 1, 1)
+            case _:
+                start = datetime(at.year, 1, 1)
+        return Period(start, self._end(start), self._name(start))
 
     def names(self, event_time: "pl.Expr") -> "pl.Expr":
-        return event_time.dt.strftime("-".join(["%Y", "%m", "%d"][: self.parts]))
+        import polars as pl
 
-    def _last(self, first: date) -> date:
-        if self.parts == 3:
-            return first
-        if self.parts == 1:
-            return date(first.year, 12, 31)
-        return date(first.year, first.month, monthrange(first.year, first.month)[1])
+        if self.noun == "quarter":
+            return pl.format("{}-Q{}", event_time.dt.strftime("%Y"), event_time.dt.quarter())
+        forms = {"hour": "%Y-%m-%dT%H", "day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m"}
+        return event_time.dt.strftime(forms.get(self.noun, "%Y"))
+
+    def _first(self, year: int, second: int = 1, day: int = 1, hour: int = 0) -> datetime:
+        """The first moment of the numbers of a name. Raises ``ValueError``."""
+        if self.noun == "week":
+            return datetime.fromisocalendar(year, second, 1)
+        return datetime(year, 3 * second - 2 if self.noun == "quarter" else second, day, hour)
+
+    def _end(self, start: datetime) -> datetime:
+        """Clipped at the last moment that Python knows."""
+        try:
+            if self.shortest == self.longest:
+                return start + self.longest
+            months = {"month": 1, "quarter": 3}.get(self.noun, 12)
+            year, month = divmod(start.month - 1 + months, 12)
+            return datetime(start.year + year, month + 1, 1)
+        except (OverflowError, ValueError):
+            return datetime.max
+
+    def _name(self, start: datetime) -> str:
+        day = start.date().isoformat()
+        match self.noun:
+            case "hour":
+                return f"{day}T{start.hour:02d}"
+            case "week":
+                year, week, _ = start.isocalendar()
+                return f"{year:04d}-W{week:02d}"
+            case "quarter":
+                return f"{day[:4]}-Q{(start.month + 2) // 3}"
+            case _:
+                return day[: {"day": 10, "month": 7, "year": 4}[self.noun]]
 
 
-YEARS, MONTHS, DAYS = Calendar("year", 1), Calendar("month", 2), Calendar("day", 3)
+_Y, _NN = r"(\d{4})", r"(\d\d)"
+YEARS = Calendar("year", "2026", _Y, 365 * _DAY, 366 * _DAY)
+QUARTERS = Calendar("quarter", "2026-Q1", rf"{_Y}-Q([1-4])", 90 * _DAY, 92 * _DAY)
+MONTHS = Calendar("month", "2026-02", rf"{_Y}-{_NN}", 28 * _DAY, 31 * _DAY)
+WEEKS = Calendar("week", "2026-W07", rf"{_Y}-W{_NN}", _WEEK, _WEEK)
+DAYS = Calendar("day", "2026-02-07", rf"{_Y}-{_NN}-{_NN}", _DAY, _DAY)
+HOURS = Calendar("hour", "2026-02-07T13", rf"{_Y}-{_NN}-{_NN}T{_NN}", _HOUR, _HOUR)
 # A further kind has names of another form, so that a name tells its kind.
-KINDS: tuple[PeriodKind, ...] = (YEARS, MONTHS, DAYS)
+KINDS: tuple[PeriodKind, ...] = (YEARS, QUARTERS, MONTHS, WEEKS, DAYS, HOURS)
+
+
+@dataclass(frozen=True)
+class Several(PeriodKind):
+    """Windows of ``count`` hours, days or weeks one after the other, counted from a Monday. A name
+    is that of the first hour, day or week with the length: ``2026-02-07-3d``."""
+
+    unit: Calendar
+    count: int
+
+    @property
+    def noun(self) -> str:  # type: ignore[override]
+        return f"window of {self.count} {self.unit.noun}s"
+
+    @property
+    def plural(self) -> str:
+        return f"windows of {self.count} {self.unit.noun}s"
+
+    @property
+    def example(self) -> str:  # type: ignore[override]
+        return self.containing(datetime(2026, 2, 7, 13)).name
+
+    @property
+    def shortest(self) -> timedelta:  # type: ignore[override]
+        return self.count * self.unit.longest
+
+    @property
+    def longest(self) -> timedelta:  # type: ignore[override]
+        return self.shortest
+
+    @property
+    def _ending(self) -> str:
+        return f"-{self.count}{self.unit.noun[0]}"
+
+    def find(self, name: str) -> Period | None:
+        first = name.endswith(self._ending) and self.unit.find(name.removesuffix(self._ending))
+        period = self.containing(first.start) if first else None
+        return period if period and period.name == name else None
+
+    def containing(self, moment: date) -> Period:
+        at = moment if isinstance(moment, datetime) else datetime.combine(moment, time())
+        try:
+            start = _MONDAY + (at - _MONDAY) // self.shortest * self.shortest
+        except OverflowError:
+            start = datetime.min
+        end = start + self.shortest if start < datetime.max - self.shortest else datetime.max
+        return Period(start, end, self.unit.containing(start).name + self._ending)
+
+    def names(self, event_time: "pl.Expr") -> "pl.Expr":
+        import polars as pl
+
+        since = event_time.cast(pl.Datetime("us")) - pl.lit(_MONDAY)
+        length = self.shortest // _MOMENT
+        start = pl.lit(_MONDAY) + pl.duration(
+            microseconds=since.dt.total_microseconds() // length * length
+        )
+        return pl.format("{}" + self._ending, self.unit.names(start))
+
+
+_UNITS = {"h": HOURS, "d": DAYS, "w": WEEKS}
+_LONGEST_WINDOW = 366 * _DAY
+
+
+def window_kind(text: str) -> PeriodKind:
+    """The windows that a length such as ``12h``, ``7d`` or ``4w`` means, or ``hour``, ``day``,
+    ``week``, ``month``, ``quarter``. Raises ``ValueError``.
+    """
+    for kind in KINDS:
+        if kind.noun == text:
+            return kind
+    parts = re.fullmatch(r"([1-9]\d{0,4})([hdw])", text, re.ASCII)
+    length = int(parts[1]) * _UNITS[parts[2]].longest if parts else _DAY * 0
+    if not parts or length > _LONGEST_WINDOW:
+        raise ValueError(
+            f"{text!r} is no length of a window: write hours, days or weeks such as '12h', '7d' or "
+            "'4w', at most a year, or 'hour', 'day', 'week', 'month' or 'quarter'"
+        )
+    for unit in (WEEKS, DAYS, HOURS):
+        if length % unit.longest == timedelta():
+            count = length // unit.longest
+            return unit if count == 1 else Several(unit, count)
+    raise AssertionError(text)
 
 
 def kind_of(name: str) -> PeriodKind:
@@ -107,11 +281,16 @@ def kind_of(name: str) -> PeriodKind:
     for kind in KINDS:
         if kind.find(name) is not None:
             return kind
-    nouns = [f"a {kind.noun}" for kind in KINDS]
-    raise ValueError(
-        f"A window is {', '.join(nouns[:-1])} or {nouns[-1]}, such as '2013-06' or "
-        f"'2013-06-05'; got {name!r}."
-    )
+    length = re.search(r"-([1-9]\d{0,4}[hdw])$", name, re.ASCII)
+    if length is not None:
+        try:
+            windows = window_kind(length[1])
+        except ValueError:
+            windows = None
+        if windows is not None and windows.find(name) is not None:
+            return windows
+    forms = [f"{kind.one} ({kind.example})" for kind in KINDS]
+    raise ValueError(f"{name!r} names no period: write {', '.join(forms[:-1])} or {forms[-1]}.")
 
 
 def period_named(name: str) -> Period:
@@ -133,10 +312,35 @@ def last_of(names: Sequence[str], count: int) -> tuple[str, ...]:
 
 
 def holdout_named(names: Iterable[str]) -> str:
-    """The name of a hold-out of one or several periods, such as ``2013-05 + 2013-06``."""
-    return _AND.join(names)
+    """The name of a hold-out of one or several periods: ``2013-05 + 2013-06``, and of four or more
+    that follow one another ``2013-05-01..2013-05-14``.
+    """
+    runs: list[list[str]] = []
+    for name in names:
+        following = runs and _follows(runs[-1][-1], name)
+        runs = [*runs[:-1], [*runs[-1], name]] if following else [*runs, [name]]
+    return _AND.join(
+        f"{run[0]}{_TO}{run[-1]}" if len(run) >= _RUN else _AND.join(run) for run in runs
+    )
+
+
+def _follows(name: str, other: str) -> bool:
+    kind = kind_of(name)
+    return kind.next(kind.parse(name)).name == other
 
 
 def periods_of(holdout: str) -> tuple[str, ...]:
-    """The names of the periods of a hold-out, oldest first; none for an empty name."""
-    return tuple(holdout.split(_AND)) if holdout else ()
+    """The names of the periods of a hold-out, oldest first; none for an empty name. Raises
+    ``ValueError``.
+    """
+    names: list[str] = []
+    for part in holdout.split(_AND) if holdout else ():
+        first, is_run, last = part.partition(_TO)
+        names.append(first)
+        while is_run and names[-1] != last:
+            kind = kind_of(first)
+            following = kind.next(kind.parse(names[-1]))
+            if following > kind.parse(last):
+                raise ValueError(f"{part!r} is no run of periods: {last!r} is not after {first!r}.")
+            names.append(following.name)
+    return tuple(names)
