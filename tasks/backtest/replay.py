@@ -243,7 +243,7 @@ def retrain(
     those of the replay so far, and gets this one."""
     holdout, contests = history.holdout_through(period), [] if contests is None else contests
     first = periods_of(holdout)[0]
-    if period_named(champion.trained_on[-1]) >= period_named(first):
+    if period_named(champion.trained_on[-1]).reaches(period_named(first)):
         learned = f"the champion has learned {champion.trained_on[-1]} of the hold-out {holdout}"
         return champion, "nothing to do", 0.0, [learned]
     challenger, seconds = history.challenger(holdout, champion)

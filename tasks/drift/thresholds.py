@@ -56,8 +56,8 @@ def calibrate(
     Each window (``tasks/drift/training_windows.py``) is held against a sample of the others;
     ``DriftPolicy`` says how the largest distance becomes the threshold. With fewer of them than the
     policy wants, the floor is all there is, and the third value is False. The score alone decides,
-    so that its threshold is that of a test of its own. A column ``score`` of ``training`` (out of sample:
-    ``tasks/models/cross_fitting.py``) is calibrated like the inputs."""
+    so that its threshold is that of a test of its own. A column ``score`` of ``training`` (out of
+    sample: ``tasks/models/cross_fitting.py``) is calibrated like the inputs."""
     policy, names = case.drift, _kept(case, training)
     rows, blocks = cut(case, training.select(names), seed)
     calibrated = len(blocks) >= policy.minimum_blocks

@@ -52,6 +52,10 @@ class Period:
     def within(self, other: "Period") -> bool:
         return other.start <= self.start and self.end <= other.end
 
+    def reaches(self, other: "Period") -> bool:
+        """Whether it lasts until the begin of ``other`` is over, or longer."""
+        return self.end > other.start
+
 
 class PeriodKind(ABC):
     """A way to cut event time into periods that follow one another without a gap. ``example`` is a
@@ -73,6 +77,10 @@ class PeriodKind(ABC):
     @abstractmethod
     def names(self, event_time: "pl.Expr") -> "pl.Expr":
         """The names of the periods of event times; null for a null."""
+
+    def suggest(self, value: object) -> str | None:
+        """What to write instead of ``value``, which is no name; ``None`` if it is not known."""
+        return None
 
     def next(self, period: Period) -> Period:
         """The period after ``period``."""
@@ -106,6 +114,15 @@ class PeriodKind(ABC):
     @property
     def is_of_whole_days(self) -> bool:
         return self.shortest % _DAY == timedelta()
+
+
+_STRFTIME = {
+    "hour": "%Y-%m-%dT%H",
+    "day": "%Y-%m-%d",
+    "week": "%G-W%V",
+    "month": "%Y-%m",
+    "year": "%Y",
+}
 
 
 @dataclass(frozen=True)
@@ -149,8 +166,20 @@ class Calendar(PeriodKind):
 
         if self.noun == "quarter":
             return pl.format("{}-Q{}", event_time.dt.strftime("%Y"), event_time.dt.quarter())
-        forms = {"hour": "%Y-%m-%dT%H", "day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m"}
-        return event_time.dt.strftime(forms.get(self.noun, "%Y"))
+        return event_time.dt.strftime(_STRFTIME[self.noun])
+
+    def suggest(self, value: object) -> str | None:
+        """What to write instead of ``value``, which is no name; ``None`` if it is far from one."""
+        if isinstance(value, date):
+            form = _STRFTIME.get(self.noun)
+            return f"period.strftime({form!r})" if form else repr(self.containing(value).name)
+        further = r"\D{0,2}(\d\d?)" * (re.compile(self.form).groups - 1)
+        parts = re.match(r"((?:19|20)\d\d)" + further + r"(?!\d\d)", str(value), re.ASCII)
+        try:
+            first = self._first(*map(int, parts.groups())) if parts else None
+        except ValueError:
+            return None
+        return repr(self.containing(first).name) if first else None
 
     def _first(self, year: int, second: int = 1, day: int = 1, hour: int = 0) -> datetime:
         """The first moment of the numbers of a name. Raises ``ValueError``."""

@@ -21,7 +21,7 @@ from tasks.data.validation import validate
 from tasks.drift.history import beyond_before
 from tasks.drift.thresholds import calibrate
 from tasks.ledger.entries import now
-from tasks.log.files import logged_periods
+from tasks.log.files import logged_windows
 from tasks.models.tuning import inner_split
 from tasks.outside.user_code import UseCaseFailed
 from tasks.packages.packaging import Origin
@@ -89,7 +89,7 @@ def test_tuning_checks_on_the_last_week_and_drift_is_calibrated_by_weeks(weekly:
 def test_the_prediction_log_and_its_checks_go_by_weeks(weekly: UseCase, lake: Lake) -> None:
     for day in ("2024-02-28", "2024-03-03", "2024-03-04"):
         lake.write(f"predictions/toy/date={day}/a.parquet", b"")
-    assert [period.name for period in logged_periods(lake, weekly)] == ["2024-w9", "2024-w10"]
+    assert [period.name for period in logged_windows(lake, weekly)] == ["2024-w9", "2024-w10"]
     for window, beyond in {"2024-w8": False, "2024-w9": True, "2024-02": False}.items():
         verdict = DriftVerdict(
             outcome="stable", window=window, rows=9, share=0, limit=1, beyond=beyond, reasons=[]
