@@ -102,6 +102,10 @@ class PeriodKind(ABC):
         return f"{self.noun}s"
 
     @property
+    def adverb(self) -> str:
+        return "daily" if self.noun == "day" else f"{self.noun}ly"
+
+    @property
     def one(self) -> str:
         """The noun with its article."""
         return f"{'an' if self.noun == 'hour' else 'a'} {self.noun}"

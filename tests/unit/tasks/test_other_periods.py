@@ -125,7 +125,7 @@ def test_a_backtest_by_weeks_learns_from_the_weeks_before(
         {},
     )
     assert result.first_champion == "boosting through 2024-w8"
-    assert [lived.period for lived in result.replays["monthly"].periods] == weeks[2:]
+    assert [lived.period for lived in result.replays["weekly"].periods] == weeks[2:]
 
 
 @dataclass
