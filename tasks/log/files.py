@@ -86,16 +86,15 @@ def in_window(window: Period, rows: "pl.DataFrame") -> "pl.Series":
 
 def latest_window(store: Lake, case: UseCase, now: datetime) -> Period:
     """The latest window of the log, which is not empty; of windows of a week or less the latest
-    that is over ``now`` (UTC), since a check meets no such window more than a few times.
+    that is over ``now`` (UTC), if one is: the check comes once or a few times while such a window
+    goes on.
     """
-    windows = logged_windows(store, case)
-    if case.drift_window.longest <= _SHORT:
-        windows = [window for window in windows if window.end <= now] or windows[:1]
+    windows, short = logged_windows(store, case), case.drift_window.longest <= _SHORT
+    over = [window for window in windows if window.end <= now or not short]
+    in_turn = [*reversed(over), *windows[len(over) :]]
     if case.drift_window.is_of_whole_days:
-        return windows[-1]
-    return next(
-        (window for window in reversed(windows) if _has_rows(store, case, window)), windows[-1]
-    )
+        return in_turn[0]
+    return next((window for window in in_turn if _has_rows(store, case, window)), in_turn[0])
 
 
 def _has_rows(store: Lake, case: UseCase, window: Period) -> bool:
