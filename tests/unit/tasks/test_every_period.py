@@ -25,10 +25,12 @@ from tasks.data.dataset import (
 )
 from tasks.data.sources import Checked, Query
 from tasks.data.validation import BatchRefused, validate
+from tasks.drift.examine import examine
 from tasks.drift.late_labels import count_unknown
 from tasks.drift.profile.profile import draw_days
 from tasks.drift.thresholds import calibrate
 from tasks.drift.training_windows import BLOCK, cut
+from tasks.drift.verdict import judge
 from tasks.log.files import latest_window, logged_windows
 from tasks.log.windows import read_window
 from tasks.outside.user_code import UseCaseFailed
@@ -246,6 +248,25 @@ def test_a_champion_wins_a_quiet_window_is_stable_and_a_changed_one_drifts(
     new = names[len(learned) - 1 + case.promotion.holdout_periods]
     same, outcome, _, reasons = retrain(case, history, champion, new)
     assert (same, outcome) == (champion, "kept") and reasons
+
+
+@pytest.mark.slow("fits a champion")
+def test_a_champion_of_windows_of_another_length_is_uncalibrated(
+    told: Told, case: UseCase, one_thread: None
+) -> None:
+    names = case.source.periods()  # type: ignore[union-attr]
+    learned = names[: names.index(told.through) + 1]
+    history = History(case, {name: case.source.read(name) for name in learned}, seed=0)  # type: ignore[union-attr]
+    watch = history.watch(first_champion(case, history, told.through))
+    assert watch.calibrated and watch.profile is not None
+    assert watch.profile.window == case.drift_window.noun
+    other = case.model_copy(update={"drift": DriftPolicy(window="3d", minimum_rows=500)})
+    rows = rows_of(other, datetime(2024, 3, 4), datetime(2024, 3, 9))
+    verdict = judge(
+        other.drift, examine(other, watch, rows, window="2024-03-04-3d", counted=len(rows))
+    )
+    assert not verdict.calibrated and verdict.outcome == "stable", verdict.reasons
+    assert any("retrain to calibrate it anew" in reason for reason in verdict.reasons)
 
 
 def _window(case: UseCase, period: str) -> str:
