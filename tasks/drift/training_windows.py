@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 
 from usecases.definition import PeriodKind, UseCase, period_named
-from usecases.definition.periods import DAYS
+from usecases.definition.period_kinds import DAYS
 
 BLOCK = "_block"
 _MOST = 60  # of more windows some are drawn: each is held against all others

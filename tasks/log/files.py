@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from blocks.lake import Lake, LakeAway
 from usecases.definition import Period, PeriodKind, UseCase
-from usecases.definition.periods import DAYS
+from usecases.definition.period_kinds import DAYS
 
 if TYPE_CHECKING:
     import polars as pl

@@ -31,10 +31,8 @@ from usecases.definition.metrics import (
     tweedie_deviance,
 )
 from usecases.definition.outputs import Output
+from usecases.definition.period_kinds import MONTHS, Period, PeriodKind
 from usecases.definition.periods import (
-    MONTHS,
-    Period,
-    PeriodKind,
     holdout_named,
     kind_of,
     last_of,

@@ -8,7 +8,8 @@ from pydantic import Field, field_validator, model_validator
 
 from usecases.definition.columns import Frozen
 from usecases.definition.metrics import Metric, RegisteredMetric
-from usecases.definition.periods import PeriodKind, window_kind
+from usecases.definition.period_kinds import PeriodKind
+from usecases.definition.periods import window_kind
 
 _DAY = timedelta(days=1)
 

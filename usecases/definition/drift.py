@@ -8,7 +8,8 @@ from pydantic import Field, field_validator, model_validator
 
 from usecases.definition.columns import Column, Frozen
 from usecases.definition.kinds import KINDS, DistanceMethod
-from usecases.definition.periods import PeriodKind, window_kind
+from usecases.definition.period_kinds import PeriodKind
+from usecases.definition.periods import window_kind
 
 WEEK_DAYS = 7
 SCORE = "score"  # the champion's answer, as the prediction log and the drift reference name it

@@ -14,7 +14,8 @@ from usecases.definition.drift import SCORE, DriftPolicy
 from usecases.definition.kinds import KINDS
 from usecases.definition.metrics import METRICS
 from usecases.definition.outputs import Output
-from usecases.definition.periods import PeriodKind, PeriodNoun, window_kind
+from usecases.definition.period_kinds import PeriodKind
+from usecases.definition.periods import PeriodNoun, window_kind
 from usecases.definition.policies import (
     Approval,
     EventTimePolicy,

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from tests.unit.usecases.test_definition import use_case
 from usecases.definition import DriftPolicy, Promotion
-from usecases.definition.periods import DAYS, HOURS, MONTHS, QUARTERS, WEEKS
+from usecases.definition.period_kinds import DAYS, HOURS, MONTHS, QUARTERS, WEEKS
 
 
 def test_a_period_is_a_month_unless_it_is_said() -> None:

@@ -10,18 +10,8 @@ from hypothesis import strategies as st
 from tests.fixtures.weeks import WEEKS as OTHER_WEEKS
 from tests.fixtures.weeks import weekly
 from usecases.definition import UseCase, kind_of, names_before, period_named
-from usecases.definition.periods import (
-    DAYS,
-    HOURS,
-    KINDS,
-    MONTHS,
-    QUARTERS,
-    WEEKS,
-    PeriodKind,
-    holdout_named,
-    periods_of,
-    window_kind,
-)
+from usecases.definition.period_kinds import DAYS, HOURS, KINDS, MONTHS, QUARTERS, WEEKS, PeriodKind
+from usecases.definition.periods import holdout_named, periods_of, window_kind
 
 __all__ = ["weekly"]
 

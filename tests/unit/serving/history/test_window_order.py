@@ -7,7 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from serving.history.window_order import begin_of
-from usecases.definition.periods import KINDS, WEEKS, PeriodKind, window_kind
+from usecases.definition.period_kinds import KINDS, WEEKS, PeriodKind
+from usecases.definition.periods import window_kind
 
 EVERY = (*KINDS, *map(window_kind, ("12h", "36h", "3d", "4w")))
 
