@@ -12,7 +12,8 @@ _QUARTER = re.compile(r"(\d{4})-Q(\d)(?!\d)", re.ASCII)
 def begin_of(window: str) -> datetime:
     """The first moment of the window of that name; the first of all time for a name of none.
 
-    The names are those of ``usecases/definition/period_kinds.py``, which the service does not import."""
+    Names are those of ``usecases/definition/period_kinds.py``, which the service does not import.
+    """
     try:
         if week := _WEEK.match(window):
             return datetime.fromisocalendar(int(week[1]), int(week[2]), 1)

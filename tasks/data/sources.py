@@ -4,7 +4,7 @@ what may come from there.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Any
 
 import polars as pl
@@ -139,18 +139,14 @@ class Query:
     kind: PeriodKind
 
     def periods(self, now: datetime | None = None) -> list[str]:
-        """The periods that are over at ``now`` (UTC): a day after their end, wherever on earth
-        their times are local to. Hours are in UTC, and over an hour after their end.
-        """
-        is_hours = not self.kind.is_of_whole_days
+        """The periods that are over at ``now`` (UTC)."""
+        whole_days = self.kind.is_of_whole_days
         try:
-            times = (self.warehouse.hours if is_hours else self.warehouse.days)(
-                self.query, self.event_time
-            )
+            moments = self.warehouse.days if whole_days else self.warehouse.hours
+            times = moments(self.query, self.event_time)
         except WarehouseError as error:
             raise SourceError(str(error)) from error
-        grace = timedelta(hours=1) if is_hours else timedelta(days=1)
-        settled = (now or datetime.now(UTC)).replace(tzinfo=None) - grace
+        settled = (now or datetime.now(UTC)).replace(tzinfo=None) - self.kind.settles_after
         periods = sorted({self.kind.containing(moment) for moment in times})
         return [period.name for period in periods if period.end <= settled]
 

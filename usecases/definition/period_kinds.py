@@ -36,6 +36,13 @@ class Period:
         return (self.end - _MOMENT).date()
 
     @property
+    def settles_after(self) -> timedelta:
+        """How long after its end a period is surely over: by a day later, wherever on earth its
+        times are local to. Hours are in UTC, and an hour is enough.
+        """
+        return _DAY if self.is_of_whole_days else _HOUR
+
+    @property
     def is_of_whole_days(self) -> bool:
         """Whether it begins and ends at midnight."""
         return self.start.time() == time() and self.end.time() in (time(), time.max)
@@ -108,6 +115,13 @@ class PeriodKind(ABC):
     def least_days(self) -> int:
         """How many days the shortest period has events on, at least one."""
         return max(1, self.shortest // _DAY)
+
+    @property
+    def settles_after(self) -> timedelta:
+        """How long after its end a period is surely over: by a day later, wherever on earth its
+        times are local to. Hours are in UTC, and an hour is enough.
+        """
+        return _DAY if self.is_of_whole_days else _HOUR
 
     @property
     def is_of_whole_days(self) -> bool:
