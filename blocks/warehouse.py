@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 BLOCK = "warehouse"
 CHUNK_ROWS = 50_000
+_DAY = ("year", "month", "day")
 
 
 class WarehouseAway(ConnectionError):
@@ -50,13 +51,24 @@ class Warehouse(Block):
         """Return the days that ``query`` has rows of, oldest first. Raises ``WarehouseAway``,
         ``WarehouseError``.
         """
+        return sorted(date(*row) for row in self._distinct(query, event_time, *_DAY))
+
+    def hours(self, query: str, event_time: str) -> list[datetime]:
+        """Return the begins of the hours that ``query`` has rows of, oldest first. Raises
+        ``WarehouseAway``, ``WarehouseError``.
+        """
+        rows = self._distinct(query, event_time, *_DAY, "hour")
+        return sorted(datetime(year, month, day, hour) for year, month, day, hour in rows)
+
+    def _distinct(self, query: str, event_time: str, *names: str) -> list[tuple[int, ...]]:
+        """Return the distinct values of these parts of the event times."""
         from sqlalchemy import extract, select
 
         rows = _rows(query, event_time)
-        parts = [extract(part, rows.c[event_time]) for part in ("year", "month", "day")]
+        parts = [extract(part, rows.c[event_time]) for part in names]
         statement = select(*parts).where(rows.c[event_time].is_not(None)).distinct()
         with self._reach(query) as engine, engine.connect() as connection:
-            return sorted(date(*map(int, row)) for row in connection.execute(statement))
+            return [tuple(map(int, row)) for row in connection.execute(statement)]
 
     def read(self, query: str, event_time: str, start: datetime, end: datetime) -> "pl.DataFrame":
         """Fetch every row from ``start`` to before ``end`` in chunks; a frame without columns if

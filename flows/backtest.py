@@ -24,7 +24,7 @@ async def backtest(
     seed: int = 0,
 ) -> State[Backtest]:
     """Replay a dataset version (default: the latest) under a policy, compared with never retraining
-    and with retraining each month.
+    and with retraining each period.
 
     The first champion wins on the period ``start`` (default: the third labelled one). ``policy``
     overrides the use case's own: ``{"drift": {"share": 0.2}, "retrain": {"cooldown_hours": 24}}``.

@@ -20,7 +20,7 @@ from tasks.steps.drift_check.silence import emit_seen, find_silence
 async def drift_check(
     use_case: str, window: str | None = None, seed: int = 0, silent_for_hours: float | None = None
 ) -> State[Checked]:
-    """Compare a month of the prediction log (``2013-04``; default: the latest) with the champion's
+    """Compare a window of the prediction log (``2013-04``; default: the latest) with the champion's
     reference.
 
     Drift emits ``laurel.drift.detected``, on which an automation starts a retrain, unless only

@@ -59,15 +59,17 @@ async def retrain(
         skip_retrain(use_case, reason, refusal)
         return completed(refusal.reason, name="Skipped")
     with failure_recorded(use_case):
-        end = await _loop(use_case, through, again)
+        end = await _loop(use_case, through, by_hand, again)
     _report(use_case, reason, end)
     return completed(end.message, end.winner, end.name)
 
 
-async def _loop(use_case: str, through: str | None, again: bool) -> Ended:
-    """How the loop ended: the state's name and message of its last flow, and the new champion."""
+async def _loop(use_case: str, through: str | None, by_hand: bool, again: bool) -> Ended:
+    """How the loop ended: the state's name and message of its last flow, and the new champion.
+
+    Drift is found in a window before the source is sure to have all of it."""
     check_service(use_case)
-    ingested: State[Any] = await ingest(use_case, through, return_state=True)
+    ingested: State[Any] = await ingest(use_case, through, at_most=not by_hand, return_state=True)
     dataset = await ingested.aresult()
     trained: State[Any] = await train(use_case, dataset.version, again=again, return_state=True)
     training = await trained.aresult()

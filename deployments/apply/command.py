@@ -95,7 +95,7 @@ async def apply(
             add("block", f"{block._block_type_slug}/{name}", await _block(name, block))
         ids: dict[str, dict[str, UUID]] = defaultdict(dict)  # by flow, then by use case
         existing = _PrefectObjects(client)
-        for spec in written_deployments(settings, list(cases), pool_type):
+        for spec in written_deployments(settings, cases, pool_type):
             flow = await existing.flow(spec["entrypoint"])
             change, deployment_id = await _deployment(
                 client, flow, spec, await existing.deployment(flow, spec["name"])

@@ -1,20 +1,23 @@
 """The deployments of prefect.yaml, for each use case and for the type of the pool."""
 
 import copy
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
 
 from blocks.settings import Settings
 from deployments.apply.pools import PoolType
+from deployments.apply.schedules import schedules_of
 from deployments.servers.environment import flow_run_environment
+from usecases.definition import UseCase
 
 
 def written_deployments(
-    settings: Settings, use_cases: list[str], pool_type: PoolType = "process"
+    settings: Settings, cases: Mapping[str, UseCase], pool_type: PoolType = "process"
 ) -> list[dict[str, Any]]:
-    """The entries of prefect.yaml for ``use_cases``, and copies of them for those that have none
-    there.
+    """The entries of prefect.yaml for the use cases, and copies of them for those that have none
+    there, with the schedules that suit their periods.
 
     A process pool runs the code of this checkout; an ECS task runs the image's code, and the image
     says where to import from."""
@@ -42,21 +45,22 @@ def written_deployments(
         }
     named = {spec["name"] for spec in specs}
     model = [spec for spec in specs if spec["name"] == specs[0]["name"]]
-    return [spec for spec in specs if spec["name"] in use_cases] + [
-        _for_use_case(spec, use_case)
-        for use_case in use_cases
-        if use_case not in named
+    return [spec for spec in specs if spec["name"] in cases] + [
+        _for_use_case(spec, name, case)
+        for name, case in cases.items()
+        if name not in named
         for spec in model
     ]
 
 
-def _for_use_case(spec: dict[str, Any], use_case: str) -> dict[str, Any]:
+def _for_use_case(spec: dict[str, Any], name: str, case: UseCase) -> dict[str, Any]:
     copied = copy.deepcopy(spec)
     return {
         **copied,
-        "name": use_case,
-        "tags": ["laurel", use_case],
-        "parameters": {**copied["parameters"], "use_case": use_case},
+        "name": name,
+        "tags": ["laurel", name],
+        "parameters": {**copied["parameters"], "use_case": name},
+        "schedules": schedules_of(spec["entrypoint"], copied["schedules"], case),
     }
 
 

@@ -32,6 +32,7 @@ from serving.history.ledger import (
     pending,
     read_link,
 )
+from serving.history.window_order import begin_of
 from serving.outside.lake import Lake
 from serving.records.drift import Checked
 from serving.records.heads import End, find_end_faults
@@ -80,7 +81,9 @@ class History:
             if stored.key.endswith("/verdict.json")
         ]
         last = sorted(
-            ((parts[2], stored) for parts, stored in verdicts if len(parts) == 4), reverse=True
+            ((parts[2], stored) for parts, stored in verdicts if len(parts) == 4),
+            key=lambda item: (begin_of(item[0]), item[0]),
+            reverse=True,
         )[:limit]
         read = self._read([stored for _, stored in last], read_check)
         return [

@@ -102,7 +102,8 @@ class History:
     def challenger(self, holdout: str, champion: Model | None) -> tuple[Model, float]:
         """Return the candidate that is best on the periods before ``holdout``, or after HPO if it
         misses the gate on ``holdout``, and the seconds of all fits."""
-        gate, learned = self.case.gate, self.before(periods_of(holdout)[0])
+        gate = self.case.gate
+        learned = self.case.training_window(self.before(periods_of(holdout)[0]))
         recipes = choose_recipes(self.case, champion.recipe if champion else None)
         chosen, seconds = self._compare(recipes, learned)
         entered = [self._enter(recipe, learned, holdout) for recipe in chosen]
@@ -124,7 +125,7 @@ class History:
 
     def refit(self, won: Model) -> tuple[Model, float]:
         """Return the recipe fitted with the hold-out included, and the seconds of that fit."""
-        periods = (*won.trained_on, *periods_of(won.holdout))
+        periods = self.case.training_window((*won.trained_on, *periods_of(won.holdout)))
         fitted, seconds = self._fit(won.recipe, periods)
         return Model(won.recipe, fitted, periods, won.holdout, won.score), seconds
 

@@ -2,36 +2,33 @@
 in, a record out.
 
 In every period the current champion scores all rows; then the labels arrive, and the strategy
-decides: ``policy`` retrains if the drift check says so and the governor allows it, ``monthly``
-always, ``never`` not at all. A retrain works as in the loop: the candidates and the champion's
-recipe are fitted on what came before the period, HPO below the gate, the decision on the period
-itself (``tasks/contest/decide.py``), and a refit with the period if the challenger wins
+decides: ``policy`` retrains if a drift check says so and the governor allows it, ``monthly`` (of
+other periods ``daily``, ``weekly`` and so on) always, ``never`` not at all. A retrain works as in
+the loop: the candidates and the champion's recipe are fitted on what came before the period, HPO
+below the gate, the decision on the period itself (``tasks/contest/decide.py``), and a refit with
+the period if the challenger wins
 (``tasks/backtest/fits.py`` makes the fits and packages)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from pydantic import ConfigDict, Field, ValidationError
 
 from serving.records.contest import Comparison, Contest
-from serving.records.drift import DriftVerdict
 from serving.records.ledger import Decision, Kind
 from tasks.backtest.fits import History, Model
+from tasks.backtest.windows import check_windows, decisive
 from tasks.contest.decide import decide, judge_rows
 from tasks.drift.drivers import starts_retrain
-from tasks.drift.examine import examine
-from tasks.drift.thresholds import sample
-from tasks.drift.verdict import judge
 from tasks.ledger.governor import may_retrain
 from tasks.measures.metrics import score
 from tasks.models import modelling
 from usecases.definition import UseCase, UseCaseError, period_named, periods_of
 from usecases.definition.columns import Frozen
 
-Strategy = Literal["policy", "never", "monthly"]
-STRATEGIES: tuple[Strategy, ...] = ("policy", "never", "monthly")
+POLICY, NEVER = "policy", "never"
 
 
 class PeriodOutcome(Frozen):
@@ -56,7 +53,7 @@ class Replay(Frozen):
 
     model_config = ConfigDict(serialize_by_alias=True)
 
-    strategy: Strategy
+    strategy: str
     # Records in the lake have always called them months.
     periods: list[PeriodOutcome] = Field(alias="months")
     pooled: float | None
@@ -129,13 +126,14 @@ def run(
         )
     first = first_champion(case, history, start)
     replays, scores = {}, {}
-    for strategy in STRATEGIES:
+    strategies = (POLICY, NEVER, case.period_kind.adverb)
+    for strategy in strategies:
         replays[strategy], scores[strategy] = replay(case, history, first, strategy, later)
     rows = history.labelled(*later)
     gains = {
-        other: judge_rows(case, rows, scores[other], scores["policy"], history.seed).main
-        for other in STRATEGIES
-        if other != "policy"
+        other: judge_rows(case, rows, scores[other], scores[POLICY], history.seed).main
+        for other in strategies
+        if other != POLICY
     }
     return Backtest(
         use_case=case.name,
@@ -154,7 +152,7 @@ def run(
 
 
 def replay(
-    case: UseCase, history: History, champion: Model, strategy: Strategy, periods: list[str]
+    case: UseCase, history: History, champion: Model, strategy: str, periods: list[str]
 ) -> tuple[Replay, np.ndarray]:
     """Replay one strategy from ``champion`` on; also return its champions' scores of all labelled
     rows of ``periods``."""
@@ -166,12 +164,13 @@ def replay(
         rows = history.labelled(period)
         answers.append(modelling.predict(champion.fitted, case, rows))
         reached = score(case.gate.metric, modelling.labels(case, rows), answers[-1])
-        verdict = check(history, champion, period, beyond) if strategy == "policy" else None
-        beyond += [bool(verdict.beyond)] if verdict else []
+        verdicts = check_windows(history, champion, period, beyond) if strategy == POLICY else []
+        verdict = decisive(verdicts)
+        beyond += [bool(checked.beyond) for checked in verdicts]
         seconds, served, reasons = 0.0, champion.name, list(verdict.reasons) if verdict else []
         outcome = "quiet"
-        if strategy == "monthly" or (verdict and starts_retrain(verdict)):
-            refusal = ledger.refusal(period) if strategy == "policy" else None
+        if strategy not in (POLICY, NEVER) or (verdict and starts_retrain(verdict)):
+            refusal = ledger.refusal(period) if strategy == POLICY else None
             if refusal is not None:
                 outcome, reasons = "refused", [*reasons, refusal]
             else:
@@ -196,18 +195,6 @@ def replay(
     return Replay(
         strategy=strategy, months=lived, pooled=pooled if np.isfinite(pooled) else None
     ), scores
-
-
-def check(history: History, champion: Model, period: str, earlier: Sequence[bool]) -> DriftVerdict:
-    """Check all rows of ``period``, labelled or not, for drift under ``champion``."""
-    case, watch = history.case, history.watch(champion)
-    rows = history.periods[period]
-    rows = rows.with_columns(
-        modelling.watched(case, modelling.predict(champion.fitted, case, rows))
-    )
-    window = sample(rows, case.drift.sample_rows, history.seed)
-    evidence = examine(case, watch, window, window=period, counted=len(rows), earlier=earlier)
-    return judge(case.drift, evidence)
 
 
 def first_champion(case: UseCase, history: History, start: str) -> Model:
@@ -243,7 +230,7 @@ def retrain(
     those of the replay so far, and gets this one."""
     holdout, contests = history.holdout_through(period), [] if contests is None else contests
     first = periods_of(holdout)[0]
-    if period_named(champion.trained_on[-1]) >= period_named(first):
+    if period_named(champion.trained_on[-1]).reaches(period_named(first)):
         learned = f"the champion has learned {champion.trained_on[-1]} of the hold-out {holdout}"
         return champion, "nothing to do", 0.0, [learned]
     challenger, seconds = history.challenger(holdout, champion)

@@ -23,7 +23,7 @@ def why_unfair(
             return [f"{contestant} was trained on {period}, so it cannot be judged on it"]
     last = max(trained_on, key=period_named)
     first = min(judged_on, key=period_named)
-    if period_named(last) > period_named(first):
+    if period_named(last).reaches(period_named(first)):
         return [
             (
                 f"{contestant} was trained through {last}, later than {first}: it knows "

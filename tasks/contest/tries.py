@@ -1,6 +1,6 @@
 """What a contest may still spend on days that were contested before.
 
-A challenger that is tried again and again on one month is crowned by luck in the end. So a hold-out
+A challenger that is tried again and again on one period wins by luck in the end. So a hold-out
 has one allowance, ``1 - confidence``, and the j-th try on its days spends ``1 / (j (j + 1))`` of it
 (the sum is one; alpha spending: Lan & DeMets 1983, Foster & Stine 2008). Tries are alike, since
 champion, days and often the recipe are the same: each contest's record keeps its daily influences,

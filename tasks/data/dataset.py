@@ -34,8 +34,8 @@ class DatasetMissing(LookupError):
 
 
 class ColumnsDiffer(ValueError):
-    """Periods that a version would have from an earlier one hold other columns than the use case
-    has now.
+    """Periods that a version would have from an earlier one are of another kind, or hold other
+    columns than the use case has now.
     """
 
 
@@ -220,6 +220,11 @@ def verify_periods(
     """
     expected = {*case.key, case.event_time, *case.column_names, case.label}
     for file in files:
+        if case.period_kind.find(file.period) is None:
+            raise ColumnsDiffer(
+                f"{file.period} of dataset {dataset.version} is not {case.period_kind.one}, which "
+                f"is the period of {case.name!r} now: ingest everything again, without since."
+            )
         columns = set(pl.read_parquet_schema(io.BytesIO(_read_verified(lake, dataset, file))))
         differences = [
             f"{verb} {sorted(names)}"

@@ -2,10 +2,9 @@
 what may come from there.
 """
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Any
 
 import polars as pl
@@ -89,11 +88,16 @@ class Checked:
             if not isinstance(name, str) or not self._may_be(name):
                 raise UseCaseFailed(
                     f"{self.use_case}: periods() returned "
-                    f"{describe_value(name)}{_as_month(name)}. {expectation}"
+                    f"{describe_value(name)}{self._instead(name)}. {expectation}"
                 )
         if repeated := sorted({name for name in names if names.count(name) > 1}):
             raise UseCaseFailed(f"{self.use_case}: periods() names {repeated} twice. {expectation}")
         return sorted(names, key=period_named)
+
+    def _instead(self, value: Any) -> str:
+        """The suggested replacement, if one can be derived."""
+        suggestion = self.kind.suggest(value)
+        return f": write {suggestion}" if suggestion else ""
 
     def _may_be(self, name: str) -> bool:
         """A year with a digit too few or too many is a typing error."""
@@ -116,14 +120,6 @@ class Checked:
         return rows
 
 
-def _as_month(value: Any) -> str:
-    """The suggested replacement, if one can be derived."""
-    if isinstance(value, date):
-        return ": write period.strftime('%Y-%m')"
-    parts = re.match(r"((?:19|20)\d\d)\D?(\d\d?)(?!\d\d)", str(value))
-    return f": write '{parts[1]}-{int(parts[2]):02d}'" if parts and 1 <= int(parts[2]) <= 12 else ""
-
-
 def _as_frame(value: Any) -> str:
     kind = type(value)
     name = f"{kind.__module__.split('.')[0]}.{kind.__name__}"
@@ -143,16 +139,16 @@ class Query:
     kind: PeriodKind
 
     def periods(self, now: datetime | None = None) -> list[str]:
-        """The periods that are over at ``now`` (UTC): a day after their end, wherever on earth
-        their times are local to.
-        """
+        """The periods that are over at ``now`` (UTC)."""
+        whole_days = self.kind.is_of_whole_days
         try:
-            days = self.warehouse.days(self.query, self.event_time)
+            moments = self.warehouse.days if whole_days else self.warehouse.hours
+            times = moments(self.query, self.event_time)
         except WarehouseError as error:
             raise SourceError(str(error)) from error
-        yesterday = ((now or datetime.now(UTC)) - timedelta(days=1)).date()
-        periods = sorted({self.kind.containing(day) for day in days})
-        return [period.name for period in periods if period.last < yesterday]
+        settled = (now or datetime.now(UTC)).replace(tzinfo=None) - self.kind.settles_after
+        periods = sorted({self.kind.containing(moment) for moment in times})
+        return [period.name for period in periods if period.end <= settled]
 
     def read(self, period: str) -> pl.DataFrame:
         span = period_named(period)

@@ -2,7 +2,7 @@
 
 import threading
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
@@ -13,9 +13,6 @@ from tasks.data.files.values import Reading, Votes
 from tasks.outside.user_code import UseCaseFailed, calling, describe_value
 from usecases.definition import PeriodKind, SourceError, UseCase, period_named
 from usecases.definition.sources import FileSource, FrameSource
-
-# Wherever on earth event times are local to, their period is over by then.
-_OVER_AFTER = timedelta(days=1)
 
 _frames: dict[str, tuple[FrameSource, pl.DataFrame]] = {}
 _lock = threading.Lock()
@@ -103,7 +100,7 @@ def complete_periods(
     rows: pl.LazyFrame, kind: PeriodKind, now: datetime | None = None
 ) -> list[str]:
     """The periods of ``rows`` that are over at ``now`` (UTC), oldest first."""
-    over = (now or datetime.now(UTC)).replace(tzinfo=None) - _OVER_AFTER
+    over = (now or datetime.now(UTC)).replace(tzinfo=None) - kind.settles_after
     names = rows.select(kind.names(pl.col(AT)).unique()).collect().to_series().drop_nulls()
     periods = sorted(map(period_named, names))
     return [period.name for period in periods if period.end <= over]

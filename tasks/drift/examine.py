@@ -14,7 +14,7 @@ from tasks.drift.profile.profile import Profile
 from tasks.drift.profile.tallies import time_of
 from tasks.drift.thresholds import measure
 from tasks.drift.verdict import Evidence
-from usecases.definition import UseCase
+from usecases.definition import PeriodKind, UseCase
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ def examine(
     ``problems`` were found in the log's files, ``answers`` by ``check_answers``. Exact checks come
     first; what is measured needs rows and days enough, and data that are not broken. ``sequence``
     is the sequential view's sum at the end of the window before."""
-    policy, time = case.drift, time_of(case, rows)
+    policy, time, windows = case.drift, time_of(case, rows), case.drift_window
     days = None if rows.is_empty() else rows[time].dt.date().n_unique()
     broken = [] if rows.is_empty() else [*problems]
     findings = list(answers)
@@ -57,11 +57,11 @@ def examine(
         broken += find_broken(case, yardstick.reference, rows, days)
         findings += find_exact(case, yardstick.reference, rows)
     far: dict[str, float] = {}
-    if counted >= policy.minimum_rows and not broken and (days or 0) >= policy.minimum_days:
+    if counted >= policy.minimum_rows and not broken and (days or 0) >= case.drift_days:
         possible = drop_impossible(case, rows)
-        if yardstick.profile is None:
-            findings.append(_without_profile())
-        else:
+        if unknown := _without_profile(windows, yardstick.profile):
+            findings.append(unknown)
+        elif yardstick.profile is not None:
             beside = HeldAgainst(case, yardstick.profile, possible)
             findings += find_by_profile(beside, yardstick.reference, counted, yardstick.sample_rate)
             sequence, note = follow_days(beside, sequence)
@@ -71,17 +71,33 @@ def examine(
         window=window,
         rows=counted,
         days=days,
+        days_needed=case.drift_days,
+        windows=windows.plural,
         broken=broken,
         findings=findings,
         distances=far,
         thresholds=yardstick.thresholds,
-        calibrated=yardstick.calibrated,
+        calibrated=yardstick.calibrated and not _other_windows(windows, yardstick.profile),
         importance=yardstick.importance,
         earlier=earlier,
         sequence=sequence,
     )
 
 
-def _without_profile() -> Finding:
-    reason = "unjudged: relations, categories and volume, since the package has no profile of them"
+def _other_windows(windows: PeriodKind, profile: Profile | None) -> bool:
+    """Whether the champion was calibrated on windows of another length than the policy has now."""
+    return profile is not None and profile.window != windows.noun
+
+
+def _without_profile(windows: PeriodKind, profile: Profile | None) -> Finding | None:
+    """Why the profile cannot be compared with; ``None`` if it can."""
+    if profile is None:
+        why = "the package has no profile of them"
+    elif _other_windows(windows, profile):
+        why = f"the champion knows them of a {profile.window}: retrain to calibrate it anew"
+    elif not windows.is_of_whole_days:
+        why = f"they are known by day, and {windows.one} is not made of days"
+    else:
+        return None
+    reason = f"unjudged: relations, categories and volume, since {why}"
     return Finding(check="profile", word="unjudged", reason=reason)

@@ -73,10 +73,13 @@ def _dated(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def count_unknown(store: Lake, use_case: str, window: str, ids: pl.Series) -> int:
-    """How many ids have feedback under the days of ``window`` and no prediction among ``ids``.
-    Raises ``LogDamaged``, ``LakeAway``.
+def count_unknown(store: Lake, use_case: str, window: str, ids: pl.Series) -> int | None:
+    """How many ids have feedback under the days of ``window`` and no prediction among ``ids``;
+    ``None`` for a window of hours, since feedback lies by day. Raises ``LogDamaged``, ``LakeAway``.
     """
+    period = period_named(window)
+    if not period.is_of_whole_days:
+        return None
     predicted, unknown, lock = ids.to_frame("id"), [pl.DataFrame(schema={"id": pl.String})], Lock()
 
     def take(path: str) -> None:
@@ -87,6 +90,5 @@ def count_unknown(store: Lake, use_case: str, window: str, ids: pl.Series) -> in
             with lock:
                 unknown.append(strangers)
 
-    period = period_named(window)
     for_each(find_files(store, "feedback", use_case, period.first, period.last), take)
     return pl.concat(unknown).n_unique()

@@ -34,7 +34,8 @@ from tasks.drift.profile.tallies import (
     weekday_rows,
 )
 from tasks.drift.thresholds import monitored
-from usecases.definition import UseCase, period_named
+from tasks.drift.training_windows import BLOCK, cut
+from usecases.definition import UseCase
 
 _BLOCK_ROWS, _ALL_ROWS = 15_000, 120_000  # of which relations are learned
 _CELLS = 40_000_000  # of their matrix at most: of hundreds of columns fewer rows are enough
@@ -54,22 +55,21 @@ _FLOORS = {name: float(least) / LEAST_LIMIT for name, least in _LEAST.items()}
 
 
 def learn_profile(case: UseCase, training: pl.DataFrame, seed: int) -> Profile:
-    """The profile of ``training``, by day and by period.
+    """The profile of ``training``, by day and by window.
 
-    Relations are learned from at most 15,000 rows of a period and 120,000 in all, and fewer if
+    Relations are learned from at most 15,000 rows of a window and 120,000 in all, and fewer if
     there are hundreds of columns. Columns that are not monitored, and those that the prediction log
     leaves out, are no part of it."""
     case = case.model_copy(update={"columns": tuple(monitored(case))})
     time, chance = case.event_time, np.random.default_rng(seed)
-    rows = training.with_columns(case.period_of_rows.alias("_block"))
-    blocks = sorted(rows["_block"].unique(), key=period_named)
+    rows, blocks = cut(case, training, seed, by_day=True)
     widest = sum(MOST_CATEGORIES if column.kind == "category" else 2 for column in case.columns)
     most = min(_BLOCK_ROWS, min(_ALL_ROWS, _CELLS // widest) // max(1, len(blocks)))
-    some = pl.concat(_some(rows.filter(pl.col("_block") == block), most, seed) for block in blocks)
+    some = pl.concat(_some(rows.filter(pl.col(BLOCK) == block), most, seed) for block in blocks)
     encoding = encoding_of(case, some)
     days, counted = days_of(encoding, some, time), tally(case, rows, time)
-    of_day = _block_of(rows, time, days.dates), _block_of(rows, time, counted.dates)
-    draws = draw_days(days.dates, case.drift.minimum_days, _DRAWS, chance)
+    of_day = [_block_of(rows, blocks, time, dates) for dates in (days.dates, counted.dates)]
+    draws = draw_days(days.dates, case.drift_days, _DRAWS, chance)
     with threadpool_limits(1, user_api="blas"):  # small products: threads cost more than they bring
         within, of_within, _ = _learn_view("within", days, of_day[0], draws)
         over, of_over, daily = _learn_view("over", days, of_day[0], draws)
@@ -78,7 +78,7 @@ def learn_profile(case: UseCase, training: pl.DataFrame, seed: int) -> Profile:
         "within": _relations(names, within, of_within),
         "over": _relations(names, over, of_over),
     }
-    drawn = draw_days(counted.dates, case.drift.minimum_days, _DRAWS, chance)
+    drawn = draw_days(counted.dates, case.drift_days, _DRAWS, chance)
     families |= _learn_counts(counted, of_day[1], drawn)
     shares = [counted.category_shares(of_day[1] == number) for number in range(len(blocks))]
     categories = {
@@ -91,6 +91,7 @@ def learn_profile(case: UseCase, training: pl.DataFrame, seed: int) -> Profile:
     every = np.ones(len(counted.dates), dtype=bool)
     spread, statistic = daily_statistics(over, daily)
     return Profile(
+        window=case.drift_window.noun,
         blocks=len(blocks),
         rows_a_day=int(np.median(np.diff(np.append(days.starts, len(days.matrix))))),
         numbers=encoding.numbers,
@@ -101,7 +102,7 @@ def learn_profile(case: UseCase, training: pl.DataFrame, seed: int) -> Profile:
         categories=categories,
         nulls=counted.null_shares(every),
         repeats=max(
-            repeated_share(case, rows.filter(pl.col("_block") == block), time) for block in blocks
+            repeated_share(case, rows.filter(pl.col(BLOCK) == block), time) for block in blocks
         ),
         weekdays=weekday_rows(counted.dates, counted.rows),
         families=families,
@@ -115,12 +116,11 @@ def _some(rows: pl.DataFrame, most: int, seed: int) -> pl.DataFrame:
     return rows.sample(min(most, len(rows)), shuffle=True, seed=seed)
 
 
-def _block_of(rows: pl.DataFrame, time: str, dates: list) -> np.ndarray:
-    """The number of the period of each of ``dates``."""
-    day = rows.group_by(pl.col(time).dt.date().alias("_day")).agg(pl.col("_block").first())
+def _block_of(rows: pl.DataFrame, blocks: list[str], time: str, dates: list) -> np.ndarray:
+    """The number of the window of each of ``dates``."""
+    day = rows.group_by(pl.col(time).dt.date().alias("_day")).agg(pl.col(BLOCK).first())
     by_day = dict(day.iter_rows())
-    order = sorted(set(by_day.values()), key=period_named)
-    return np.array([order.index(by_day[value]) for value in dates])
+    return np.array([blocks.index(by_day[value]) for value in dates])
 
 
 def _learn_view(

@@ -10,6 +10,7 @@ import polars as pl
 
 from tasks.drift.checks.distances import distance
 from tasks.drift.profile.profile import LEAST_LIMIT, draw_days, family_of
+from tasks.drift.training_windows import BLOCK, cut
 from usecases.definition import SCORE, Column, UseCase
 
 _DRAWS = 20
@@ -52,20 +53,19 @@ def calibrate(
     """The drift reference of a model: a sample of its ``training`` rows, the threshold of each
     column, calibrated or not.
 
-    Each period is held against a sample of the others; ``DriftPolicy`` says how the largest
-    distance becomes the threshold. With fewer periods than the policy wants, the floor is all there
-    is, and the third value is False. The score alone decides, so that its threshold is that of a
-    test of its own. A column ``score`` of ``training`` (out of sample:
-    ``tasks/models/cross_fitting.py``) is calibrated like the inputs."""
+    Each window (``tasks/drift/training_windows.py``) is held against a sample of the others;
+    ``DriftPolicy`` says how the largest distance becomes the threshold. With fewer of them than the
+    policy wants, the floor is all there is, and the third value is False. The score alone decides,
+    so that its threshold is that of a test of its own. A column ``score`` of ``training`` (out of
+    sample: ``tasks/models/cross_fitting.py``) is calibrated like the inputs."""
     policy, names = case.drift, _kept(case, training)
-    rows = training.select(names).with_columns(case.period_of_rows.alias("_block"))
-    blocks = rows["_block"].unique(maintain_order=True).to_list()
+    rows, blocks = cut(case, training.select(names), seed)
     calibrated = len(blocks) >= policy.minimum_blocks
     columns = monitored(case, names)
     between: dict[str, list[float]] = {column.name: [] for column in columns}
     for block in blocks if calibrated else []:
-        inside = sample(rows.filter(pl.col("_block") == block), policy.sample_rows, seed)
-        others = sample(rows.filter(pl.col("_block") != block), policy.sample_rows, seed)
+        inside = sample(rows.filter(pl.col(BLOCK) == block), policy.sample_rows, seed)
+        others = sample(rows.filter(pl.col(BLOCK) != block), policy.sample_rows, seed)
         for column in columns:
             far = distance(column, others[column.name], inside[column.name], policy.method(column))
             between[column.name].append(far if np.isfinite(far) else 0.0)
@@ -81,15 +81,15 @@ def calibrate(
 
 def _score_limit(case: UseCase, rows: pl.DataFrame, between: Sequence[float], seed: int) -> float:
     """The threshold of the score, which alone decides, so that it is a test of its own
-    (``tasks/drift/profile/profile.py``): draws of ``minimum_days`` days count beside the months,
-    and where a month lies far from what the others would allow, the next one may too.
+    (``tasks/drift/profile/profile.py``): draws of as many days as a window needs count beside
+    the windows, and where a window lies far from what the others would allow, the next may too.
     """
     policy, day = case.drift, pl.col(case.event_time).dt.date()
     rows = rows.select(case.event_time, SCORE)
     dates = rows.select(day.unique().sort()).to_series().to_list()
     column, whole = watched_answer(case), sample(rows, policy.sample_rows, seed)
     drawn = []
-    for flags in draw_days(dates, policy.minimum_days, _DRAWS, np.random.default_rng(seed)):
+    for flags in draw_days(dates, case.drift_days, _DRAWS, np.random.default_rng(seed)):
         chosen = [date for date, flag in zip(dates, flags, strict=True) if flag]
         some = sample(rows.filter(day.is_in(chosen)), policy.sample_rows, seed)[SCORE]
         far = distance(column, whole[SCORE], some, policy.method(column))

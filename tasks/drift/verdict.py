@@ -10,6 +10,7 @@ import numpy as np
 from serving.records.drift import DriftVerdict, Finding, Outcome
 from tasks.drift.drivers import drifted_columns
 from usecases.definition import SCORE, DriftPolicy
+from usecases.definition.drift import WEEK_DAYS
 
 _DRIVERS = 5
 
@@ -17,7 +18,7 @@ _DRIVERS = 5
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
     """What is known of a window when it is judged: ``rows`` predictions on ``days`` days (``None``:
-    not counted).
+    not counted), of which ``days_needed`` would be enough; ``windows`` are months or the like.
 
     ``broken``: what is wrong with its data; ``findings`` of the checks beside the distances.
     ``distances`` of the monitored columns; one that is not known is NaN. ``importance`` of each
@@ -35,6 +36,8 @@ class Evidence:
     importance: Mapping[str, float] = field(default_factory=dict)
     earlier: Sequence[bool] = ()
     days: int | None = None
+    days_needed: int = WEEK_DAYS
+    windows: str = "months"
     sequence: float = 0.0
 
 
@@ -52,8 +55,8 @@ def judge(policy: DriftPolicy, evidence: Evidence) -> DriftVerdict:
         return replace(verdict, reasons=[_too_few_rows(policy, evidence.rows)])
     if broken := [*evidence.broken, *_reasons(evidence, "broken")]:
         return replace(verdict, outcome="broken", reasons=broken)
-    if evidence.days is not None and evidence.days < policy.minimum_days:
-        return replace(verdict, reasons=[_too_few_days(policy, evidence.days)])
+    if evidence.days is not None and evidence.days < evidence.days_needed:
+        return replace(verdict, reasons=[_too_few_days(evidence, evidence.days)])
     if reason := _unmeasured(evidence, weights):
         return replace(verdict, reasons=[reason])
     share = _share(evidence, weights, evidence.distances)
@@ -101,11 +104,11 @@ def _too_few_rows(policy: DriftPolicy, rows: int) -> str:
     return f"{rows} predictions in the window, at least {policy.minimum_rows} are needed"
 
 
-def _too_few_days(policy: DriftPolicy, days: int) -> str:
+def _too_few_days(evidence: Evidence, days: int) -> str:
     counted = f"{days} {'day' if days == 1 else 'days'}"
     return (
-        f"{counted} in the window, at least {policy.minimum_days} are needed: days differ more "
-        "than months do"
+        f"{counted} in the window, at least {evidence.days_needed} are needed: days differ "
+        f"more than {evidence.windows} do"
     )
 
 
@@ -160,7 +163,8 @@ def _explain(policy: DriftPolicy, evidence: Evidence, verdict: DriftVerdict) -> 
         )
     if not evidence.calibrated:
         reasons.append(
-            "uncalibrated: the champion was trained on too few months for thresholds that decide"
+            f"uncalibrated: the champion was trained on too few {evidence.windows} for thresholds "
+            "that decide"
         )
     return [*reasons, *_reasons(evidence, "said", "uncalibrated", "unjudged")]
 

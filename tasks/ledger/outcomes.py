@@ -127,8 +127,8 @@ def below_the_gate(
         f"{against_gate(case.gate, score)}, {searched}"
     )
     way = (
-        "Give it more months, better columns or candidates, or set another gate in "
-        f"usecases/{case.name}.py"
+        f"Give it more {case.period_kind.plural}, better columns or candidates, or set another "
+        f"gate in usecases/{case.name}.py"
     )
     return Outcome(
         BELOW,

@@ -8,14 +8,16 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from blocks.lake import Lake, LakeAway
-from usecases.definition import Period, UseCase
-from usecases.definition.periods import DAYS
+from usecases.definition import Period, PeriodKind, UseCase
+from usecases.definition.period_kinds import DAYS
 
 if TYPE_CHECKING:
+    import polars as pl
     from pyarrow import RecordBatch, Schema
 
 _READERS = 4  # a small file is a few round trips to S3 and hardly any work
 _WHOLE_BYTES = 4_000_000  # a file up to this size is fetched at once
+_SHORT = timedelta(days=7)
 _BATCH_ROWS = 32_768
 
 
@@ -44,9 +46,10 @@ def day_of(path: str) -> str:
     )
 
 
-def logged_periods(store: Lake, case: UseCase) -> list[Period]:
-    """The periods of the prediction log, oldest first. Days later than any event may be are left
-    out: a caller's clock put them there.
+def logged_windows(store: Lake, case: UseCase) -> list[Period]:
+    """The windows of the prediction log, oldest first; those of hours are counted as if each logged
+    day had all of its own. Days later than any event may be are left out: a caller's clock put them
+    there.
     """
     folders = {day_of(path) for path in store.list(f"predictions/{case.name}")}
     parsed_days = [DAYS.find(folder) for folder in folders]
@@ -54,7 +57,59 @@ def logged_periods(store: Lake, case: UseCase) -> list[Period]:
     future = case.event_times.future_days
     last = date.max if future is None else (datetime.now(UTC) + timedelta(days=future + 1)).date()
     days = {day for day in days if day <= last}
-    return sorted({case.period_kind.containing(day) for day in days})
+    return sorted({window for day in days for window in _windows_of(case.drift_window, day)})
+
+
+def _windows_of(kind: PeriodKind, day: date) -> Iterator[Period]:
+    whole, window = DAYS.containing(day), kind.containing(day)
+    yield window
+    while window.end < whole.end:
+        window = kind.next(window)
+        yield window
+
+
+def in_window(window: Period, rows: "pl.DataFrame") -> "pl.Series":
+    """Whether each of the logged rows, which lie by day, belongs to the window: by its event time,
+    and where the caller told none, by the time of its answer.
+    """
+    import polars as pl
+
+    times = [
+        pl.col(name).dt.convert_time_zone("UTC").dt.replace_time_zone(None).dt.cast_time_unit("us")
+        for name in ("event_time", "time")
+        if name in rows.columns and rows.schema[name] != pl.Null
+    ]
+    moment = pl.coalesce(*times, pl.lit(None, dtype=pl.Datetime("us")))
+    inside = moment.is_between(window.start, window.end, closed="left").fill_null(False)
+    return rows.with_columns(inside.alias("_inside"))["_inside"]
+
+
+def latest_window(store: Lake, case: UseCase, now: datetime) -> Period:
+    """The latest window of the log, which is not empty; of windows of a week or less the latest
+    that is over ``now`` (UTC), if one is: the check comes once or a few times while such a window
+    goes on.
+    """
+    windows, short = logged_windows(store, case), case.drift_window.longest <= _SHORT
+    over = [window for window in windows if window.end <= now or not short]
+    in_turn = [*reversed(over), *windows[len(over) :]]
+    if case.drift_window.is_of_whole_days:
+        return in_turn[0]
+    return next((window for window in in_turn if _has_rows(store, case, window)), in_turn[0])
+
+
+def _has_rows(store: Lake, case: UseCase, window: Period) -> bool:
+    import polars as pl
+
+    paths = find_files(store, "predictions", case.name, window.first, window.last)
+    return any(
+        in_window(window, pl.DataFrame(pl.from_arrow(batch))).any()
+        for path in reversed(paths)
+        for batch in read_batches(store, path, _times)
+    )
+
+
+def _times(schema: "Schema") -> list[str]:
+    return [name for name in ("event_time", "time") if name in schema.names]
 
 
 def for_each(paths: Iterable[str], work: Callable[[str], None]) -> None:

@@ -20,8 +20,8 @@ import polars as pl
 from blocks.lake import Lake
 from tasks.log.columns import Intake
 from tasks.log.facts import ColumnFacts, Tally
-from tasks.log.files import find_files, for_each, read_batches
-from usecases.definition import SCORE, UseCase, period_named
+from tasks.log.files import find_files, for_each, in_window, read_batches
+from usecases.definition import SCORE, Period, UseCase, period_named
 
 if TYPE_CHECKING:
     from pyarrow import RecordBatch
@@ -30,6 +30,7 @@ LIMIT_FILES = (
     5000  # a service with little traffic uploads every few seconds: half a million files in a month
 )
 _ORDER = "_order"
+_TIMES = ("time", "event_time")
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,8 @@ def read_window(
             f"limit_files {limit_files}."
         )
     period = period_named(window)
+    if columns is not None and not period.is_of_whole_days:
+        columns = {*columns, *_TIMES}
     paths = find_files(store, "predictions", case.name, period.first, period.last)
     read = sorted(sorted(paths, key=lambda path: _draw(seed, path))[:limit_files])
     intake, sample, tally = Intake(case, columns), _Sample(limit_rows), Tally(case, columns)
@@ -85,6 +88,8 @@ def read_window(
             store, path, lambda schema: intake.choose(path, schema), intake.texts
         ):
             batch, rates = intake.conform(batch)
+            if not period.is_of_whole_days:
+                batch, rates = _inside(period, batch, rates)
             sample.add(batch, chance.random(len(batch)) * rates, intake)
             tally.add(batch, rates)
 
@@ -106,6 +111,17 @@ def read_window(
         problems=tuple(intake.problems(len(read))),
         facts=tally.facts(),
     )
+
+
+def _inside(
+    period: Period, batch: "RecordBatch", rates: np.ndarray
+) -> tuple["RecordBatch", np.ndarray]:
+    """The rows of a day that belong to the part of it, with their rates."""
+    import pyarrow as pa
+
+    there = [name for name in _TIMES if name in batch.schema.names]
+    flags = in_window(period, pl.DataFrame(pl.from_arrow(batch.select(there)))).to_numpy()
+    return batch.filter(pa.array(flags)), rates[flags]
 
 
 def _with_answer(case: UseCase, rows: pl.DataFrame) -> pl.DataFrame:

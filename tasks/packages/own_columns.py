@@ -160,5 +160,5 @@ def _elsewhere(store: Lake, case: UseCase, period: str) -> Iterator[pl.DataFrame
     ):  # the lake may have what the source no longer has
         yield source_of(case).read(period)
     for path in store.list(f"datasets/{case.name}/periods"):
-        if path.rpartition("/")[2].startswith(f"{period}-"):
+        if path.rpartition("/")[2].rpartition("-")[0] == period:
             yield pl.read_parquet(io.BytesIO(store.read(path)))

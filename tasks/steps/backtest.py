@@ -7,7 +7,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from tasks.backtest.figure import draw_backtest
 from tasks.backtest.fits import History
-from tasks.backtest.replay import Backtest, Replay, run, with_policy
+from tasks.backtest.replay import NEVER, Backtest, Replay, run, with_policy
 from tasks.data.dataset import DatasetMissing, read_periods, read_version
 from tasks.measures import plots
 from tasks.messages.announcements import metric_name, number
@@ -19,7 +19,7 @@ NOT_JUDGED = (
     "Not judged: performance on late labels, and people's answers. A winning challenger counts as "
     "approved; a suspicious one is not promoted."
 )
-_FIRST = 2  # two periods to train on, then the one that judges
+_TRAINED = 2  # periods, before those that judge the first champion
 
 
 @task(**PATIENT)
@@ -38,17 +38,18 @@ def replay_history(
     periods = [
         period
         for period in dataset.labelled_periods
-        if through is None or period_named(period) <= period_named(through)
+        if through is None or period_named(period).end <= period_named(through).end
     ]
-    if len(periods) < _FIRST + 2:
+    first = _TRAINED - 1 + case.promotion.holdout_periods
+    if len(periods) < first + 2:
         raise DatasetMissing(
             f"Dataset {dataset.version} of {use_case!r} has labelled periods {periods}: a "
-            f"backtest needs {_FIRST + 2} or more. Ingest more: prefect deployment run "
+            f"backtest needs {first + 2} or more. Ingest more: prefect deployment run "
             f"'ingest/{use_case}'."
         )
     rows = {period: read_periods(lake(), dataset, [period]) for period in periods}
     return run(
-        case, History(case, rows, seed, log.info), start or periods[_FIRST], dataset.version, policy
+        case, History(case, rows, seed, log.info), start or periods[first], dataset.version, policy
     )
 
 
@@ -151,7 +152,8 @@ def in_words(backtest: Backtest, metric: str) -> str:
         )
     lines.append("")
     for other, gain in backtest.gains.items():
-        against = "never retraining" if other == "never" else "retraining each month"
+        noun = load(backtest.use_case).period_kind.noun
+        against = "never retraining" if other == NEVER else f"retraining each {noun}"
         interval = (
             "not known"
             if gain.low is None or gain.high is None

@@ -28,17 +28,23 @@ class NoPeriod(LookupError):
 
 
 @task(**RESUMED)
-def find_periods(use_case: str, through: str | None, since: str | None) -> list[str]:
-    """Return complete periods of the source up to ``through``, from ``since`` on. Raises
-    ``NoPeriod``, ``SourceError``."""
-    available = source_of(load(use_case)).periods()
+def find_periods(
+    use_case: str, through: str | None, since: str | None, at_most: bool = False
+) -> list[str]:
+    """Return complete periods of the source up to the end of ``through``, from the begin of
+    ``since`` on; both may be longer than the use case's periods. Unless it is ``at_most``
+    ``through``, the source must have that period. Raises ``NoPeriod``, ``SourceError``."""
+    case = load(use_case)
+    available = source_of(case).periods()
     first, last = since and period_named(since), through and period_named(through)
     selected = [
         name
         for name in available
-        if (not last or period_named(name) <= last) and (not first or period_named(name) >= first)
+        if (not last or period_named(name).end <= last.end)
+        and (not first or period_named(name).start >= first.start)
     ]
-    if not selected or (through is not None and through not in available):
+    own = not at_most and through is not None and case.period_kind.find(through) is not None
+    if not selected or (own and through not in available):
         has = f"{available[0]} to {available[-1]}" if available else "nothing"
         raise NoPeriod(
             f"The source of {use_case!r} has no complete period in "
@@ -70,7 +76,7 @@ def take_in(use_case: str, period: str) -> PeriodFile:
 
 @task(**RESUMED)
 def publish_dataset(use_case: str, files: list[PeriodFile], since: str | None) -> DatasetVersion:
-    """Make the version of ``taken`` visible, with the periods before ``since`` from the previous
+    """Make the version of ``files`` visible, with the periods before ``since`` from the previous
     version.
 
     Raises ``DatasetMissing`` or ``ColumnsDiffer`` if those periods do not fit the new ones."""
@@ -84,9 +90,8 @@ def publish_dataset(use_case: str, files: list[PeriodFile], since: str | None) -
                 "no earlier dataset of %s: the version begins at %s", use_case, since
             )
         else:
-            earlier = [
-                file for file in before.periods if period_named(file.period) < period_named(since)
-            ]
+            first = period_named(since).start
+            earlier = [file for file in before.periods if period_named(file.period).start < first]
             verify_periods(store, case, before, earlier)
     dataset, new = write_version(store, case, [*earlier, *files])
     message = "new" if new else "unchanged, nothing was written"

@@ -77,8 +77,9 @@ def plan_training(
     seed: int,
     again: bool = False,
 ) -> Plan | NothingToDo:
-    """Choose windows and recipes. Windows expand; the hold-out is the latest labelled period, or
-    the ``Promotion.holdout_periods`` latest, through the period ``holdout`` if one is named.
+    """Choose windows and recipes. Windows expand, to ``train_periods`` at most; the hold-out is the
+    latest labelled period, or the ``Promotion.holdout_periods`` latest, through the period
+    ``holdout`` if one is named.
 
     The champion's recipe always competes, refitted on the longer window. If the champion has
     learned one of them, there is ``NothingToDo``, unless the definition has changed since or
@@ -98,7 +99,7 @@ def plan_training(
     champion, reigning, rematch = find_champion(use_case), None, None
     if champion is not None:
         manifest = read_manifest(registry(), champion)
-        if period_named(manifest.trained_through) >= period_named(judged[0]):
+        if period_named(manifest.trained_through).reaches(period_named(judged[0])):
             reason = _has_learned(case, champion, manifest, through)
             judged = learned_in_refit(champion, manifest, through) or judged
             answer = plan_rematch(case, champion, manifest, holdout_named(judged), again)
@@ -111,7 +112,7 @@ def plan_training(
         id=f"{judged[-1]}-{uuid4().hex[:8]}",
         use_case=use_case,
         dataset_version=dataset.version,
-        periods=names_before(judged[0], labelled),
+        periods=case.training_window(names_before(judged[0], labelled)),
         holdout=holdout_named(judged),
         recipes=choose_recipes(case, reigning),
         seed=seed,
@@ -126,7 +127,7 @@ def _has_learned(
     champion, in a sentence."""
     learned = f"Champion {champion.number} of {case.name!r} has learned {manifest.trained_through}"
     needed, limit = case.promotion.holdout_periods, period_named(manifest.trained_through)
-    newer = [period for period in through if period_named(period) > limit]
+    newer = [period for period in through if not limit.reaches(period_named(period))]
     if not newer:
         return f"{learned}; the latest labelled period is {through[-1]}."
     return (

@@ -32,7 +32,7 @@ def refit_winner(challenger: ModelVersion, decision: Decision, seed: int) -> Mod
         won = package.manifest
     dataset = read_version(lake(), case.name, won.dataset_version)
     learned_now = periods_of(decision.holdout)
-    periods = (*sorted(won.trained_on, key=period_named), *learned_now)
+    periods = case.training_window([*sorted(won.trained_on, key=period_named), *learned_now])
     rows = read_periods(lake(), dataset, periods, case.label)
     start = time.monotonic()
     fitted = modelling.fit(case, case.candidate(won.recipe), won.params, rows, seed)

@@ -53,7 +53,8 @@ def before_refit(champion: ModelVersion, holdout: str) -> ModelVersion | None:
     if origin is None:
         return None
     version, manifest = origin
-    return version if period_named(manifest.trained_through) < period_named(first) else None
+    learned = period_named(manifest.trained_through).reaches(period_named(first))
+    return None if learned else version
 
 
 def learned_in_refit(
@@ -126,7 +127,7 @@ def _contested(
         entry
         for entry in reversed(entries)
         if entry.kind == "contest"
-        and (entry.champion, entry.holdout) == (champion.number, holdout)
+        and (entry.champion, periods_of(entry.holdout)) == (champion.number, periods_of(holdout))
         and entry.facts.get("definition") == definition
     )
     return next(contests, None)

@@ -1,5 +1,6 @@
 """The steps of ``train`` after its plan: the recipes are compared, and the best is fitted."""
 
+import hashlib
 import math
 import subprocess
 import time
@@ -26,6 +27,8 @@ from tasks.packages.rehearsal import rehearse
 from tasks.steps.plan import Plan, training_rows
 from usecases.definition import holdout_named, last_of, load, period_named
 from usecases.definition.columns import Frozen
+
+_MOST_DIGESTS = 100
 
 
 class Fitted(Frozen):
@@ -165,12 +168,20 @@ def run_tags(dataset: DatasetVersion, periods: tuple[str, ...]) -> dict[str, str
     digests = dataset.digests(periods)
     tags = {
         "laurel.dataset_version": dataset.version,
-        "laurel.data_digest": " ".join(digest[:12] for digest in digests.values()),
+        "laurel.data_digest": _in_short([digest[:12] for digest in digests.values()]),
         "laurel.trained_through": max(digests, key=period_named),
         "laurel.flow_run": flow_run.ui_url or "",
     }
     commit = _git_commit()
     return {**tags, "mlflow.source.git.commit": commit} if commit else tags
+
+
+def _in_short(digests: list[str]) -> str:
+    """Return the digests, or one of them all if a tag of MLflow has no room for so many."""
+    if len(digests) <= _MOST_DIGESTS:
+        return " ".join(digests)
+    whole = hashlib.sha256(" ".join(digests).encode()).hexdigest()
+    return f"{whole[:12]} (of {len(digests)} periods)"
 
 
 def _git_commit() -> str | None:

@@ -31,16 +31,15 @@ from usecases.definition.metrics import (
     tweedie_deviance,
 )
 from usecases.definition.outputs import Output
+from usecases.definition.period_kinds import MONTHS, Period, PeriodKind
 from usecases.definition.periods import (
-    MONTHS,
-    Period,
-    PeriodKind,
     holdout_named,
     kind_of,
     last_of,
     names_before,
     period_named,
     periods_of,
+    window_kind,
 )
 from usecases.definition.policies import (
     Approval,
@@ -132,4 +131,5 @@ __all__ = [
     "UseCase",
     "UseCaseError",
     "usual_method",
+    "window_kind",
 ]

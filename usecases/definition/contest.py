@@ -1,12 +1,17 @@
 """What decides on a challenger: the gate, and the rule of the contest."""
 
 import math
+from datetime import timedelta
 from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from usecases.definition.columns import Frozen
 from usecases.definition.metrics import Metric, RegisteredMetric
+from usecases.definition.period_kinds import PeriodKind
+from usecases.definition.periods import window_kind
+
+_DAY = timedelta(days=1)
 
 
 class Gate(Frozen):
@@ -108,6 +113,33 @@ class Promotion(Frozen):
             if repeated := sorted({name for name in names if names.count(name) > 1}):
                 raise ValueError(f"{field} named twice: {repeated}")
         return self
+
+    def problems(self, period: PeriodKind) -> list[str]:
+        """Why a hold-out of such periods never has blocks enough for a contest."""
+        if self._most_blocks(period) >= self.enough_blocks:
+            return []
+        length = window_kind(self.block).longest
+        enough = -(-self.enough_blocks * length // period.shortest)
+        ways = [f"holdout_periods={enough}"]
+        for block in ("day", "hour"):
+            other = self.model_copy(update={"block": block})
+            if other._most_blocks(period) >= other.enough_blocks:
+                ways.append(f'block="{block}"')
+                break
+        count = self.holdout_periods
+        span = f"{count} {period.plural}" if count > 1 else period.one
+        return [
+            f"promotion: a hold-out of {span} has "
+            f"{self._most_blocks(period)} of the {self.enough_blocks} blocks of "
+            f"{window_kind(self.block).one} that a contest needs (minimum_blocks), so that each "
+            f"would be inconclusive: write Promotion({') or Promotion('.join(ways)})"
+        ]
+
+    def _most_blocks(self, period: PeriodKind) -> int:
+        """How many blocks a hold-out has at most: it may begin with the last part of one."""
+        block, span = window_kind(self.block).longest, self.holdout_periods * period.longest
+        step = min(block, period.longest if period.noun == "week" else _DAY, period.longest)
+        return 1 - (step - span) // block
 
     @property
     def enough_blocks(self) -> int:

@@ -1,13 +1,17 @@
 """When a window of predictions counts as drifted, and when its data are broken."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from usecases.definition.columns import Column, Frozen
 from usecases.definition.kinds import KINDS, DistanceMethod
+from usecases.definition.period_kinds import PeriodKind
+from usecases.definition.periods import window_kind
 
+WEEK_DAYS = 7
 SCORE = "score"  # the champion's answer, as the prediction log and the drift reference name it
 
 
@@ -25,9 +29,12 @@ class DriftPolicy(Frozen):
     fixed decide. Columns weigh as much as the model uses them, together ``1 - score_weight``; the
     model's score weighs ``score_weight``. *Drifted*: the columns beyond their threshold weigh
     ``share`` or more, or the score is beyond its own, now and in ``k_of_n[0]`` of the last
-    ``k_of_n[1]`` checked windows. ``described`` columns are shown and never count. A window of
-    fewer than ``minimum_days`` is *inconclusive*, since the thresholds are those of months, and
-    days differ more.
+    ``k_of_n[1]`` checked windows. ``described`` columns are shown and never count.
+
+    A block, and a window of predictions, is a ``window`` long: hours, days or weeks such as
+    ``"12h"``, ``"7d"`` or ``"4w"``, or ``"month"`` and the like; ``None``: the use case's period. A
+    window of fewer than ``minimum_days`` (``None``: seven, or all days of a shorter window) is
+    *inconclusive*, since the thresholds are those of whole windows, and days differ more.
 
     With fewer than ``relation_blocks`` blocks a relation between columns that is lost, and a value
     with new mass, are said and do not decide.
@@ -42,7 +49,8 @@ class DriftPolicy(Frozen):
     minimum_blocks: int = Field(3, ge=2)
     relation_blocks: int = Field(6, ge=2)
     minimum_rows: int = Field(1000, ge=1)
-    minimum_days: int = Field(7, ge=1)
+    minimum_days: int | None = Field(None, ge=1)
+    window: str | None = None
     sample_rows: int = Field(20_000, ge=100)
     new_category_tolerance: float = Field(0.10, ge=0, le=1)
     unit_factor: float = Field(5.0, gt=1)
@@ -53,6 +61,13 @@ class DriftPolicy(Frozen):
     k_of_n: tuple[int, int] = (1, 1)
     silent_hours: float = Field(36.0, ge=0.01)
 
+    @field_validator("window")
+    @classmethod
+    def _is_a_length(cls, window: str | None) -> str | None:
+        if window is not None:
+            window_kind(window)
+        return window
+
     @model_validator(mode="after")
     def _possible(self) -> "DriftPolicy":
         times, windows = self.k_of_n
@@ -62,6 +77,21 @@ class DriftPolicy(Frozen):
                 "3) for two of the last three windows"
             )
         return self
+
+    def days_needed(self, window: PeriodKind) -> int:
+        """How many days with predictions a window needs."""
+        return self.minimum_days or min(WEEK_DAYS, window.least_days)
+
+    def problems_of_window(self, window: PeriodKind) -> list[str]:
+        """Why no window could be judged."""
+        most = -(-window.longest // timedelta(days=1))
+        if self.minimum_days is None or self.minimum_days <= most:
+            return []
+        return [
+            f"drift.minimum_days is {self.minimum_days}, and {window.one} has {most}: none could "
+            "be judged. Leave it out, or give drift a longer window, such as "
+            f"drift=DriftPolicy(window='{self.minimum_days}d')"
+        ]
 
     def method(self, column: Column) -> DistanceMethod:
         """The column's own method, that of its kind, or what suits the kind."""

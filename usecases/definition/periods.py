@@ -1,105 +1,51 @@
 """Periods: the spans of event time by which rows are ingested, held out and checked for drift.
 
 Records name a period by a text, and the text says which kind of period it is. Periods are compared
-as ``Period`` and never as text, in which "2024-W10" comes before "2024-W9"."""
+as ``Period`` and never as text."""
 
 import re
-from abc import ABC, abstractmethod
-from calendar import monthrange
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import Literal
 
-if TYPE_CHECKING:
-    import polars as pl
+from usecases.definition.period_kinds import (
+    DAYS,
+    HOURS,
+    KINDS,
+    WEEKS,
+    Period,
+    PeriodKind,
+    Several,
+)
 
-_DAY = timedelta(days=1)
-_AND = " + "
+PeriodNoun = Literal["hour", "day", "week", "month", "quarter"]
+
+_AND, _TO = " + ", ".."
+_RUN = 4  # from so many on, periods that follow one another are named by the first and the last
+_NO_TIME = timedelta()
+_UNITS = {"h": HOURS, "d": DAYS, "w": WEEKS}
+_LONGEST_WINDOW = timedelta(days=366)
 
 
-@dataclass(frozen=True, order=True)
-class Period:
-    """Whole days of event time, ``first`` and ``last`` included; the earlier period is the
-    lesser.
+def window_kind(text: str) -> PeriodKind:
+    """The windows that a length such as ``12h``, ``7d`` or ``4w`` means, or ``hour``, ``day``,
+    ``week``, ``month``, ``quarter``. Raises ``ValueError``.
     """
-
-    first: date
-    last: date
-    name: str
-
-    @property
-    def start(self) -> datetime:
-        """The first moment, by the clock of the event times, which have no zone."""
-        return datetime.combine(self.first, time())
-
-    @property
-    def end(self) -> datetime:
-        """The first moment after it, by the same clock."""
-        return datetime.combine(self.last, time()) + _DAY
-
-    def overlaps(self, other: "Period") -> bool:
-        return self.first <= other.last and other.first <= self.last
-
-
-class PeriodKind(ABC):
-    """A way to cut event time into periods that follow one another without a gap."""
-
-    noun: str
-
-    @abstractmethod
-    def find(self, name: str) -> Period | None:
-        """The period of that name; ``None`` if no period of this kind has it."""
-
-    @abstractmethod
-    def containing(self, day: date) -> Period:
-        """The period that ``day`` belongs to."""
-
-    @abstractmethod
-    def names(self, event_time: "pl.Expr") -> "pl.Expr":
-        """The names of the periods of event times; null for a null."""
-
-    def next(self, period: Period) -> Period:
-        """The period after ``period``."""
-        return self.containing(period.last + _DAY)
-
-
-@dataclass(frozen=True)
-class Calendar(PeriodKind):
-    """Years (``2024``), months (``2024-03``) or days (``2024-03-01``): the first ``parts`` of an
-    ISO 8601 date.
-    """
-
-    noun: str
-    parts: int
-
-    def find(self, name: str) -> Period | None:
-        if not re.fullmatch(rf"\d{{4}}(-\d\d){{{self.parts - 1}}}", name, re.ASCII):
-            return None
-        year, month, day = [*map(int, name.split("-")), 1, 1][:3]
-        try:
-            return self.containing(date(year, month, day))
-        except ValueError:
-            return None
-
-    def containing(self, day: date) -> Period:
-        first = date(*[day.year, day.month, day.day][: self.parts], *[1] * (3 - self.parts))
-        return Period(first, self._last(first), "-".join(day.isoformat().split("-")[: self.parts]))
-
-    def names(self, event_time: "pl.Expr") -> "pl.Expr":
-        return event_time.dt.strftime("-".join(["%Y", "%m", "%d"][: self.parts]))
-
-    def _last(self, first: date) -> date:
-        if self.parts == 3:
-            return first
-        if self.parts == 1:
-            return date(first.year, 12, 31)
-        return date(first.year, first.month, monthrange(first.year, first.month)[1])
-
-
-YEARS, MONTHS, DAYS = Calendar("year", 1), Calendar("month", 2), Calendar("day", 3)
-# A further kind has names of another form, so that a name tells its kind.
-KINDS: tuple[PeriodKind, ...] = (YEARS, MONTHS, DAYS)
+    for kind in KINDS:
+        if kind.noun == text:
+            return kind
+    parts = re.fullmatch(r"([1-9]\d{0,4})([hdw])", text, re.ASCII)
+    length = int(parts[1]) * _UNITS[parts[2]].longest if parts else _NO_TIME
+    if not parts or length > _LONGEST_WINDOW:
+        raise ValueError(
+            f"{text!r} is no length of a window: write hours, days or weeks such as '12h', '7d' or "
+            "'4w', at most a year, or 'hour', 'day', 'week', 'month' or 'quarter'"
+        )
+    for unit in (WEEKS, DAYS, HOURS):
+        if length % unit.longest == _NO_TIME:
+            count = length // unit.longest
+            return unit if count == 1 else Several(unit, count)
+    raise AssertionError(text)
 
 
 def kind_of(name: str) -> PeriodKind:
@@ -107,11 +53,16 @@ def kind_of(name: str) -> PeriodKind:
     for kind in KINDS:
         if kind.find(name) is not None:
             return kind
-    nouns = [f"a {kind.noun}" for kind in KINDS]
-    raise ValueError(
-        f"A window is {', '.join(nouns[:-1])} or {nouns[-1]}, such as '2013-06' or "
-        f"'2013-06-05'; got {name!r}."
-    )
+    length = re.search(r"-([1-9]\d{0,4}[hdw])$", name, re.ASCII)
+    if length is not None:
+        try:
+            windows = window_kind(length[1])
+        except ValueError:
+            windows = None
+        if windows is not None and windows.find(name) is not None:
+            return windows
+    forms = [f"{kind.one} ({kind.example})" for kind in KINDS]
+    raise ValueError(f"{name!r} names no period: write {', '.join(forms[:-1])} or {forms[-1]}.")
 
 
 def period_named(name: str) -> Period:
@@ -133,10 +84,35 @@ def last_of(names: Sequence[str], count: int) -> tuple[str, ...]:
 
 
 def holdout_named(names: Iterable[str]) -> str:
-    """The name of a hold-out of one or several periods, such as ``2013-05 + 2013-06``."""
-    return _AND.join(names)
+    """The name of a hold-out of one or several periods: ``2013-05 + 2013-06``, and of four or more
+    that follow one another ``2013-05-01..2013-05-14``.
+    """
+    runs: list[list[str]] = []
+    for name in names:
+        following = runs and _follows(runs[-1][-1], name)
+        runs = [*runs[:-1], [*runs[-1], name]] if following else [*runs, [name]]
+    return _AND.join(
+        f"{run[0]}{_TO}{run[-1]}" if len(run) >= _RUN else _AND.join(run) for run in runs
+    )
+
+
+def _follows(name: str, other: str) -> bool:
+    kind = kind_of(name)
+    return kind.next(kind.parse(name)).name == other
 
 
 def periods_of(holdout: str) -> tuple[str, ...]:
-    """The names of the periods of a hold-out, oldest first; none for an empty name."""
-    return tuple(holdout.split(_AND)) if holdout else ()
+    """The names of the periods of a hold-out, oldest first; none for an empty name. Raises
+    ``ValueError``.
+    """
+    names: list[str] = []
+    for part in holdout.split(_AND) if holdout else ():
+        first, is_run, last = part.partition(_TO)
+        names.append(first)
+        while is_run and names[-1] != last:
+            kind = kind_of(first)
+            following = kind.next(kind.parse(names[-1]))
+            if following > kind.parse(last):
+                raise ValueError(f"{part!r} is no run of periods: {last!r} is not after {first!r}.")
+            names.append(following.name)
+    return tuple(names)

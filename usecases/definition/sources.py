@@ -29,8 +29,8 @@ class Source(Protocol):
     """Where rows come from. Implementations read lazily: constructing one does no I/O."""
 
     def periods(self) -> list[str]:
-        """The complete periods (``2013-04``) that can be read now, oldest first. Raises
-        ``SourceError``.
+        """The complete periods (``2013-04``, or of the use case's own kind) that can be read now,
+        oldest first. Raises ``SourceError``.
         """
 
     def read(self, period: str) -> "pl.DataFrame":

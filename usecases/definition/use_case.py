@@ -14,7 +14,8 @@ from usecases.definition.drift import SCORE, DriftPolicy
 from usecases.definition.kinds import KINDS
 from usecases.definition.metrics import METRICS
 from usecases.definition.outputs import Output
-from usecases.definition.periods import MONTHS, PeriodKind
+from usecases.definition.period_kinds import PeriodKind
+from usecases.definition.periods import PeriodNoun, window_kind
 from usecases.definition.policies import (
     Approval,
     EventTimePolicy,
@@ -58,7 +59,10 @@ def refuse_name(name: str) -> str | None:
 class UseCase(Frozen):
     """One prediction problem, whole. ``columns`` are the model's inputs, ``target`` is what it
     predicts; ``label="late"`` is short for ``target=Binary(label="late")``, and takes a
-    ``decision_threshold``."""
+    ``decision_threshold``.
+
+    Rows are ingested and held out by ``period`` of their event time, in UTC. A model learns the
+    ``train_periods`` latest of them before its hold-out; ``None``: all."""
 
     name: str
     title: str = Field(min_length=1)
@@ -68,6 +72,8 @@ class UseCase(Frozen):
     target: Binary | Classes | Number
     event_time: str = Field(min_length=1)
     key: tuple[str, ...] = Field(min_length=1)
+    period: PeriodNoun = "month"
+    train_periods: int | None = Field(None, ge=1)
     candidates: tuple[Candidate, ...] = Field(min_length=1)
     gate: Gate
     promotion: Promotion = Promotion()
@@ -192,6 +198,22 @@ class UseCase(Frozen):
         return self
 
     @model_validator(mode="after")
+    def _periods_suffice(self) -> "UseCase":
+        problems = [
+            *self.promotion.problems(self.period_kind),
+            *self.drift.problems_of_window(self.drift_window),
+        ]
+        if self.train_periods is not None and self.train_periods < self.promotion.holdout_periods:
+            problems.append(
+                f"train_periods is {self.train_periods}, and a hold-out has "
+                f"{self.promotion.holdout_periods}, which the champion learns in its refit: "
+                f"write train_periods={self.promotion.holdout_periods} or more"
+            )
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    @model_validator(mode="after")
     def _behaviours_fit_the_columns(self) -> "UseCase":
         columns = {column.name: column for column in self.columns}
         if repeated := _repeated([behaviour.name for behaviour in self.behaviours]):
@@ -240,7 +262,7 @@ class UseCase(Frozen):
     @property
     def period_kind(self) -> PeriodKind:
         """How its event time is cut into periods."""
-        return MONTHS
+        return window_kind(self.period)
 
     @property
     def period_of_rows(self) -> "pl.Expr":
@@ -248,6 +270,20 @@ class UseCase(Frozen):
         import polars as pl
 
         return self.period_kind.names(pl.col(self.event_time))
+
+    @property
+    def drift_window(self) -> PeriodKind:
+        """How the prediction log is cut into windows that are checked for drift."""
+        return window_kind(self.drift.window) if self.drift.window else self.period_kind
+
+    @property
+    def drift_days(self) -> int:
+        """How many days a window needs to be judged."""
+        return self.drift.days_needed(self.drift_window)
+
+    def training_window(self, periods: Sequence[str]) -> tuple[str, ...]:
+        """Those of ``periods``, oldest first, that a model learns."""
+        return tuple(periods if self.train_periods is None else periods[-self.train_periods :])
 
     @property
     def column_names(self) -> list[str]:

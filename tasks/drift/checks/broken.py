@@ -11,6 +11,7 @@ from tasks.data.kinds import KINDS
 from tasks.data.validation import batch_problems
 from tasks.drift.checks.distances import values
 from usecases.definition import SCORE, Column, DriftPolicy, UseCase
+from usecases.definition.drift import WEEK_DAYS
 
 _SCORE_NULLS = 0.05
 
@@ -22,9 +23,9 @@ def find_broken(
     quotes.
 
     Evidently leaves nulls out, so a column that is 80 % empty reads as stable; a changed unit reads
-    as drift. Of fewer ``days`` than the policy wants neither constants nor medians are looked at: a
-    dry week has no rain, and nothing is broken (``None``: not known)."""
-    whole = days is None or days >= case.drift.minimum_days
+    as drift. Of fewer ``days`` than the policy wants, or a week has, neither constants nor medians
+    are looked at: a dry week has no rain, and nothing is broken (``None``: not known)."""
+    whole = days is None or days >= (case.drift.minimum_days or WEEK_DAYS)
     if current.is_empty():
         return ["there are no predictions"]
     if problems := _wrong_schema(case, current):

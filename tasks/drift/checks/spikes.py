@@ -9,10 +9,11 @@ from tasks.drift.checks.distances import values
 from usecases.definition import UseCase
 
 SHARE = 0.015
-_TIMES = 3  # a spike is as many times as common as in any period of the reference
+_TIMES = 3  # a spike is as many times as common as in any window of the reference
 _BESIDE = 0.1  # standard deviations to either side: a spike has no new mass there
 _FEW_VALUES, _MASS = 50, 0.9  # so many values hold so much of a column of categories in numbers
-_STRANGER = 0.0004  # of the rows of a period: a value that the reference hardly has
+_STRANGER = 0.0004  # of the rows of a window: a value that the reference hardly has
+_LEAST_ROWS = 200  # of a window of the reference whose shares count
 _VISIBLE = 0.003  # from this share on a value stands out by itself
 
 
@@ -31,7 +32,7 @@ def find_spikes(
         if len(values(reference[column.name])) < 100 or values(rows[column.name]).is_empty():
             continue
         findings += [
-            _finding(column.name, value, share, sure)
+            _finding(column.name, value, share, sure, case.drift_window.noun)
             for value, share, sure in _spikes(case, column.name, reference, rows, time)
         ]
     return findings
@@ -78,10 +79,16 @@ def _spikes(
 def _largest_shares(
     case: UseCase, name: str, reference: pl.DataFrame, common: list[float]
 ) -> dict[float, float]:
-    """The largest share of each value in a period of the reference."""
-    shares = reference.group_by(case.period_of_rows).agg(
+    """The largest share of each value in a window of the reference, of those with rows enough to
+    tell; in all of it if no window has.
+    """
+    windows = case.drift_window.names(pl.col(case.event_time))
+    values_of = [
         (pl.col(name) == value).mean().alias(str(number)) for number, value in enumerate(common)
-    )
+    ]
+    shares = reference.group_by(windows).agg(pl.len(), *values_of)
+    shares = shares.filter(pl.col("len") >= _LEAST_ROWS)
+    shares = reference.select(values_of) if shares.is_empty() else shares
     return {
         value: float(shares[str(number)].max() or 0.0)  # type: ignore[arg-type]
         for number, value in enumerate(common)
@@ -102,7 +109,7 @@ def _alone(name: str, reference: pl.DataFrame, rows: pl.DataFrame, value: float,
     return beside[1] - beside[0] < SHARE
 
 
-def _finding(name: str, value: float, share: float, sure: bool) -> Finding:
+def _finding(name: str, value: float, share: float, sure: bool, window: str) -> Finding:
     return Finding(
         check="spike",
         word="broken" if sure else "said",
@@ -111,6 +118,6 @@ def _finding(name: str, value: float, share: float, sure: bool) -> Finding:
         limit=SHARE,
         reason=(
             f"column {name!r} is {value:g} in {share:.1%} of the rows, far more often than in any "
-            "training month" + (": does the value stand for a missing one?" if sure else "")
+            f"training {window}" + (": does the value stand for a missing one?" if sure else "")
         ),
     )

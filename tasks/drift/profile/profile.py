@@ -1,9 +1,9 @@
 """The profile of a champion's training rows: what a window is held against beside the distances.
 It lies in the model package, as ``drift_profile.json``.
 
-A family of columns is one test. A column's scale is its largest statistic when a period is held
+A family of columns is one test. A column's scale is its largest statistic when a window is held
 against the others, or when days are drawn from the reference, and at least the family's floor; the
-family's limit is the largest ratio to scales that come from the other periods, 1.5 to 2.5."""
+family's limit is the largest ratio to scales that come from the other windows, 1.5 to 2.5."""
 
 from datetime import date
 
@@ -40,7 +40,8 @@ class StoredRelations(msgspec.Struct, frozen=True):
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
-    """``blocks`` periods of training rows, ``rows_a_day`` of them (the median).
+    """``blocks`` windows of training rows, of the length ``window``; ``rows_a_day`` of them (the
+    median).
 
     ``categories``: the share of each category in each block, by column; ``nulls``: the share of
     nulls by column; ``repeats``: the largest share of repeated rows in a block; ``weekdays``: rows
@@ -63,6 +64,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     spread: list[float] = []
     daily: list[float] = []
     present: list[float] = []
+    window: str = "month"
 
     @property
     def encoding(self) -> Encoding:
@@ -93,7 +95,7 @@ def decode_profile(data: bytes) -> Profile:
 
 
 def family_of(names: list[str], out: np.ndarray, draws: np.ndarray, floor: float) -> Family:
-    """From statistics ``(n_periods, n_names)`` of each period against the others, and of days drawn
+    """From statistics ``(n_periods, n_names)`` of each window against the others, and of days drawn
     from the reference ``(n_draws, n_names)``.
     """
     drawn = np.max(draws, axis=0, initial=floor)
@@ -111,13 +113,15 @@ def draw_days(
     dates: list[date], size: int, draws: int, chance: np.random.Generator
 ) -> list[np.ndarray]:
     """``draws`` flags ``(n_days,)`` of about ``size`` days, each weekday as often as it is among
-    ``dates``.
+    ``dates``; of fewer days than there are weekdays, any.
     """
     weekday = np.array([day.weekday() for day in dates])
     flags = []
     for _ in range(draws):
         chosen = np.zeros(len(dates), dtype=bool)
-        for value in np.unique(weekday):
+        if size < len(np.unique(weekday)):
+            chosen[chance.choice(len(dates), size, replace=False)] = True
+        for value in () if chosen.any() else np.unique(weekday):
             days = np.flatnonzero(weekday == value)
             some = max(1, round(size * len(days) / len(dates)))
             chosen[chance.choice(days, min(some, len(days)), replace=False)] = True

@@ -3,6 +3,7 @@ verdict, and Evidently's report.
 """
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
@@ -25,7 +26,8 @@ from tasks.drift.thresholds import monitored, without
 from tasks.drift.verdict import judge
 from tasks.ledger.entries import now
 from tasks.ledger.reign import find_champion as reigning
-from tasks.log.files import LogDamaged, logged_periods
+from tasks.log.files import LogDamaged
+from tasks.log.files import latest_window as latest
 from tasks.log.windows import Window, read_window
 from tasks.outside.blocks_of_run import PATIENT, lake, registry
 from tasks.packages.own_columns import as_champion
@@ -47,8 +49,9 @@ def find_champion(use_case: str) -> ModelVersion:
 
 @task(**PATIENT)
 def latest_window(use_case: str) -> str:
-    """Return the latest period of the prediction log, which is not empty."""
-    return logged_periods(lake(), load(use_case))[-1].name
+    """Return the latest window of the prediction log, which is not empty."""
+    now = datetime.now(UTC).replace(tzinfo=None)
+    return latest(lake(), load(use_case), now).name
 
 
 @task(task_run_name="check {window}", **PATIENT)

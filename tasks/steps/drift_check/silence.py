@@ -9,13 +9,14 @@ from datetime import UTC, datetime, timedelta
 
 from prefect import task
 
-from tasks.log.files import logged_periods
+from tasks.log.files import logged_windows
 from tasks.outside.blocks_of_run import PATIENT, lake
 from tasks.outside.events import emit
 from usecases.definition import load, period_named
 
 SEEN = "laurel.predictions.seen"
 SEEN_WITHIN = timedelta(days=1)
+_LISTED = 12
 
 
 def last_arrival(use_case: str) -> datetime | None:
@@ -40,16 +41,16 @@ def find_silence(use_case: str, window: str | None, silent_for_hours: float | No
     arrived within ``silent_for_hours``.
 
     None if there are predictions."""
-    periods = logged_periods(lake(), load(use_case))
-    if not periods:
+    windows = logged_windows(lake(), load(use_case))
+    if not windows:
         return (
             f"the prediction log of {use_case!r} is empty: nothing was predicted, or it has not "
             "been uploaded yet"
         )
-    if window is not None and not any(map(period_named(window).overlaps, periods)):
+    if window is not None and not any(map(period_named(window).overlaps, windows)):
         return (
             f"the prediction log of {use_case!r} has no predictions of {window}; it has "
-            f"{', '.join(period.name for period in periods)}"
+            f"{_listed([window.name for window in windows])}"
         )
     last = last_arrival(use_case)
     if (
@@ -63,3 +64,7 @@ def find_silence(use_case: str, window: str | None, silent_for_hours: float | No
             f"the last came on {at}"
         )
     return None
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names) if len(names) <= _LISTED else f"{names[0]} to {names[-1]}"

@@ -38,6 +38,7 @@ from deployments.apply.written import written_deployments
 from deployments.servers.environment import environment, flow_run_environment
 from tasks.ledger import lost_runs
 from tasks.steps.approve import runs as approval_runs
+from usecases.definition import load
 
 SECRET_ARN = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:laurel/prefect-AbCdEf"  # noqa: S105 - an address
 GIVEN = {f"ecs_{name}": f"the-{name}" for name in REQUIRED} | {
@@ -180,7 +181,7 @@ def test_three_heartbeats_may_be_missed_and_the_server_be_away_for_a_minute(seco
     assert trigger.within.total_seconds() == 3 * seconds + 60
     assert environment(settings)["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] == str(seconds)
     for pool_type in get_args(PoolType):
-        for spec in written_deployments(settings, ["toy"], pool_type):
+        for spec in written_deployments(settings, {"toy": load("toy")}, pool_type):
             assert spec["work_pool"]["job_variables"]["env"][
                 "PREFECT_FLOWS_HEARTBEAT_FREQUENCY"
             ] == str(seconds)

@@ -174,7 +174,7 @@ def test_on_few_days_a_constant_and_an_odd_median_are_weather_and_the_rest_stays
     the first day on.
     """
     dry = calm.with_columns(pl.lit(7.0).alias("steady"))
-    few, enough = case.drift.minimum_days - 1, case.drift.minimum_days
+    few, enough = case.drift_days - 1, case.drift_days
     assert find_broken(case, training, dry, few) == []
     assert [reason.split(" (")[0] for reason in find_broken(case, training, dry, enough)] == [
         "column 'steady' has median 7, healthy batches 4 to 6: did its unit change?",

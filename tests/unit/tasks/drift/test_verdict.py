@@ -598,7 +598,7 @@ def test_a_model_without_out_of_sample_scores_is_watched_by_its_inputs(
 
 
 def test_a_window_of_few_days_is_inconclusive_however_many_rows_it_has() -> None:
-    policy = DriftPolicy(minimum_days=14)
+    policy = DriftPolicy()
     verdict = judge(
         policy,
         Evidence(
@@ -608,6 +608,7 @@ def test_a_window_of_few_days_is_inconclusive_however_many_rows_it_has() -> None
             thresholds={"a": 0.1},
             calibrated=True,
             days=13,
+            days_needed=14,
         ),
     )
     assert (verdict.outcome, verdict.reasons) == (
@@ -624,6 +625,7 @@ def test_a_window_of_few_days_is_inconclusive_however_many_rows_it_has() -> None
                 thresholds={"a": 0.1},
                 calibrated=True,
                 days=14,
+                days_needed=14,
             ),
         ).outcome
         == "drifted"

@@ -14,7 +14,7 @@ import pytest
 
 from blocks.lake import Lake
 from tasks.log.facts import MOST_CATEGORIES
-from tasks.log.files import LogDamaged, logged_periods
+from tasks.log.files import LogDamaged, logged_windows
 from tasks.log.windows import Window, read_window
 from usecases.definition import UseCase
 
@@ -422,4 +422,4 @@ def test_days_in_no_calendar_of_the_use_case_do_not_become_the_latest_month(
         "date=soon",
     ):
         lake.write(f"predictions/toy/{folder}/a.parquet", b"")
-    assert [period.name for period in logged_periods(lake, case)] == ["2024-05", "2024-06"]
+    assert [period.name for period in logged_windows(lake, case)] == ["2024-05", "2024-06"]
