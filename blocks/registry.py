@@ -6,6 +6,7 @@ package lies beside its run's model, under ``package/``; the version's tags ``la
 ``laurel.package_sha256`` hold its place and its digest."""
 
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -174,9 +175,10 @@ class ModelRegistry(Block):
         figures: "Mapping[str, Figure] | None" = None,
         texts: Mapping[str, str] | None = None,
         package: Path | None = None,
+        dataset: tuple[str, str] | None = None,
     ) -> str:
         """Write one finished run and return its id. The signature and input example of ``model``
-        come from ``example``.
+        come from ``example``; ``dataset`` is the version that it was trained on, and its URL.
         """
         import mlflow
 
@@ -189,6 +191,8 @@ class ModelRegistry(Block):
                     mlflow.log_figure(figure, path)
                 for path, text in (texts or {}).items():
                     mlflow.log_text(text, path)
+                if dataset is not None:
+                    _log_dataset(use_case, *dataset)
                 if model is not None:
                     self._log_model(model, example)
                 if package is not None:
@@ -432,3 +436,16 @@ def _run(run: Any) -> Run:
         dict(run.data.metrics),
         dict(run.data.tags),
     )
+
+
+def _log_dataset(use_case: str, version: str, url: str) -> None:
+    """Show the version among the run's datasets in MLflow, without its rows."""
+    import mlflow
+    from mlflow.data.dataset_source_registry import resolve_dataset_source
+    from mlflow.data.meta_dataset import MetaDataset
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a folder, which MLflow knows in two ways
+        source = resolve_dataset_source(url)
+    dataset = MetaDataset(source, name=use_case, digest=version[-36:])  # type: ignore[abstract]
+    mlflow.log_input(dataset, context="training")

@@ -16,7 +16,7 @@ from blocks.settings import Settings
 
 if TYPE_CHECKING:
     import polars as pl
-    from sqlalchemy import Engine, Subquery
+    from sqlalchemy import Engine, Select, Subquery
 
 BLOCK = "warehouse"
 CHUNK_ROWS = 50_000
@@ -80,6 +80,23 @@ class Warehouse(Block):
         rows = _rows(query, event_time)
         moment = rows.c[event_time]
         statement = select(text("*")).select_from(rows).where(moment >= start, moment < end)
+        frame = self._fetch(statement, query)
+        # A date without a time means midnight.
+        return (
+            frame.with_columns(pl.col(event_time).cast(pl.Datetime("us")))
+            if frame.schema.get(event_time) == pl.Date
+            else frame
+        )
+
+    def read_all(self, query: str) -> "pl.DataFrame":
+        """Fetch every row of ``query``; otherwise as ``read``."""
+        from sqlalchemy import select, text
+
+        return self._fetch(select(text("*")).select_from(_rows(query)), query)
+
+    def _fetch(self, statement: "Select[Any]", query: str) -> "pl.DataFrame":
+        import polars as pl
+
         with (
             self._reach(query) as engine,
             engine.connect().execution_options(yield_per=CHUNK_ROWS) as connection,
@@ -89,13 +106,7 @@ class Warehouse(Block):
             chunks = [_frame([tuple(row) for row in part], names) for part in result.partitions()]
         if not chunks:
             return pl.DataFrame()
-        frame = pl.concat(chunks, how="vertical_relaxed")
-        # A date without a time means midnight.
-        return (
-            frame.with_columns(pl.col(event_time).cast(pl.Datetime("us")))
-            if frame.schema[event_time] == pl.Date
-            else frame
-        )
+        return pl.concat(chunks, how="vertical_relaxed")
 
     @cached_property
     def _engine(self) -> "Engine":
@@ -133,11 +144,15 @@ class Warehouse(Block):
             ) from error
 
 
-def _rows(query: str, event_time: str) -> "Subquery":
-    """Return ``query`` as a table to select from, with one column known by name."""
+def _rows(query: str, *names: str) -> "Subquery":
+    """Return ``query`` as a table to select from, with these columns known by name."""
     from sqlalchemy import column, text
 
-    return text(query.strip().rstrip(";")).columns(column(event_time)).subquery("laurel_rows")
+    return (
+        text(query.strip().rstrip(";"))
+        .columns(*(column(name) for name in names))
+        .subquery("laurel_rows")
+    )
 
 
 def _frame(rows: list[tuple[Any, ...]], names: list[str]) -> "pl.DataFrame":

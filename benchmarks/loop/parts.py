@@ -71,7 +71,10 @@ def ingest() -> None:
 
 def ingest_here() -> None:
     from blocks.lake import Lake
-    from tasks.data.dataset import ingest_period, write_version
+    from tasks.data.dataset import (
+        write_version,
+    )
+    from tasks.data.ingestion import ingest_period
     from usecases.definition import TableSource, load
 
     start = time.perf_counter()

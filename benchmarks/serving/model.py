@@ -145,7 +145,11 @@ def make(folder: Path, registry_url: str) -> None:
 
     from blocks.lake import Lake
     from blocks.registry import ModelRegistry
-    from tasks.data.dataset import ingest_period, read_periods, write_version
+    from tasks.data.dataset import (
+        read_periods,
+        write_version,
+    )
+    from tasks.data.ingestion import ingest_period
     from usecases.definition import load
 
     case, registry = load(USE_CASE), ModelRegistry(tracking_uri=registry_url)

@@ -21,8 +21,7 @@ import polars as pl
 from pydantic import ValidationError
 
 from blocks.lake import Lake, LakeAway
-from tasks.data.sources import source_of
-from tasks.data.validation import Validated, validate
+from tasks.data.validation import Validated
 from usecases.definition import UseCase, period_named
 from usecases.definition.columns import Frozen
 
@@ -171,13 +170,6 @@ def write_period(lake: Lake, case: UseCase, period: str, checked: Validated) -> 
     )
 
 
-def ingest_period(lake: Lake, case: UseCase, period: str) -> PeriodFile:
-    """Read, validate and write one period. Raises ``SourceError``, ``BatchRefused``,
-    ``LakeAway``.
-    """
-    return write_period(lake, case, period, validate(case, period, source_of(case).read(period)))
-
-
 def write_version(
     lake: Lake, case: UseCase, periods: list[PeriodFile]
 ) -> tuple[DatasetVersion, bool]:
@@ -206,7 +198,7 @@ def write_version(
     same = _published(lake, case.name, periods[-1].period)
     if same and same[-1].content == dataset.content:
         return same[-1], False
-    _write(lake, _manifest_path(case.name, version), dataset.model_dump_json(indent=1).encode())
+    _write(lake, manifest_path(case.name, version), dataset.model_dump_json(indent=1).encode())
     return dataset, True
 
 
@@ -240,7 +232,8 @@ def verify_periods(
             )
 
 
-def _manifest_path(use_case: str, version: str) -> str:
+def manifest_path(use_case: str, version: str) -> str:
+    """Where the version's manifest lies in the lake."""
     return f"datasets/{use_case}/{version}/manifest.json"
 
 
@@ -273,7 +266,7 @@ def read_version(lake: Lake, use_case: str, version: str | None = None) -> Datas
 
 
 def _manifest(lake: Lake, use_case: str, version: str) -> DatasetVersion:
-    path = _manifest_path(use_case, version)
+    path = manifest_path(use_case, version)
     try:
         return DatasetVersion.model_validate_json(lake.read(path))
     except ValidationError as error:

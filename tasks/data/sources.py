@@ -4,21 +4,20 @@ what may come from there.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Any
 
 import polars as pl
 
-from blocks.warehouse import Warehouse, WarehouseError
-from tasks.data.tables import Files, Frame
-from tasks.outside.blocks_of_run import warehouse
+from tasks.data.arrivals import Arrivals
+from tasks.data.tables import Files, Frame, Query
+from tasks.outside.blocks_of_run import lake, warehouse
 from tasks.outside.user_code import UseCaseFailed, calling, describe_value
 from usecases.definition import (
     FileSource,
     FrameSource,
     PeriodKind,
     Source,
-    SourceError,
     SqlSource,
     TableSource,
     UseCase,
@@ -40,15 +39,20 @@ def source_of(case: UseCase) -> "Checked":
     """What answers ``periods`` and ``read`` for the use case. Raises ``NotRegistered`` if it is
     a query and there is no warehouse.
     """
-    if isinstance(case.source, SqlSource):
-        query = Query(warehouse(), case.source.query, case.event_time, case.period_kind)
-        return Checked(case.name, case.period_kind, query)
-    if isinstance(case.source, FileSource):
-        return Checked(case.name, case.period_kind, Files(case, case.source))
-    if isinstance(case.source, FrameSource):
-        return Checked(case.name, case.period_kind, Frame(case, case.source))
-    assert not isinstance(case.source, TableSource)
-    return Checked(case.name, case.period_kind, case.source)
+    kind, source = case.period_kind, case.source
+    if not isinstance(source, TableSource):
+        return Checked(case.name, kind, source)
+    table = _table_of(case, source)
+    return Checked(case.name, kind, Arrivals(case, table, lake()) if case.arrival else table)
+
+
+def _table_of(case: UseCase, source: TableSource) -> Query | Files | Frame:
+    if isinstance(source, SqlSource):
+        return Query(warehouse(), source.query, case.event_time, case.period_kind)
+    if isinstance(source, FileSource):
+        return Files(case, source)
+    assert isinstance(source, FrameSource)
+    return Frame(case, source)
 
 
 @dataclass(frozen=True)
@@ -125,37 +129,3 @@ def _as_frame(value: Any) -> str:
     name = f"{kind.__module__.split('.')[0]}.{kind.__name__}"
     conversion = _CONVERSIONS.get(name) or _CONVERSIONS.get(kind.__name__)
     return f": write return {conversion}" if conversion else ""
-
-
-@dataclass(frozen=True)
-class Query:
-    """A query of the warehouse as a source. Raises ``SourceError`` if it is refused,
-    ``WarehouseAway`` if nobody answers.
-    """
-
-    warehouse: Warehouse
-    query: str
-    event_time: str
-    kind: PeriodKind
-
-    def periods(self, now: datetime | None = None) -> list[str]:
-        """The periods that are over at ``now`` (UTC)."""
-        whole_days = self.kind.is_of_whole_days
-        try:
-            moments = self.warehouse.days if whole_days else self.warehouse.hours
-            times = moments(self.query, self.event_time)
-        except WarehouseError as error:
-            raise SourceError(str(error)) from error
-        settled = (now or datetime.now(UTC)).replace(tzinfo=None) - self.kind.settles_after
-        periods = sorted({self.kind.containing(moment) for moment in times})
-        return [period.name for period in periods if period.end <= settled]
-
-    def read(self, period: str) -> pl.DataFrame:
-        span = period_named(period)
-        try:
-            rows = self.warehouse.read(self.query, self.event_time, span.start, span.end)
-        except WarehouseError as error:
-            raise SourceError(str(error)) from error
-        if rows.is_empty():
-            raise SourceError(f"The query has no rows for {period}: {self.query}")
-        return rows

@@ -1,14 +1,17 @@
 """A table with all rows as a source: it is cut into periods of the use case's event time."""
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
 
+from blocks.warehouse import Warehouse, WarehouseError
 from tasks.data.files.staging import stage
-from tasks.data.files.typing import AT, Typing, count
+from tasks.data.files.typing import AT, Typing, count, wanted_columns
 from tasks.data.files.values import Reading, Votes
 from tasks.outside.user_code import UseCaseFailed, calling, describe_value
 from usecases.definition import PeriodKind, SourceError, UseCase, period_named
@@ -16,6 +19,49 @@ from usecases.definition.sources import FileSource, FrameSource
 
 _frames: dict[str, tuple[FrameSource, pl.DataFrame]] = {}
 _lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Query:
+    """A query of the warehouse as a source. Raises ``SourceError`` if it is refused,
+    ``WarehouseAway`` if nobody answers.
+    """
+
+    warehouse: Warehouse
+    query: str
+    event_time: str
+    kind: PeriodKind
+
+    def rows(self) -> pl.LazyFrame:
+        """All rows."""
+        with _refusal():
+            return self.warehouse.read_all(self.query).lazy()
+
+    def periods(self, now: datetime | None = None) -> list[str]:
+        """The periods that are over at ``now`` (UTC)."""
+        whole_days = self.kind.is_of_whole_days
+        moments = self.warehouse.days if whole_days else self.warehouse.hours
+        with _refusal():
+            times = moments(self.query, self.event_time)
+        settled = (now or datetime.now(UTC)).replace(tzinfo=None) - self.kind.settles_after
+        periods = sorted({self.kind.containing(moment) for moment in times})
+        return [period.name for period in periods if period.end <= settled]
+
+    def read(self, period: str) -> pl.DataFrame:
+        span = period_named(period)
+        with _refusal():
+            rows = self.warehouse.read(self.query, self.event_time, span.start, span.end)
+        if rows.is_empty():
+            raise SourceError(f"The query has no rows for {period}: {self.query}")
+        return rows
+
+
+@contextmanager
+def _refusal() -> Iterator[None]:
+    try:
+        yield
+    except WarehouseError as error:
+        raise SourceError(str(error)) from error
 
 
 @dataclass(frozen=True)
@@ -27,11 +73,14 @@ class Files:
     case: UseCase
     source: FileSource
 
+    def rows(self) -> pl.LazyFrame:
+        return stage(self.case, self.source).rows
+
     def periods(self, now: datetime | None = None) -> list[str]:
-        return complete_periods(stage(self.case, self.source).rows, self.case.period_kind, now)
+        return complete_periods(self.rows(), self.case.period_kind, now)
 
     def read(self, period: str) -> pl.DataFrame:
-        return _rows_of(stage(self.case, self.source).rows, period, self.source.path)
+        return _rows_of(self.rows(), period, self.source.path)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -48,10 +97,14 @@ class Frame:
     case: UseCase
     source: FrameSource
 
-    def periods(self, now: datetime | None = None) -> list[str]:
+    def rows(self) -> pl.LazyFrame:
+        """All rows; the function is called."""
         with _lock:
             _frames[self.case.name] = self.source, self._typed(self._called())
-        return complete_periods(self._rows(), self.case.period_kind, now)
+        return self._rows()
+
+    def periods(self, now: datetime | None = None) -> list[str]:
+        return complete_periods(self.rows(), self.case.period_kind, now)
 
     def read(self, period: str) -> pl.DataFrame:
         return _rows_of(self._rows(), period, f"{self._name}()")
@@ -80,14 +133,12 @@ class Frame:
         return frame
 
     def _typed(self, frame: pl.DataFrame) -> pl.DataFrame:
-        case = self.case
-        if case.event_time not in frame.columns:
+        case, wanted = self.case, wanted_columns(self.case)
+        if missing := [name for name in wanted if name not in frame.columns]:
             raise SourceError(
-                f"{case.name}: {self._name}() returned no column {case.event_time!r}, the event "
-                f"time; it has {frame.columns}."
+                f"{case.name}: {self._name}() returned no column {missing}; it has {frame.columns}."
             )
-        wanted = dict.fromkeys([*case.key, case.event_time, *case.column_names, case.label])
-        frame = frame.select(name for name in wanted if name in frame.columns)
+        frame = frame.select(wanted)
         votes = Votes()
         count(votes, case, frame)
         reading = votes.reading(case.event_time, Reading(time_zone=self.source.time_zone))

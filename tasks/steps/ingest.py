@@ -11,11 +11,11 @@ from tasks.data.dataset import (
     DatasetMissing,
     DatasetVersion,
     PeriodFile,
-    ingest_period,
     read_version,
     verify_periods,
     write_version,
 )
+from tasks.data.ingestion import ingest_period
 from tasks.data.sources import source_of
 from tasks.data.validation import BatchRefused
 from tasks.messages.announcements import ingest_refused

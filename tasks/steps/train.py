@@ -11,7 +11,7 @@ from prefect.runtime import flow_run
 
 from blocks.registry import ModelRegistry, Run
 from blocks.settings import Settings
-from tasks.data.dataset import DatasetVersion, read_version
+from tasks.data.dataset import DatasetVersion, manifest_path, read_version
 from tasks.measures.metrics import score
 from tasks.messages.announcements import training_started
 from tasks.models import modelling
@@ -152,6 +152,7 @@ def fit_candidate(plan: Plan, recipe: Recipe) -> Fitted:
         tags={**run_tags(dataset, plan.periods), **plan_tags(plan, recipe)},
         model=fitted,
         example=modelling.inputs(case, rows.head(5)),
+        dataset=(dataset.version, f"{lake().url}/{manifest_path(case.name, dataset.version)}"),
     )
     get_run_logger().info(
         "fitted use_case=%s candidate=%s rows=%d seconds=%.2f",

@@ -23,7 +23,7 @@ LOAD_AND_READ = """
 from sqlalchemy import create_engine, text
 from blocks.settings import Settings
 from blocks.warehouse import Warehouse
-from tasks.data.sources import Query
+from tasks.data.tables import Query
 from usecases.definition import MONTHS
 
 settings = Settings.read()

@@ -15,7 +15,7 @@ from usecases.toy import toy_rows
 from blocks.settings import Settings
 from blocks.warehouse import CHUNK_ROWS, Warehouse, WarehouseAway, WarehouseError
 from flows.ingest import ingest
-from tasks.data.sources import Query
+from tasks.data.tables import Query
 from tests.fixtures import mariadb
 from tests.integration.planting import Loop
 from usecases.definition import MONTHS, SourceError
@@ -91,6 +91,12 @@ def test_all_rows_of_a_month_are_read_in_pieces_and_no_others(warehouse: Warehou
     assert found["id"].to_list() == wanted["id"].to_list()
     assert found["second"].to_list() == wanted["second"].to_list()
     assert found["at"].to_list() == wanted["at"].to_list()
+
+
+def test_all_rows_are_read_where_rows_have_no_time(warehouse: Warehouse) -> None:
+    found = Query(warehouse, QUERY, "arrived_at", MONTHS).rows().collect().sort("id")
+    wanted = pl.concat([games("2024-01"), games("2024-02")]).sort("id")
+    assert found["id"].to_list() == wanted["id"].to_list()
 
 
 def test_a_day_without_a_time_is_one_at_midnight(warehouse: Warehouse) -> None:

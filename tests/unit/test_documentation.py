@@ -268,7 +268,8 @@ FOLLOW = """
 import sys, tempfile
 from pathlib import Path
 from blocks.lake import Lake
-from tasks.data.dataset import ingest_period, read_periods, write_version
+from tasks.data.dataset import (read_periods, write_version,)
+from tasks.data.ingestion import ingest_period
 from tasks.data.sources import source_of
 from tasks.measures.metrics import score
 from tasks.models.modelling import fit, labels, predict

@@ -59,11 +59,12 @@ from usecases.definition.sources import (
     TableSource,
 )
 from usecases.definition.targets import Binary, Classes, Number, Target
-from usecases.definition.use_case import UseCase, UseCaseError
+from usecases.definition.use_case import ARRIVED, ROW_ID, UseCase, UseCaseError
 
 __all__ = [
     "ACCURACY",
     "Approval",
+    "ARRIVED",
     "AVERAGE_PRECISION",
     "BALANCED_ACCURACY",
     "Binary",
@@ -119,6 +120,7 @@ __all__ = [
     "RetrainPolicy",
     "RMSE",
     "ROC_AUC",
+    "ROW_ID",
     "SCORE",
     "Search",
     "Source",

@@ -37,6 +37,8 @@ TAKEN = frozenset({"definition", "log", "workers"})
 _BINARY_FIELDS = ("label", "decision_threshold")
 # Quarantine and reports name a column of their own so.
 RESERVED = frozenset({"quarantine_reason"})
+# The columns that rows without a time, or without a key, get.
+ARRIVED, ROW_ID = "arrived_at", "row_id"
 
 
 class UseCaseError(ValueError):
@@ -62,7 +64,11 @@ class UseCase(Frozen):
     ``decision_threshold``.
 
     Rows are ingested and held out by ``period`` of their event time, in UTC. A model learns the
-    ``train_periods`` latest of them before its hold-out; ``None``: all."""
+    ``train_periods`` latest of them before its hold-out; ``None``: all.
+
+    With ``arrival=True`` rows have no event time: each ingest is a batch of those that were not
+    there before, and they are dealt over the days in which they arrived, by weeks if no ``period``
+    is given, of which two are held out. A row without a ``key`` is then known by its inputs."""
 
     name: str
     title: str = Field(min_length=1)
@@ -70,8 +76,9 @@ class UseCase(Frozen):
     source: Source | TableSource
     columns: tuple[Column, ...] = Field(min_length=1)
     target: Binary | Classes | Number
-    event_time: str = Field(min_length=1)
-    key: tuple[str, ...] = Field(min_length=1)
+    event_time: str = Field(ARRIVED, min_length=1)
+    key: tuple[str, ...] = Field((ROW_ID,), min_length=1)
+    arrival: bool = False
     period: PeriodNoun = "month"
     train_periods: int | None = Field(None, ge=1)
     candidates: tuple[Candidate, ...] = Field(min_length=1)
@@ -102,6 +109,30 @@ class UseCase(Frozen):
             )
         others = {name: value for name, value in fields.items() if name not in short}
         return {**others, "target": Binary(**short)}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _time_or_arrival(cls, fields: Any) -> Any:
+        if not isinstance(fields, dict):
+            return fields
+        if not fields.get("arrival"):
+            if "event_time" not in fields:
+                raise ValueError(
+                    "event_time is missing: name the column with the time of a row, or write "
+                    "arrival=True if rows have none"
+                )
+            if "key" not in fields:
+                raise ValueError("key is missing: name the columns that identify a row")
+            return fields
+        if fields.get("event_time", ARRIVED) != ARRIVED:
+            raise ValueError(
+                "event_time beside arrival=True, which is for rows without a time: leave one out"
+            )
+        made: dict[str, Any] = {}
+        if "period" not in fields:
+            # A week has too few days to judge on, and two of ten are a fifth of the rows.
+            made = {"period": "week", "promotion": Promotion(holdout_periods=2)}
+        return {**made, **fields}
 
     @field_validator("name")
     @classmethod
@@ -150,6 +181,22 @@ class UseCase(Frozen):
             )
         if in_use := sorted(RESERVED & {*names, *self.key, self.label, self.event_time}):
             raise ValueError(f"Laurel itself uses the column names {in_use}: rename yours")
+        return self
+
+    @model_validator(mode="after")
+    def _arrival_is_of_tables_by_days(self) -> "UseCase":
+        if not self.arrival:
+            return self
+        if not isinstance(self.source, TableSource):
+            raise ValueError(
+                "arrival=True needs a source that gives all rows at once: FileSource(path=...), "
+                "FrameSource(function=...) or SqlSource(query=...)"
+            )
+        if self.period == "hour":
+            raise ValueError("arrival=True deals rows over days: a period has a day at least")
+        own = {*self.column_names, self.label, *self.key}
+        if in_use := sorted({ARRIVED, ROW_ID} & own if self.key != (ROW_ID,) else {ARRIVED} & own):
+            raise ValueError(f"Laurel itself makes the columns {in_use}: rename yours")
         return self
 
     @model_validator(mode="after")

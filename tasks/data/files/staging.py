@@ -16,7 +16,7 @@ import polars as pl
 from tasks.data.files import delimited
 from tasks.data.files.json_lines import JsonLines
 from tasks.data.files.places import StoredFile, find_files
-from tasks.data.files.typing import Typing, count
+from tasks.data.files.typing import Typing, count, wanted_columns
 from tasks.data.files.values import Reading, Votes
 from usecases.definition import SourceError, UseCase, folder_of
 from usecases.definition.sources import FileSource
@@ -83,9 +83,7 @@ class _Raw:
 class _Stage:
     def __init__(self, case: UseCase, source: FileSource) -> None:
         self._case, self._source = case, source
-        self._wanted = list(
-            dict.fromkeys([*case.key, case.event_time, *case.column_names, case.label])
-        )
+        self._wanted = wanted_columns(case)
         self._votes = Votes()
         self._notes: list[str] = []
 

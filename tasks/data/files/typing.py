@@ -11,10 +11,19 @@ from tasks.data.files import values
 from tasks.data.files.values import Reading, Votes
 from tasks.data.kinds import KINDS
 from tasks.data.validation import REASON
-from usecases.definition import Binary, Classes, Number, SourceError, UseCase
+from usecases.definition import ARRIVED, ROW_ID, Binary, Classes, Number, SourceError, UseCase
 
 AT = "laurel_at"
 """The local time by which a row belongs to a period: its own, or that of the row before it."""
+
+
+def wanted_columns(case: UseCase) -> list[str]:
+    """The columns that a table of the use case has: rows that arrive have no time, and perhaps no
+    key.
+    """
+    made = {ARRIVED, ROW_ID} if case.arrival else set()
+    names = dict.fromkeys([*case.key, case.event_time, *case.column_names, case.label])
+    return [name for name in names if name not in made]
 
 
 class Typing:
@@ -31,7 +40,11 @@ class Typing:
         self._examples: dict[str, str] = {}
 
     def first_time(self, blocks: Iterable[pl.DataFrame]) -> object:
-        """The first time that can be read. Raises ``SourceError`` if there is none."""
+        """The first time that can be read; ``None`` if rows have no time. Raises ``SourceError``
+        if none can be read.
+        """
+        if self._case.arrival:
+            return None
         for block in blocks:
             known = self._times(block[self._case.event_time])[0].drop_nulls()
             if len(known):
@@ -47,6 +60,9 @@ class Typing:
         last = first
         for block in blocks:
             frame = self._frame(name, block)
+            if self._case.arrival:
+                yield frame
+                continue
             at = frame[self._case.event_time].fill_null(strategy="forward").fill_null(last)
             last = at[-1] if len(at) else last
             yield frame.with_columns(at.alias(AT))

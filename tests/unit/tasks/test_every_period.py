@@ -17,13 +17,14 @@ from tasks.backtest.windows import check_windows, decisive
 from tasks.data.dataset import (
     ColumnsDiffer,
     DatasetVersion,
-    ingest_period,
     read_periods,
     read_version,
     verify_periods,
     write_version,
 )
-from tasks.data.sources import Checked, Query
+from tasks.data.ingestion import ingest_period
+from tasks.data.sources import Checked
+from tasks.data.tables import Query
 from tasks.data.validation import BatchRefused, validate
 from tasks.drift.examine import examine
 from tasks.drift.late_labels import count_unknown

@@ -14,9 +14,15 @@ from serving.records.record import encode
 from tasks.backtest.fits import History
 from tasks.backtest.replay import run
 from tasks.contest.fairness import why_unfair
-from tasks.data.dataset import ingest_period, read_periods, read_version, write_version
+from tasks.data.dataset import (
+    read_periods,
+    read_version,
+    write_version,
+)
+from tasks.data.ingestion import ingest_period
 from tasks.data.row_digests import HoldoutOverlap, rows_in
-from tasks.data.sources import Checked, Query
+from tasks.data.sources import Checked
+from tasks.data.tables import Query
 from tasks.data.validation import validate
 from tasks.drift.history import beyond_before
 from tasks.drift.thresholds import calibrate

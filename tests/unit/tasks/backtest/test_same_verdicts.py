@@ -17,7 +17,12 @@ from serving.records.ledger import Decision
 from tasks.backtest.fits import History, Model
 from tasks.backtest.replay import first_champion, retrain
 from tasks.contest.decide import decide
-from tasks.data.dataset import DatasetVersion, ingest_period, read_periods, write_version
+from tasks.data.dataset import (
+    DatasetVersion,
+    read_periods,
+    write_version,
+)
+from tasks.data.ingestion import ingest_period
 from tasks.models import modelling
 from tasks.models.selection import choose_recipes
 from tasks.packages.packaging import Origin, make_package

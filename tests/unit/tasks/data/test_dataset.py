@@ -12,13 +12,13 @@ from tasks.data.dataset import (
     ColumnsDiffer,
     DatasetMissing,
     DatasetVersion,
-    ingest_period,
     read_periods,
     read_version,
     verify_periods,
     versions,
     write_version,
 )
+from tasks.data.ingestion import ingest_period
 from usecases.definition import Column, UseCase, load
 
 JANUARY, FEBRUARY, MARCH = "2024-01", "2024-02", "2024-03"

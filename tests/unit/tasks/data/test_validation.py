@@ -6,7 +6,7 @@ import pytest
 from usecases.toy import toy_rows
 
 from blocks.lake import Lake
-from tasks.data.dataset import ingest_period
+from tasks.data.ingestion import ingest_period
 from tasks.data.validation import REASON, BatchRefused, Validated, validate
 from usecases.definition import Column, SourceError, UseCase, load
 

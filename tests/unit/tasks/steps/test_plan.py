@@ -11,7 +11,11 @@ from usecases.toy import toy_rows
 from blocks.lake import Lake
 from blocks.registry import ModelVersion
 from serving.package.manifest import Feature, Manifest
-from tasks.data.dataset import DatasetVersion, ingest_period, write_version
+from tasks.data.dataset import (
+    DatasetVersion,
+    write_version,
+)
+from tasks.data.ingestion import ingest_period
 from tasks.steps import plan as planning
 from tasks.steps import rematch
 from tasks.steps.plan import NothingToDo, Plan
