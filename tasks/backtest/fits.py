@@ -31,6 +31,7 @@ from tasks.models.selection import (
     best_trial,
     can_compare,
     choose_recipes,
+    comparison_rows,
     first_trials,
 )
 from tasks.models.tuning import Tuned, inner_split, tune
@@ -191,13 +192,17 @@ class History:
         earlier = learned[: -len(last)]
         if not can_compare(self.case, self.labelled(*earlier), self.labelled(*last)):
             return recipes, 0.0
-        entered = [self._enter(recipe, earlier, holdout_named(last)) for recipe in recipes]
+        entered = [
+            self._enter(recipe, earlier, holdout_named(last), to_compare=True) for recipe in recipes
+        ]
         models = [model for model, _ in entered]
         best = best_of(self.case.gate.metric, models, lambda model: model.score)
         return (best.recipe,), sum(cost for _, cost in entered)
 
-    def _enter(self, recipe: Recipe, periods: tuple[str, ...], holdout: str) -> tuple[Model, float]:
-        fitted, seconds = self._fit(recipe, periods)
+    def _enter(
+        self, recipe: Recipe, periods: tuple[str, ...], holdout: str, to_compare: bool = False
+    ) -> tuple[Model, float]:
+        fitted, seconds = self._fit(recipe, periods, to_compare)
         rows = self.labelled(*periods_of(holdout))
         truth, scores = (
             modelling.labels(self.case, rows),
@@ -237,15 +242,19 @@ class History:
         package: Package = self._once(("package", *model.key), make)[0]
         return package
 
-    def _fit(self, recipe: Recipe, periods: tuple[str, ...]) -> tuple["Pipeline", float]:
-        candidate = self.case.candidate(recipe.candidate)
+    def _fit(
+        self, recipe: Recipe, periods: tuple[str, ...], to_compare: bool = False
+    ) -> tuple["Pipeline", float]:
+        """``to_compare``: on the rows that recipes are compared by, if these are fewer."""
+        candidate, rows = self.case.candidate(recipe.candidate), self.labelled(*periods)
+        drawn = comparison_rows(self.case, rows, self.seed) if to_compare else rows
 
         def fit() -> "Pipeline":
             self.say(f"fitting {candidate.name} on {periods[0]}..{periods[-1]}")
-            rows = self.labelled(*periods)
-            return modelling.fit(self.case, candidate, recipe.params, rows, self.seed)
+            return modelling.fit(self.case, candidate, recipe.params, drawn, self.seed)
 
-        return self._once(("fit", candidate.name, sorted(recipe.params.items()), periods), fit)
+        key = ("fit", candidate.name, sorted(recipe.params.items()), periods, len(drawn))
+        return self._once(key, fit)
 
     def _search(
         self, candidate: Candidate, periods: tuple[str, ...], first: tuple[Mapping[str, Any], ...]

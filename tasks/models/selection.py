@@ -33,6 +33,9 @@ class Tried(Frozen):
     score: float | None
 
 
+COMPARED_ROWS = 40_000
+
+
 def can_compare(case: UseCase, earlier: pl.DataFrame, period: pl.DataFrame) -> bool:
     """Whether recipes can be fitted on labelled rows ``earlier`` and compared on those of
     ``period``: no class is missing, and rows enough for a contest."""
@@ -41,6 +44,18 @@ def can_compare(case: UseCase, earlier: pl.DataFrame, period: pl.DataFrame) -> b
         and not lacks(case, earlier[case.label])
         and not lacks(case, period[case.label])
     )
+
+
+def comparison_rows(case: UseCase, earlier: pl.DataFrame, seed: int) -> pl.DataFrame:
+    """The rows that recipes are fitted on to be compared: ``COMPARED_ROWS`` of ``earlier``, drawn
+    at random, and all of them if there are no more, or a class would be missing.
+
+    The winner is fitted on all rows afterwards: which of some recipes is better can be told from
+    fewer."""
+    if len(earlier) <= COMPARED_ROWS:
+        return earlier
+    drawn = earlier.sample(COMPARED_ROWS, seed=seed)
+    return earlier if lacks(case, drawn[case.label]) else drawn
 
 
 def choose_recipes(case: UseCase, champion: Recipe | None) -> tuple[Recipe, ...]:

@@ -20,6 +20,7 @@ from tasks.models.selection import (
     Tried,
     best_of,
     can_compare,
+    comparison_rows,
 )
 from tasks.models.tuning import inner_split
 from tasks.outside.blocks_of_run import RESUMED, artifact_key, lake, registry, tell
@@ -100,7 +101,7 @@ def announce_training(plan: Plan) -> None:
 @task(**RESUMED)
 def compare_recipes(plan: Plan) -> Plan:
     """Return the plan with the recipe that is best on the last training periods, as many as a
-    hold-out has, fitted on those before them. The hold-out stays closed.
+    hold-out has, fitted on rows of those before them. The hold-out stays closed.
 
     A single recipe need not be compared. Without an earlier period, or with too few rows or one
     class, all recipes stay, and the contest knows that the challenger was chosen on its rows."""
@@ -111,6 +112,7 @@ def compare_recipes(plan: Plan) -> Plan:
     earlier, period = inner_split(case, plan.periods, rows)
     if not can_compare(case, earlier, period):
         return plan
+    earlier = comparison_rows(case, earlier, plan.seed)
     metric, truth, tried = case.gate.metric, modelling.labels(case, period), list[Tried]()
     chosen_on = holdout_named(last_of(plan.periods, case.promotion.holdout_periods))
     for recipe in plan.recipes:

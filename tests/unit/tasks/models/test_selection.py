@@ -6,12 +6,14 @@ import polars as pl
 import pytest
 from usecases.toy import toy_rows
 
+from tasks.models import selection
 from tasks.models.selection import (
     Recipe,
     best_of,
     best_trial,
     can_compare,
     choose_recipes,
+    comparison_rows,
     first_trials,
 )
 from tasks.models.tuning import Trial, Tuned
@@ -89,3 +91,17 @@ def test_recipes_are_compared_where_both_classes_and_rows_enough_are_there(case:
     assert not can_compare(case, earlier, period.head(case.promotion.minimum_rows - 1))
     assert not can_compare(case, earlier, lost)
     assert not can_compare(case, lost, period)
+
+
+def test_recipes_are_compared_on_some_of_many_rows_and_no_class_is_lost(
+    case: UseCase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = pl.concat([toy_rows("2024-01"), toy_rows("2024-02")])
+    assert comparison_rows(case, rows, seed=1) is rows
+    monkeypatch.setattr(selection, "COMPARED_ROWS", 500)
+    some = comparison_rows(case, rows, seed=1)
+    assert len(some) == 500 and some["id"].n_unique() == 500
+    assert some["at"].dt.month().n_unique() == 2
+    assert some.equals(comparison_rows(case, rows, seed=1))
+    rare = rows.with_columns(won=(pl.int_range(pl.len()) == 7).cast(pl.Int8))
+    assert comparison_rows(case, rare, seed=1) is rare
