@@ -19,6 +19,7 @@ from tasks.data.tables import Query
 from tests.fixtures import mariadb
 from tests.integration.planting import Loop
 from usecases.definition import MONTHS, SourceError
+from usecases.definition.period_kinds import HOURS
 
 pytestmark = pytest.mark.skipif(
     not mariadb.installed(), reason="needs MariaDB: apt-get install mariadb-server"
@@ -119,6 +120,13 @@ def test_a_query_that_is_refused_is_told_with_itself(
     with pytest.raises((SourceError, WarehouseAway), match=re.escape(said)) as refused:
         Query(warehouse, query, "at", MONTHS).periods()
     assert query in str(refused.value)
+
+
+def test_hours_are_found_and_read(warehouse: Warehouse) -> None:
+    hours = Query(warehouse, QUERY, "at", HOURS).periods()
+    assert hours and {name[10:] for name in hours} == {"T12"}  # all rows of the toy are at noon
+    rows = Query(warehouse, QUERY, "at", HOURS).read(hours[0])
+    assert set(rows["at"].dt.strftime("%Y-%m-%dT%H")) == {hours[0]}
 
 
 def test_a_month_without_rows_is_told(warehouse: Warehouse) -> None:

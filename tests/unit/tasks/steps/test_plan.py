@@ -1,11 +1,13 @@
 """The hold-out of a training: the latest labelled period, or several of them."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import polars as pl
 import pytest
+from usecases._toy_spans import SpanSource
 from usecases.toy import toy_rows
 
 from blocks.lake import Lake
@@ -20,7 +22,7 @@ from tasks.steps import plan as planning
 from tasks.steps import rematch
 from tasks.steps.plan import NothingToDo, Plan
 from tests.fixtures.packages import write_package
-from usecases.definition import UseCase
+from usecases.definition import UseCase, load
 
 
 class Versions:
@@ -117,6 +119,36 @@ def test_a_first_champion_takes_what_there_is_and_one_period_is_left_to_learn(
 ) -> None:
     world.with_holdout_of(3).ingest(2)
     assert world.judged() == ("2024-01..2024-01", "2024-02")
+
+
+def test_a_model_learns_at_most_the_periods_that_it_should(world: World) -> None:
+    world.case = world.case.model_copy(update={"train_periods": 2})
+    world.ingest(5)
+    assert world.judged() == ("2024-03..2024-04", "2024-05")
+    assert world.judged(holdout="2024-02") == ("2024-01..2024-01", "2024-02")
+    world.learned = {"1": ["2024-03", "2024-04"], "2": ["2024-04", "2024-05"]}
+    assert "has learned 2024-05; the latest labelled period is 2024-05." in world.nothing()
+    plan = world.plan(again=True)
+    assert isinstance(plan, Plan) and plan.rematch is not None
+    assert (plan.window, plan.holdout) == ("2024-03..2024-04", "2024-05")
+
+
+def test_a_champion_of_months_has_learned_the_weeks_in_them(world: World) -> None:
+    """The period of a use case was changed: rows of the same days have other names now."""
+    world.crown(2, 3)
+    weekly = load("toy_weekly")
+    source = SpanSource(
+        "week", datetime(2024, 2, 26), datetime(2024, 4, 15), datetime(2030, 1, 1), 5
+    )
+    world.case = weekly.model_copy(update={"source": source, "name": "toy"})
+    weeks = source.periods()
+    files = [ingest_period(world.lake, world.case, week) for week in weeks]
+    write_version(world.lake, world.case, files[:5])
+    assert "has learned 2024-03; the latest labelled period is 2024-W13." in world.nothing()
+    write_version(world.lake, world.case, files[:6])
+    assert "needs 2 later periods with labels, and there is only 2024-W14." in world.nothing()
+    write_version(world.lake, world.case, files)
+    assert world.judged() == ("2024-W09..2024-W13", "2024-W14 + 2024-W15")
 
 
 def test_a_contest_waits_until_the_champion_has_learned_none_of_the_hold_out(
