@@ -5,14 +5,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tasks.packages.exporters.boosting import BOOSTING
+from tasks.packages.exporters.cat_boost import CATBOOST
 from tasks.packages.exporters.exporter import Exporter, NotConvertible, package_of
 from tasks.packages.exporters.forests import FORESTS
+from tasks.packages.exporters.light_gbm import LIGHTGBM
 from tasks.packages.exporters.scikit_learn import SCIKIT_LEARN
+from tasks.packages.exporters.xg_boost import XGBOOST
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
 
-EXPORTERS: list[Exporter] = [BOOSTING, FORESTS, SCIKIT_LEARN]
+EXPORTERS: list[Exporter] = [BOOSTING, FORESTS, LIGHTGBM, XGBOOST, CATBOOST, SCIKIT_LEARN]
 
 
 def export(model: "BaseEstimator", n_features: int) -> tuple[bytes, str]:

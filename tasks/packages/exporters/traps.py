@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tasks.models.libraries import library_of
 from tasks.packages.exporters.exporter import NotConvertible
 
 # Where scikit-learn keeps the estimators inside another one.
@@ -52,7 +53,7 @@ def _learned_nulls(tree: Any) -> bool:
 
 def _refuse_known_traps(step: Any, alone: bool) -> None:
     name = type(step).__name__
-    if not alone and name.startswith("HistGradientBoosting"):
+    if not alone and (name.startswith("HistGradientBoosting") or library_of(step)):
         raise NotConvertible(
             f"{name} inside another step loses its double thresholds in ONNX. Let the candidate "
             "build it alone: it takes codes and missing values as they are."

@@ -35,7 +35,7 @@ def to_onnx(forest: Forest, n_features: int, classes: int) -> bytes:
     nodes, constants = _null_nodes(forest, n_features)
     source = nodes[-1].output[0] if nodes else "matrix"
     nodes += _ensemble_with_codes(forest, source) if with_codes else [_ensemble(forest, source)]
-    nodes += _answer(_LINKS[forest.link], classes)
+    nodes += _answer(_LINKS[forest.link], len(forest.base), classes)
     if classes <= 2:
         constants.append(numpy_helper.from_array(np.array([-1], np.int64), "flat"))
     graph = helper.make_graph(
@@ -198,14 +198,18 @@ def _ensemble_with_codes(forest: Forest, source: str) -> list[Any]:
     ]
 
 
-def _answer(link: str, classes: int) -> list[Any]:
-    """Return the nodes from the trees' sums to the answer."""
-    from onnx import helper
+def _answer(link: str, outputs: int, classes: int) -> list[Any]:
+    """Return the nodes from the trees' sums to the answer; of two classes, that of the second."""
+    from onnx import helper, numpy_helper
 
     spread: dict[str, Any] = {"axis": 1} if link == "Softmax" else {}
     if classes > 2:
         return [helper.make_node(link, ["raw"], [OUTPUT], **spread)]
-    return [
-        helper.make_node(link, ["raw"], ["linked"]),
-        helper.make_node("Reshape", ["linked", "flat"], [OUTPUT]),
-    ]
+    nodes = [helper.make_node(link, ["raw"], ["linked"], **spread)]
+    if outputs == 2:
+        second = numpy_helper.from_array(np.array(1, np.int64), "second")
+        nodes += [
+            helper.make_node("Constant", [], ["second"], value=second),
+            helper.make_node("Gather", ["linked", "second"], ["linked_second"], axis=1),
+        ]
+    return [*nodes, helper.make_node("Reshape", [*nodes[-1].output, "flat"], [OUTPUT])]

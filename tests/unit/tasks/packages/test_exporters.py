@@ -480,8 +480,8 @@ def test_a_model_that_no_exporter_takes_is_refused_with_what_is_supported() -> N
     model = Line().fit(TRAIN, LABELS)
     message = (
         r"Line of the library 'tests' cannot become ONNX: no exporter takes it\. "
-        r"Supported: HistGradientBoosting, forests and trees of scikit-learn, what skl2onnx "
-        r"converts of scikit-learn\. "
+        r"Supported: HistGradientBoosting, forests and trees of scikit-learn, LightGBM, XGBoost, "
+        r"CatBoost, what skl2onnx converts of scikit-learn\. "
         r"Replace that step, or add an exporter to tasks/packages/exporters/registry\.py"
     )
     with pytest.raises(NotConvertible, match=message):

@@ -348,7 +348,7 @@ def test_a_model_that_answers_otherwise_is_not_proven(
         honest.manifest, tampered((saved.folder / MODEL).read_bytes(), name, change), honest.smoke
     )
     prove(case, boosted, honest, proof, 7)
-    with pytest.raises(ParityBroken, match="ONNX and scikit-learn disagree"):
+    with pytest.raises(ParityBroken, match="ONNX and the pipeline disagree"):
         prove(case, boosted, wrong, proof, 7)
 
 
@@ -365,7 +365,7 @@ def test_missing_values_that_take_the_other_way_are_not_proven(
     ]
     ways.ints[:] = [1 - way for way in ways.ints]
     honest = load(saved.folder)
-    with pytest.raises(ParityBroken, match="ONNX and scikit-learn disagree"):
+    with pytest.raises(ParityBroken, match="ONNX and the pipeline disagree"):
         prove(
             case,
             boosted,
@@ -458,7 +458,7 @@ def test_trees_that_never_saw_a_null_answer_to_one_alone_and_are_refused_in_a_pi
 ) -> None:
     later = toy_rows("2024-04").drop_nulls()
     inside = fitted_with(case, behind_a_step(estimator), training.drop_nulls())
-    with pytest.raises(ParityBroken, match="ONNX and scikit-learn disagree"):
+    with pytest.raises(ParityBroken, match="ONNX and the pipeline disagree"):
         make_package(tmp_path, case, inside, ORIGIN, training, later, 7)
     assert list(tmp_path.iterdir()) == []
     alone = fitted_with(case, estimator, training.drop_nulls())
