@@ -13,19 +13,20 @@ def at_most(limits: np.ndarray) -> np.ndarray:
     that middle if the float32 is even: IEEE 754 rounds ties to even."""
     with np.errstate(over="ignore"):
         below = np.asarray(limits, np.float64).astype(np.float32)
-    too_high = below.astype(np.float64) > limits
-    below[too_high] = np.nextafter(below[too_high], np.float32(-np.inf))
-    with np.errstate(over="ignore"):
+        is_above = below.astype(np.float64) > limits
+        below[is_above] = np.nextafter(below[is_above], np.float32(-np.inf))
         above = np.nextafter(below, np.float32(np.inf))
     middle = (_finite(below) + _finite(above)) / 2
     is_even = below.view(np.uint32) % 2 == 0
     thresholds = np.where(is_even, middle, np.nextafter(middle, -np.inf))
-    return np.where(np.isinf(below), below.astype(np.float64), thresholds)
+    return np.where(np.isposinf(below), np.inf, thresholds)
 
 
 def less_than(limits: np.ndarray) -> np.ndarray:
-    """Return the same for a float32 that is less than the float32 ``limits``."""
-    return at_most(np.nextafter(np.asarray(limits, np.float32), np.float32(-np.inf)))
+    """Return the same for a float32 that is less than the finite float32 ``limits``."""
+    with np.errstate(over="ignore"):
+        before = np.nextafter(np.asarray(limits, np.float32), np.float32(-np.inf))
+    return at_most(before)
 
 
 def _finite(values: np.ndarray) -> np.ndarray:
