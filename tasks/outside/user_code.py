@@ -31,6 +31,8 @@ _HINTS = {
         "Install it: pip install xgboost-cpu==3.2.0 (on macOS xgboost==3.2.0)"
     ),
     "No module named 'catboost'": "Install it: pip install catboost==1.2.10",
+    "libgomp": ("LightGBM needs OpenMP, which its wheel does not have: apt-get install libgomp1"),
+    "libomp": "Two of these libraries need OpenMP: brew install libomp",
     "contains NaN": (
         "Null numbers are NaN: put a SimpleImputer before the classifier, or "
         "use one that accepts NaN."

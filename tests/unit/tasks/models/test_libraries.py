@@ -20,12 +20,14 @@ from tasks.models.modelling import build, encoder, inputs, labels, scores_of
 from tasks.models.tuning import check_search, tune
 from tasks.outside import user_code
 from tasks.outside.user_code import UseCaseFailed
+from tests.fixtures.openmp import skip_without_openmp
 from usecases.definition import Candidate, Range, Search, UseCase
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def light(**params: Any) -> Any:
+    skip_without_openmp()
     from lightgbm import LGBMClassifier
 
     return LGBMClassifier(**params)
@@ -159,6 +161,14 @@ def test_a_missing_library_is_named_with_the_line_that_installs_it(
 
     monkeypatch.setattr(builtins, "__import__", _without(name, builtins.__import__))
     with pytest.raises(UseCaseFailed, match=f"No module named '{name}'.*pip install {name}"):
+        build(case, candidate(make), {}, 7)
+
+
+def test_missing_openmp_is_named_with_the_line_that_installs_it(case: UseCase) -> None:
+    def make() -> Any:
+        raise OSError("libgomp.so.1: cannot open shared object file: No such file or directory")
+
+    with pytest.raises(UseCaseFailed, match="libgomp.so.1.*apt-get install libgomp1"):
         build(case, candidate(make), {}, 7)
 
 

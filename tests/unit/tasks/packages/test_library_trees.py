@@ -13,6 +13,7 @@ from tasks.models.libraries import configure
 from tasks.models.modelling import scores_of
 from tasks.packages.exporters.exporter import NotConvertible
 from tasks.packages.exporters.registry import export, thresholds
+from tests.fixtures.openmp import skip_without_openmp
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
@@ -100,6 +101,7 @@ def is_exact(model: Any, tolerance: float = 1e-6, takes_infinite: bool = True) -
 
 
 def lightgbm(classes: int, **params: Any) -> Any:
+    skip_without_openmp()
     from lightgbm import LGBMClassifier, LGBMRegressor
 
     model = (LGBMClassifier if classes else LGBMRegressor)(n_estimators=40, **params)
@@ -226,6 +228,7 @@ def test_models_without_a_single_split_are_exact() -> None:
 
 def test_only_the_trees_up_to_the_best_iteration_answer() -> None:
     """Each stops early: its last trees are left out of its answers."""
+    skip_without_openmp()
     from catboost import CatBoostClassifier
     from lightgbm import LGBMClassifier, early_stopping
     from xgboost import XGBClassifier
@@ -298,6 +301,7 @@ def test_categories_of_catboost_and_xgboost_are_refused() -> None:
 
 
 def test_a_library_behind_another_step_is_refused() -> None:
+    skip_without_openmp()
     from lightgbm import LGBMClassifier
 
     inside = make_pipeline(StandardScaler(), configure(LGBMClassifier(n_estimators=3), 7))

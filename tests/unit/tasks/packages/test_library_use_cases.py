@@ -24,6 +24,7 @@ from tasks.outside.user_code import UseCaseFailed
 from tasks.packages.packaging import Origin, make_package, score_rows
 from tasks.packages.proof import ParityBroken, with_nulls
 from tasks.packages.rehearsal import rehearse
+from tests.fixtures.openmp import skip_without_openmp
 from usecases import definition
 from usecases.definition import Candidate, Layout, Range, Search, UseCase
 
@@ -35,6 +36,7 @@ pytestmark = [
 
 
 def light(params: dict[str, Any], layout: Layout, seed: int) -> Any:
+    skip_without_openmp()
     from lightgbm import LGBMClassifier
 
     return LGBMClassifier(categorical_feature=list(layout.categories), **params)
