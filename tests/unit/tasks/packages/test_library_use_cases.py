@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import polars as pl
 import pytest
 import skops.io
@@ -16,6 +17,7 @@ from usecases.toy_number import price_rows
 
 from blocks.registry import ModelRegistry
 from blocks.saved_models import requirements_of, saved_types
+from serving.package.manifest import MODEL
 from serving.package.model import load
 from tasks.models.executors import core_threads
 from tasks.models.modelling import fit, inputs, predict
@@ -39,7 +41,8 @@ def light(params: dict[str, Any], layout: Layout, seed: int) -> Any:
     skip_without_openmp()
     from lightgbm import LGBMClassifier
 
-    return LGBMClassifier(categorical_feature=list(layout.categories), **params)
+    codes = {"categorical_feature": list(layout.categories), "min_data_per_group": 10}
+    return LGBMClassifier(**codes, **params)
 
 
 def extreme(params: dict[str, Any], layout: Layout, seed: int) -> Any:
@@ -96,8 +99,14 @@ def fitted(case: UseCase, months: list[pl.DataFrame], params: Any) -> Any:
 
 
 def test_the_package_is_proven_watched_and_scores_as_the_pipeline_does(
-    case: UseCase, months: list[pl.DataFrame], params: Any, fitted: Any, tmp_path: Path
+    library: str,
+    case: UseCase,
+    months: list[pl.DataFrame],
+    params: Any,
+    fitted: Any,
+    tmp_path: Path,
 ) -> None:
+    """With native categories (LightGBM) and without."""
     training, later = pl.concat(months[:2]), months[2]
     origin = Origin("own", dict(params), "2024-02-a", {"2024-01": "a", "2024-02": "b"}, {})
     saved = make_package(tmp_path, case, fitted, origin, training, later, 7)
@@ -105,6 +114,10 @@ def test_the_package_is_proven_watched_and_scores_as_the_pipeline_does(
     assert saved.manifest.parity.rows >= len(later) + 2000
     assert saved.manifest.parity.largest_difference < 5e-6
     assert saved.manifest.drift_importance
+    versions = onnx.load(tmp_path / MODEL).opset_import
+    assert {"ai.onnx.ml": 5 if library == "lightgbm" else 3} == {
+        opset.domain: opset.version for opset in versions if opset.domain
+    }
     package = load(tmp_path, saved.sha256)
     rows = pl.concat([later.select(case.column_names), with_nulls(case, later, seed=3)])
     expected = predict(fitted, case, rows)
