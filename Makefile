@@ -87,7 +87,7 @@ compose-test: venv ## Test compose.yaml: build, up, demo, kill each part, down (
 	@$(BIN)/pytest -s tests/compose $(ARGS)
 
 lock: venv ## Pin pyproject.toml's dependencies again (UPGRADE=1: to the newest)
-	@$(WITH_UV) pip compile --quiet --universal --no-emit-index-url --no-header --extra dev --python-version 3.11 \
+	@$(WITH_UV) pip compile --quiet --universal --no-emit-index-url --no-header --all-extras --python-version 3.11 \
 	  $(if $(UPGRADE),--upgrade) --output-file requirements.lock pyproject.toml
 	@$(WITH_UV) pip compile --quiet --universal --no-emit-index-url --no-header --group serving --python-version 3.11 --generate-hashes \
 	  --constraint requirements.lock --upgrade --output-file requirements-serving.lock

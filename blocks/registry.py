@@ -27,7 +27,7 @@ from blocks.clients.registry import (
     Unreachable,
     Version,
 )
-from blocks.saved_models import saved_types
+from blocks.saved_models import requirements_of, saved_types
 from blocks.settings import Settings
 
 if TYPE_CHECKING:
@@ -206,7 +206,7 @@ class ModelRegistry(Block):
         types, strangers = saved_types(model)
         if strangers:
             raise RegistryError(
-                "The pipeline contains types that are not scikit-learn's and cannot be saved: "
+                "The pipeline contains types of no supported library, which cannot be saved: "
                 f"{strangers}."
             )
         answers = "predict_proba" if hasattr(model, "predict_proba") else "predict"
@@ -217,7 +217,7 @@ class ModelRegistry(Block):
             if example is not None
             else None,
             input_example=example,
-            pip_requirements=["scikit-learn", "skops", "pandas"],
+            pip_requirements=requirements_of(types),
             skops_trusted_types=types,
             pyfunc_predict_fn=answers,
         )

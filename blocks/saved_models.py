@@ -2,12 +2,31 @@
 trusted.
 """
 
+import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 _TRUSTED = ("sklearn", "numpy", "scipy")
+# By the package that pip installs: of these libraries no other types are needed.
+_TRUSTED_TYPES = {
+    "lightgbm": (
+        "lightgbm.basic.Booster",
+        "lightgbm.sklearn.LGBMClassifier",
+        "lightgbm.sklearn.LGBMRegressor",
+        "collections.OrderedDict",
+    ),
+    "xgboost" if sys.platform == "darwin" else "xgboost-cpu": (
+        "xgboost.core.Booster",
+        "xgboost.sklearn.XGBClassifier",
+        "xgboost.sklearn.XGBRegressor",
+        "xgboost.sklearn.XGBRFClassifier",
+        "xgboost.sklearn.XGBRFRegressor",
+    ),
+    "catboost": ("catboost.core.CatBoostClassifier", "catboost.core.CatBoostRegressor"),
+}
 
 
 def saved_types(model: "Pipeline") -> tuple[list[str], list[str]]:
@@ -17,4 +36,13 @@ def saved_types(model: "Pipeline") -> tuple[list[str], list[str]]:
     import skops.io
 
     types = skops.io.get_untrusted_types(data=skops.io.dumps(model))
-    return types, [name for name in types if name.split(".")[0] not in _TRUSTED]
+    known = {name for names in _TRUSTED_TYPES.values() for name in names}
+    return types, [
+        name for name in types if name.split(".")[0] not in _TRUSTED and name not in known
+    ]
+
+
+def requirements_of(types: Iterable[str]) -> list[str]:
+    """Return the packages that loading the saved model needs, by the names of its types."""
+    extras = [name for name, known in _TRUSTED_TYPES.items() if known[0] in types]
+    return ["scikit-learn", "skops", "pandas", *extras]

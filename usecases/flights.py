@@ -78,9 +78,7 @@ def logistic_regression(params: Mapping[str, Any], layout: Layout, seed: int) ->
 def boosting(
     params: Mapping[str, Any], layout: Layout, seed: int
 ) -> "HistGradientBoostingClassifier":
-    """Codes are split like numbers: scikit-learn's ``categorical_features`` would not convert to
-    ONNX.
-    """
+    """Codes are split like numbers."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     return HistGradientBoostingClassifier(early_stopping=False, random_state=seed, **params)

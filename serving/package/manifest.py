@@ -5,7 +5,7 @@ loading.
                         SHA-256 of every other file
     model.onnx          one tensor "matrix" (n_rows, n_features) in, one tensor of numbers out:
                         (n_rows,) for one output of kind "number", else (n_rows, n_numbers)
-    smoke.json          rows with the scikit-learn pipeline's numbers for them
+    smoke.json          rows with the fitted pipeline's numbers for them
     reference.parquet   rows and scores for the drift check's comparison (the service never reads
                         it, nor the next)
     drift_profile.json  what else the drift check compares (packages from before it have none)

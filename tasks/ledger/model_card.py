@@ -41,7 +41,7 @@ def model_card(
         _inputs(case, manifest),
         "## Proof",
         (
-            f"The package answers as its scikit-learn pipeline does: {manifest.parity.rows:,} "
+            f"The package answers as its fitted pipeline does: {manifest.parity.rows:,} "
             f"rows compared, largest difference {manifest.parity.largest_difference:.2g}, "
             f"{manifest.parity.changed_decisions} decisions or classes changed."
         ),

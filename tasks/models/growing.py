@@ -1,4 +1,5 @@
-"""How a search goes on with a fit: at each rung an estimator grows, and is not fitted anew."""
+"""How a search climbs: at each rung an estimator grows, or is fitted anew where growing would give
+another model than one long fit."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tasks.models.libraries import counts_trees, refit
 from tasks.outside.user_code import UseCaseFailed
 from usecases.definition import Candidate, UseCase
 
@@ -42,7 +44,9 @@ def _fit_on(
 
 WARM_START = Grower(_has_warm_start, _fit_on)
 
-GROWERS: list[Grower] = [WARM_START]
+REFIT = Grower(counts_trees, refit)
+
+GROWERS: list[Grower] = [WARM_START, REFIT]
 """In the order in which they are asked: the first that takes an estimator grows it."""
 
 
@@ -55,6 +59,6 @@ def grow_of(case: UseCase, candidate: Candidate, resource: str, estimator: Any) 
         f"{case.name}: search of candidate {candidate.name!r} grows {resource!r} with "
         f"warm_start, but the {type(estimator).__name__} that build returns has no parameter "
         f"{' and no '.join(map(repr, _missing(estimator, resource)))}. Name one that grows, such "
-        "as ('max_iter', (20, 50, 100)) of HistGradientBoostingClassifier, add a grower to "
-        "tasks/models/growing.py, or drop search."
+        "as ('max_iter', (20, 50, 100)) of HistGradientBoostingClassifier or ('n_estimators', "
+        "(20, 50, 100)) of LGBMClassifier, add a grower to tasks/models/growing.py, or drop search."
     )

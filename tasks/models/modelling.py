@@ -12,6 +12,7 @@ import polars as pl
 
 from tasks.data.kinds import KINDS
 from tasks.data.targets import lacks, truth_of
+from tasks.models.libraries import configure, why_not_served
 from tasks.outside.user_code import UseCaseFailed, calling, describe_value
 from usecases.definition import SCORE, Candidate, Classes, Number, UseCase
 
@@ -72,8 +73,9 @@ def encoder(case: UseCase) -> "ColumnTransformer":
 
 
 def build(case: UseCase, candidate: Candidate, params: Mapping[str, Any], seed: int) -> Any:
-    """What the candidate builds: an unfitted scikit-learn classifier, or for a number a regressor.
-    Raises ``UseCaseFailed`` for anything else.
+    """What the candidate builds, configured: an unfitted classifier with scikit-learn's methods, or
+    for a number a regressor. Raises ``UseCaseFailed`` for anything else, and for what is known to
+    be impossible to serve.
     """
     from sklearn.base import is_regressor
 
@@ -94,8 +96,10 @@ def build(case: UseCase, candidate: Candidate, params: Mapping[str, Any], seed: 
         problem = f"returned a {type(model).__name__}, which is no {estimator.split()[0]}"
     elif not number and not hasattr(type(_last_step(model)), "predict_proba"):
         problem = f"returned a {type(model).__name__} {_NO_PROBABILITIES}"
+    elif reason := why_not_served(model):
+        problem = f"returned a {type(model).__name__} {reason.rstrip('.')}"
     else:
-        return model
+        return configure(model, seed)
     raise UseCaseFailed(f"{case.name}: {call} {problem}. {expectation}")
 
 

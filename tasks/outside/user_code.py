@@ -25,6 +25,14 @@ _OUTAGES = {
 }
 _UNREACHABLE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN}
 _HINTS = {
+    # As pyproject.toml pins them: a test holds the two together.
+    "No module named 'lightgbm'": "Install it: pip install lightgbm==4.7.0",
+    "No module named 'xgboost'": (
+        "Install it: pip install xgboost-cpu==3.2.0 (on macOS xgboost==3.2.0)"
+    ),
+    "No module named 'catboost'": "Install it: pip install catboost==1.2.10",
+    "libgomp": ("LightGBM needs OpenMP, which its wheel does not have: apt-get install libgomp1"),
+    "libomp": "Two of these libraries need OpenMP: brew install libomp",
     "contains NaN": (
         "Null numbers are NaN: put a SimpleImputer before the classifier, or "
         "use one that accepts NaN."

@@ -46,7 +46,7 @@ def prove(
     if parity.changed_decisions or not parity.largest_difference <= case.parity_tolerance:
         worst = int(_differences(scores, expected).argmax())
         raise ParityBroken(
-            f"ONNX and scikit-learn disagree by up to {parity.largest_difference:.2g} "
+            f"ONNX and the pipeline disagree by up to {parity.largest_difference:.2g} "
             f"(tolerated {case.parity_tolerance:g}), {parity.changed_decisions} decisions "
             f"or classes change; worst is row {worst} of the proof: "
             f"{dict(zip(package.names, everything[worst].tolist(), strict=True))}."
@@ -108,18 +108,25 @@ def with_nulls(case: UseCase, rows: pl.DataFrame, seed: int) -> pl.DataFrame:
 def _beside_thresholds(
     matrix: np.ndarray, splits: dict[int, np.ndarray], chance: np.random.Generator, rows: int = 2000
 ) -> np.ndarray:
-    """Return real rows with one value moved onto, just under or just over a split ``(rows,
-    n_features)``; none without splits."""
+    """Return real rows with one value moved onto, just under or just over a split, by a step of
+    double or of single precision ``(rows, n_features)``; none without splits."""
     if not splits:
         return matrix[:0]
     nudged = matrix[chance.integers(0, len(matrix), rows)].copy()
     features = chance.choice(list(splits), rows)
     for row, feature in enumerate(features):
-        at = chance.choice(splits[int(feature)])
-        nudged[row, feature] = chance.choice(
-            [at, np.nextafter(at, np.inf), np.nextafter(at, -np.inf)]
-        )
+        nudged[row, feature] = chance.choice(_neighbours(chance.choice(splits[int(feature)])))
     return nudged
+
+
+def _neighbours(at: float) -> list[float]:
+    """Return ``at`` and the nearest values in double precision and in single precision, in which
+    some libraries compare."""
+    with np.errstate(over="ignore"):
+        rounded = np.float32(at)
+        floats = [np.nextafter(rounded, np.float32(side)) for side in (-np.inf, np.inf)]
+    near = [np.nextafter(at, side) for side in (-np.inf, np.inf)]
+    return [at, *near, *(float(value) for value in (rounded, *floats) if np.isfinite(value))]
 
 
 def _with_nulls(

@@ -55,12 +55,12 @@ def rehearse(
 
 
 def _check_saving(case: UseCase, name: str, fitted: Any) -> None:
-    remedy = "Use scikit-learn's own steps, and compute features in read."
+    remedy = "Use models and steps of the supported libraries, and compute features in read."
     with calling(case.name, f"saving {name}", remedy):
         strangers = saved_types(fitted)[1]
     if strangers:
         raise UseCaseFailed(
-            f"{case.name}: {name} contains types that do not belong to scikit-learn and cannot be "
+            f"{case.name}: {name} contains types that belong to no supported library and cannot be "
             f"saved: {strangers}. {remedy}"
         )
 

@@ -302,5 +302,5 @@ def test_nothing_that_passes_the_gate_is_an_outcome_without_a_challenger(loop: L
 
 
 def test_model_of_foreign_types_is_not_saved(loop: Loop) -> None:
-    with pytest.raises(RegistryError, match="types that are not scikit-learn's"):
+    with pytest.raises(RegistryError, match="types of no supported library"):
         loop.registry.log_run("toy", "foreign", params={}, metrics={}, tags={}, model=Path())  # type: ignore[arg-type]

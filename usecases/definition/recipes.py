@@ -61,8 +61,8 @@ class Search(Frozen):
 
 
 class Candidate(Frozen):
-    """A recipe: ``build(params, layout, seed)`` returns an unfitted scikit-learn classifier on the
-    encoded matrix.
+    """A recipe: ``build(params, layout, seed)`` returns an unfitted classifier (for a number a
+    regressor) of scikit-learn, LightGBM, XGBoost or CatBoost on the encoded matrix.
 
     ``baseline`` candidates are fitted by every ``train``; the others are reached by HPO or as the
     champion's recipe."""

@@ -3,7 +3,7 @@
 Input ``matrix`` ``(n_rows, n_features)``, one output: the probability of the positive class or the
 number ``(n_rows,)``, or the probability of each of several classes ``(n_rows, n_classes)``."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +32,7 @@ class Exporter:
     thresholds: Callable[[Any], dict[int, np.ndarray]] = lambda model: {}
 
 
-def library_of(model: Any) -> str:
+def package_of(model: Any) -> str:
     """Return the package that the model's class comes from: ``sklearn``."""
     return type(model).__module__.partition(".")[0]
 
@@ -42,7 +42,7 @@ def count_classes(model: Any) -> int:
     return len(getattr(model, "classes_", ()))
 
 
-def finish(graph: Any, classes: int = 0) -> bytes:
+def finish(graph: Any, classes: int = 0, opsets: Mapping[str, int] = OPSETS) -> bytes:
     """Return the model of ``graph`` as bytes; its one output is the float32 node ``OUTPUT``, with a
     column for each of more than two ``classes``."""
     import onnx
@@ -52,7 +52,7 @@ def finish(graph: Any, classes: int = 0) -> bytes:
     del graph.output[:]
     graph.output.append(helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, shape))
     model = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid(*opset) for opset in OPSETS.items()], ir_version=9
+        graph, opset_imports=[helper.make_opsetid(*opset) for opset in opsets.items()], ir_version=9
     )
     onnx.checker.check_model(model)
     return model.SerializeToString()

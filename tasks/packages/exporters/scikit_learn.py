@@ -11,7 +11,7 @@ from tasks.packages.exporters.exporter import (
     NotConvertible,
     count_classes,
     finish,
-    library_of,
+    package_of,
 )
 from tasks.packages.exporters.traps import refuse_traps, steps_of
 
@@ -19,7 +19,7 @@ from tasks.packages.exporters.traps import refuse_traps, steps_of
 def _takes(model: Any) -> bool:
     import skl2onnx
 
-    if library_of(model) == "sklearn":
+    if package_of(model) == "sklearn":
         return True
     try:
         skl2onnx.get_model_alias(type(model))

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tasks.models.libraries import library_of
 from tasks.packages.exporters.exporter import NotConvertible
 
 # Where scikit-learn keeps the estimators inside another one.
@@ -52,13 +53,7 @@ def _learned_nulls(tree: Any) -> bool:
 
 def _refuse_known_traps(step: Any, alone: bool) -> None:
     name = type(step).__name__
-    categorical = getattr(step, "is_categorical_", None)
-    if name.startswith("HistGradientBoosting") and categorical is not None and np.any(categorical):
-        raise NotConvertible(
-            f"{name} with categorical_features scores wrongly in ONNX. Leave the codes as "
-            "numbers: drop categorical_features."
-        )
-    if name.startswith("HistGradientBoosting") and not alone:
+    if not alone and (name.startswith("HistGradientBoosting") or library_of(step)):
         raise NotConvertible(
             f"{name} inside another step loses its double thresholds in ONNX. Let the candidate "
             "build it alone: it takes codes and missing values as they are."
@@ -67,8 +62,8 @@ def _refuse_known_traps(step: Any, alone: bool) -> None:
     whole = (step, *(members.ravel() if isinstance(members, np.ndarray) else members))
     if any(_learned_nulls(tree.tree_) for tree in whole if hasattr(tree, "tree_")):
         raise NotConvertible(
-            f"{name} trained on missing values scores wrongly in ONNX. Put a SimpleImputer "
-            "before it."
+            f"{name} trained on missing values scores wrongly in ONNX here. Put a SimpleImputer "
+            "before it, or let the candidate build a forest alone."
         )
     if name == "LinearDiscriminantAnalysis":
         raise NotConvertible(f"{name} has other probabilities in ONNX. Use LogisticRegression.")

@@ -2,6 +2,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import skl2onnx
@@ -16,15 +17,18 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import (
     BaggingClassifier,
     ExtraTreesClassifier,
+    ExtraTreesRegressor,
     GradientBoostingClassifier,
     HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
     RandomForestClassifier,
+    RandomForestRegressor,
 )
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, SplineTransformer, StandardScaler
-from sklearn.tree import DecisionTreeClassifier
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from threadpoolctl import threadpool_limits
 
 from tasks.packages.exporters import registry
@@ -71,6 +75,17 @@ def beside_thresholds(model: HistGradientBoostingClassifier, rows: np.ndarray) -
     for feature, splits in thresholds(model).items():
         at = chance.choice(splits, len(rows))
         shifted[:, feature] = np.nextafter(at, chance.choice([-np.inf, np.inf], len(rows)))
+    return shifted
+
+
+def beside_floats(model: Any, rows: np.ndarray) -> np.ndarray:
+    """Return ``rows`` with all values one float32-ulp above or below a split, or just there."""
+    chance = np.random.default_rng(3)
+    shifted = rows.copy()
+    for feature, splits in thresholds(model).items():
+        at = chance.choice(splits, len(rows)).astype(np.float32)
+        to = np.nextafter(at, chance.choice([-np.inf, np.inf], len(rows)).astype(np.float32))
+        shifted[:, feature] = np.where(chance.random(len(rows)) < 0.3, at, to)
     return shifted
 
 
@@ -251,12 +266,10 @@ FORESTS = [
     [*FORESTS, BaggingClassifier(DecisionTreeClassifier(max_depth=8), 5, random_state=0)],
     ids=lambda model: type(model).__name__,
 )
-def test_trees_trained_on_nulls_are_refused_by_name(model: Any) -> None:
+def test_trees_trained_on_nulls_are_refused_by_name_inside_another_step(model: Any) -> None:
     with pytest.raises(
         NotConvertible, match=f"{type(model).__name__} trained on missing values.*SimpleImputer"
     ):
-        export(model.fit(TRAIN, LABELS), 4)
-    with pytest.raises(NotConvertible, match="trained on missing values"):
         export(
             make_pipeline(ColumnTransformer([("all", "passthrough", [0, 1, 2, 3])]), model).fit(
                 TRAIN, LABELS
@@ -266,31 +279,71 @@ def test_trees_trained_on_nulls_are_refused_by_name(model: Any) -> None:
 
 
 @pytest.mark.parametrize("model", FORESTS, ids=lambda model: type(model).__name__)
-def test_the_refused_forests_would_be_wrong(model: Any) -> None:
+def test_forests_trained_on_nulls_are_exact_alone_and_wrong_by_skl2onnx(model: Any) -> None:
     fitted = model.fit(TRAIN, LABELS)
+    same(exported(fitted, LATER), fitted.predict_proba(LATER)[:, 1])
     assert changed_decisions(float32_answers(fitted, LATER), fitted.predict_proba(LATER)[:, 1]) > 50
 
 
 @pytest.mark.parametrize("model", FORESTS, ids=lambda model: type(model).__name__)
-def test_the_same_forests_trained_without_nulls_are_not_refused(model: Any) -> None:
-    """Without nulls scikit-learn sends them to the larger child: that is not learned."""
+def test_forests_trained_without_nulls_are_exact_on_nulls(model: Any) -> None:
+    """Without nulls scikit-learn sends them to the larger child."""
     fitted = model.fit(WHOLE, LABELS)
     assert any(tree.tree_.missing_go_to_left.any() for tree in fitted.estimators_)
-    rows = np.nan_to_num(LATER, nan=5.0)
-    same(exported(fitted, rows), fitted.predict_proba(rows)[:, 1])
+    same(exported(fitted, LATER), fitted.predict_proba(LATER)[:, 1])
 
 
-def test_native_categories_of_boosting_are_refused_and_would_be_wrong() -> None:
-    codes = np.where(TRAIN < 0, np.nan, TRAIN)[:, [CODE, NUMBER]]
-    later = np.where(LATER < 0, np.nan, LATER)[:, [CODE, NUMBER]]
-    codes[:, 1], later[:, 1] = TRAIN[:, NUMBER], LATER[:, NUMBER]
-    model = HistGradientBoostingClassifier(max_iter=20, categorical_features=[0]).fit(codes, LABELS)
-    with pytest.raises(
-        NotConvertible,
-        match="HistGradientBoostingClassifier with categorical_features.*drop categorical_features",
-    ):
-        export(model, 2)
-    assert changed_decisions(float32_answers(model, later), model.predict_proba(later)[:, 1]) > 50
+@pytest.mark.parametrize("classes", [0, 2, 4])
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        (RandomForestRegressor, RandomForestClassifier),
+        (ExtraTreesRegressor, ExtraTreesClassifier),
+        (DecisionTreeRegressor, DecisionTreeClassifier),
+    ],
+    ids=["random forest", "extra trees", "tree"],
+)
+def test_forests_alone_are_exact_beside_their_thresholds_in_either_precision(
+    kinds: Any, classes: int
+) -> None:
+    worth = np.nan_to_num(TRAIN[:, GAPPY], nan=-3.0) + 3 * TRAIN[:, NUMBER]
+    labels = np.digitize(worth, np.quantile(worth, np.arange(1, classes) / classes))
+    size = {} if kinds[0] is DecisionTreeRegressor else {"n_estimators": 10}
+    model = kinds[classes > 0](max_depth=8, random_state=0, **size)
+    model.fit(TRAIN, labels if classes else worth)
+    for rows in (LATER, beside_thresholds(model, LATER), beside_floats(model, LATER)):
+        expected = model.predict_proba(rows) if classes else model.predict(rows)
+        np.testing.assert_allclose(
+            exported(model, rows),
+            expected[:, 1] if classes == 2 else expected,
+            rtol=1e-6,
+            atol=1e-6,
+        )
+
+
+def with_codes(n: int, seed: int, categories: int) -> np.ndarray:
+    """Return a matrix with codes of two columns, the second of which is -1 where it is null."""
+    matrix, _ = world(n, seed)
+    codes = np.random.default_rng(seed).integers(0, categories, n)
+    return np.column_stack([matrix[:, NUMBER], codes, matrix[:, GAPPY], matrix[:, CODE]])
+
+
+@pytest.mark.parametrize("categories", [5, 200])
+@pytest.mark.parametrize("classes", [0, 2, 3])
+def test_native_categories_of_boosting_are_exact_also_unknown_and_null(
+    categories: int, classes: int
+) -> None:
+    train, later = with_codes(4000, 3, categories), with_codes(6000, 4, 2 * categories)
+    later[:500, 1], later[500:600, 1] = np.nan, -1
+    later[600:800, 3], later[800:900, 3] = np.nan, 17
+    worth = train[:, 0] + np.sin(7 * train[:, 1]) + train[:, 3] % 2
+    labels = np.digitize(worth, [1.2] if classes == 2 else [0.5, 2]) if classes else worth
+    kind = HistGradientBoostingClassifier if classes else HistGradientBoostingRegressor
+    model = kind(max_iter=30, categorical_features=[1, 3], random_state=0).fit(train, labels)
+    got = exported(model, later)
+    expected = model.predict_proba(later) if classes else model.predict(later)
+    np.testing.assert_allclose(got, expected[:, 1] if classes == 2 else expected, atol=1e-6)
+    assert onnx.load_from_string(export(model, 4)[0]).opset_import[1].version == 5
 
 
 @pytest.mark.parametrize(
@@ -427,7 +480,8 @@ def test_a_model_that_no_exporter_takes_is_refused_with_what_is_supported() -> N
     model = Line().fit(TRAIN, LABELS)
     message = (
         r"Line of the library 'tests' cannot become ONNX: no exporter takes it\. "
-        r"Supported: HistGradientBoosting, what skl2onnx converts of scikit-learn\. "
+        r"Supported: HistGradientBoosting, forests and trees of scikit-learn, LightGBM, XGBoost, "
+        r"CatBoost, what skl2onnx converts of scikit-learn\. "
         r"Replace that step, or add an exporter to tasks/packages/exporters/registry\.py"
     )
     with pytest.raises(NotConvertible, match=message):

@@ -11,6 +11,7 @@ import onnx
 import polars as pl
 import pytest
 from onnx import numpy_helper
+from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -347,7 +348,7 @@ def test_a_model_that_answers_otherwise_is_not_proven(
         honest.manifest, tampered((saved.folder / MODEL).read_bytes(), name, change), honest.smoke
     )
     prove(case, boosted, honest, proof, 7)
-    with pytest.raises(ParityBroken, match="ONNX and scikit-learn disagree"):
+    with pytest.raises(ParityBroken, match="ONNX and the pipeline disagree"):
         prove(case, boosted, wrong, proof, 7)
 
 
@@ -364,7 +365,7 @@ def test_missing_values_that_take_the_other_way_are_not_proven(
     ]
     ways.ints[:] = [1 - way for way in ways.ints]
     honest = load(saved.folder)
-    with pytest.raises(ParityBroken, match="ONNX and scikit-learn disagree"):
+    with pytest.raises(ParityBroken, match="ONNX and the pipeline disagree"):
         prove(
             case,
             boosted,
@@ -452,25 +453,32 @@ def test_a_pipeline_that_takes_no_nulls_is_refused_where_a_column_may_be_null(
         DecisionTreeClassifier(max_depth=6, random_state=0),
     ],
 )
-def test_trees_that_never_saw_a_null_are_refused_where_a_column_may_be_null(
+def test_trees_that_never_saw_a_null_answer_to_one_alone_and_are_refused_in_a_pipeline(
     case: UseCase, training: pl.DataFrame, tmp_path: Path, estimator: Any
 ) -> None:
-    fitted = fitted_with(case, estimator, training.drop_nulls())
-    with pytest.raises(ParityBroken, match="ONNX and scikit-learn disagree"):
-        make_package(tmp_path, case, fitted, ORIGIN, training, toy_rows("2024-04").drop_nulls(), 7)
+    later = toy_rows("2024-04").drop_nulls()
+    inside = fitted_with(case, behind_a_step(estimator), training.drop_nulls())
+    with pytest.raises(ParityBroken, match="ONNX and the pipeline disagree"):
+        make_package(tmp_path, case, inside, ORIGIN, training, later, 7)
     assert list(tmp_path.iterdir()) == []
+    alone = fitted_with(case, estimator, training.drop_nulls())
+    saved = make_package(tmp_path, case, alone, ORIGIN, training, later, 7)
+    assert saved.manifest.parity.changed_decisions == 0
 
 
-def test_trees_that_learned_nulls_are_refused_one_way_or_the_other(
+def behind_a_step(estimator: Any) -> Pipeline:
+    return make_pipeline(ColumnTransformer([("all", "passthrough", [0, 1, 2, 3])]), estimator)
+
+
+def test_trees_that_learned_nulls_inside_a_pipeline_are_refused_one_way_or_the_other(
     case: UseCase, training: pl.DataFrame, tmp_path: Path
 ) -> None:
     """By name if the trees show it, else by the proof."""
     wrong = 0
     for depth in range(2, 8):
-        fitted = fitted_with(
-            case, DecisionTreeClassifier(max_depth=depth, random_state=0), training
-        )
-        tree = fitted.named_steps["model"].tree_
+        inside = behind_a_step(DecisionTreeClassifier(max_depth=depth, random_state=0))
+        fitted = fitted_with(case, inside, training)
+        tree = inside[-1].tree_
         if np.any(tree.missing_go_to_left & (tree.feature == 2)):
             wrong += 1
             with pytest.raises((NotConvertible, ParityBroken)):
