@@ -8,25 +8,21 @@ that was judged on its last month estimates the months after it, through March a
 import numpy as np
 import polars as pl
 
+from benchmarks.contest.delays import flights_with
 from tasks.data.targets import truth_of
 from tasks.measures.estimate import calibrate_classes, estimate, fit_calibrations
 from tasks.measures.intervals import days_of
 from tasks.measures.metrics import score
 from tasks.models import modelling
-from usecases._flights_features import SCHEMAS, features
-from usecases._flights_source import FlightsSource
 from usecases.definition import (
     ACCURACY,
     LOG_LOSS,
     MACRO_F1,
-    MONTHS,
     ROC_AUC,
     Candidate,
     Classes,
     Gate,
-    Promotion,
     UseCase,
-    load,
 )
 
 METRICS = (ROC_AUC, LOG_LOSS, ACCURACY, MACRO_F1)
@@ -37,34 +33,22 @@ SEED = 0
 
 def punctuality() -> tuple[UseCase, dict[str, pl.DataFrame]]:
     """The use case, and its labelled rows by month."""
-    source = FlightsSource()
-    flights, weather, planes, airports = (
-        source._table(name, schema) for name, schema in SCHEMAS.items()
-    )
-    delay = flights["arr_delay"]
-    rows = features(flights, weather, planes, airports).with_columns(
-        pl.when(delay.is_null())
-        .then(None)
-        .when(delay <= EARLY)
+    delay = pl.col("arr_delay")
+    label = (
+        pl.when(delay <= EARLY)
         .then(pl.lit(CLASSES[0]))
         .when(delay <= LATE)
         .then(pl.lit(CLASSES[1]))
-        .otherwise(pl.lit(CLASSES[2]))
+        .when(delay.is_not_null())
+        .then(pl.lit(CLASSES[2]))
         .alias("punctuality")
     )
-    fields = {name: getattr(load("flights"), name) for name in UseCase.model_fields}
-    changed = {
-        "target": Classes(label="punctuality", classes=CLASSES),
-        "candidates": (Candidate(name="boosting", build=boosting),),
-        "gate": Gate(metric=LOG_LOSS, threshold=1.2),
-        "promotion": Promotion(),
-        "behaviours": (),
-    }
-    labelled = rows.filter(pl.col("punctuality").is_not_null())
-    months = labelled.with_columns(period=MONTHS.names(pl.col("event_time"))).partition_by(
-        "period", as_dict=True, include_key=False
+    return flights_with(
+        label,
+        target=Classes(label="punctuality", classes=CLASSES),
+        candidates=(Candidate(name="boosting", build=boosting),),
+        gate=Gate(metric=LOG_LOSS, threshold=1.2),
     )
-    return UseCase(**{**fields, **changed}), {str(name): part for (name,), part in months.items()}
 
 
 def boosting(params, layout, seed):  # noqa: ANN001, ANN201 - as a use case's build

@@ -7,8 +7,10 @@ loading.
                         (n_rows,) for one output of kind "number", else (n_rows, n_numbers)
     smoke.json          rows with the fitted pipeline's numbers for them
     reference.parquet   rows and scores for the drift check's comparison (the service never reads
-                        it, nor the next)
+                        it, nor what follows)
     drift_profile.json  what else the drift check compares (packages from before it have none)
+    expected_losses.json
+                        of numbers: what the drift check estimates their errors by
 
 ``tasks/packages`` makes and proves it; the service and the contest read it here. This module
 imports no training library. The manifest's digest is a tag of the model version, so a package is
@@ -31,6 +33,7 @@ MODEL = "model.onnx"
 SMOKE = "smoke.json"
 REFERENCE = "reference.parquet"
 PROFILE = "drift_profile.json"
+LOSSES = "expected_losses.json"
 
 
 class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -12,6 +12,7 @@ import numpy as np
 from serving.errors import InputError, PackageError
 from serving.package.kinds import KINDS
 from serving.package.manifest import (
+    LOSSES,
     MANIFEST,
     MODEL,
     PROFILE,
@@ -31,6 +32,24 @@ UnknownValue = tuple[
 ]  # row, position of the feature, and the value that is none of its categories
 
 
+def open_session(model: bytes) -> Any:
+    """ONNX Runtime's session of ``model``. Raises ``PackageError`` if it does not load.
+
+    One thread: the defaults cost three times as much a row and fight with the other workers
+    (docs/decisions)."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise PackageError(f"{MODEL} does not load: {str(error).splitlines()[0]}") from error
+
+
 class Package:
     """A loaded package: encodes rows and scores them. Safe to use from several threads.
 
@@ -38,8 +57,6 @@ class Package:
     ``PackageError`` for a model that does not load, and for invalid outputs."""
 
     def __init__(self, manifest: Manifest, model: bytes, smoke: Smoke) -> None:
-        import onnxruntime
-
         names = [feature.name for feature in manifest.features]
         check_outputs(manifest.outputs, names, manifest.decision_threshold)
         self.values_of = values_of(manifest.outputs, manifest.decision_threshold)
@@ -63,19 +80,7 @@ class Package:
             for position, codes in codes_by_position
         }
         self._dtype = np.dtype(manifest.dtype)
-        # One thread: the defaults cost three times as much a row and fight with the other workers
-        # (docs/decisions).
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
-        try:
-            self._session = onnxruntime.InferenceSession(
-                model, options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:
-            raise PackageError(f"{MODEL} does not load: {str(error).splitlines()[0]}") from error
+        self._session = open_session(model)
 
     def encode(self, columns: Mapping[str, Sequence[Any]]) -> np.ndarray:
         """The matrix ``(n_rows, n_features)`` of raw columns: null numbers become NaN, unknown
@@ -186,14 +191,14 @@ def load(folder: Path, expected_digest: str | None = None) -> Package:
     smoke row."""
     try:
         manifest = read_manifest((folder / MANIFEST).read_bytes(), expected_digest)
-        # Only the flows, which read the reference and the profile, have them here.
+        # Only the flows, which read these, have them here.
         file_names = [
             MODEL,
             SMOKE,
             *[
                 name
                 for name in manifest.files
-                if name in (REFERENCE, PROFILE) and (folder / name).exists()
+                if name in (REFERENCE, PROFILE, LOSSES) and (folder / name).exists()
             ],
         ]
         contents = {name: (folder / name).read_bytes() for name in file_names}

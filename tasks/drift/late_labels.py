@@ -21,10 +21,16 @@ _BEFORE, _AFTER = ("id", "time", "event_time"), ("model_version", "sample_rate")
 
 
 def check_performance(
-    store: Lake, case: UseCase, manifest: Manifest, champion: str, read: Window, seed: int
+    store: Lake,
+    case: UseCase,
+    manifest: Manifest,
+    champion: str,
+    read: Window,
+    seed: int,
+    expected: pl.DataFrame | None = None,
 ) -> Performance:
     """Judge the champion on the window that was ``read`` for its columns, or on more of its rows
-    where that was a sample.
+    where that was a sample. ``expected`` has the expected losses of the rows that were read, by id.
 
     Labels that cannot be read leave the performance *unknown*: they say nothing of the data. So
     does a champion that predicts something else than the use case. Raises ``LakeAway``."""
@@ -42,7 +48,7 @@ def check_performance(
         )
     except LogDamaged as error:
         return _unknown(str(error), champion, len(logged), seed)
-    return judge_performance(case, manifest, logged, labels, seed, champion, left_out)
+    return judge_performance(case, manifest, logged, labels, seed, champion, left_out, expected)
 
 
 def _unknown(reason: str, champion: str, rows: int, seed: int) -> Performance:

@@ -18,7 +18,7 @@ from serving.records.performance import Estimate, Interval, Performance, Perform
 from tasks.data.targets import late_dtype, possible_labels, truth_of
 from tasks.measures.estimate import calibrate_classes, calibrate_scores, estimate
 from tasks.measures.intervals import LEVEL, days_of, intervals
-from tasks.measures.metrics import metrics_of, score
+from tasks.measures.metrics import measure_of, metrics_of, score
 from usecases.definition import MAE, Metric, Number, UseCase
 
 _COVERAGE = "interval coverage"
@@ -32,6 +32,7 @@ def judge_performance(
     seed: int,
     version: str | None = None,
     left_out: int | None = 0,
+    expected: pl.DataFrame | None = None,
 ) -> Performance:
     """Judge the champion of ``manifest`` (registered as ``version``) on the predictions ``logged``
     and the ``labels`` of a window.
@@ -40,7 +41,8 @@ def judge_performance(
     ``labels`` has id, label and time (when it was known), and may have received (when it came) or
     given (how many came, of which this is the last). Either may be empty, without columns.
     ``left_out`` labels for ids that are not in the window were not read (``None``: nobody
-    counted)."""
+    counted). ``expected`` has the id of some predictions of a number, and their expected losses by
+    the name of the metric."""
     own = (
         logged
         if version is None or "model_version" not in logged.columns
@@ -79,7 +81,11 @@ def judge_performance(
         skewed=_skewed(joined),
         metrics=realised | coverage if len(joined) else {},
         holdout=holdout,
-        estimates=_estimates(case, manifest, own, joined),
+        estimates=(
+            _estimates(case, manifest, own, joined)
+            if expected is None or expected.is_empty()
+            else _estimates_of_losses(case, own, joined, expected)
+        ),
         seed=seed,
     )
 
@@ -280,6 +286,31 @@ def _estimates(
         estimates[metric.name] = Estimate(
             value=value if np.isfinite(value) else None, error=error if np.isfinite(error) else None
         )
+    return estimates
+
+
+def _estimates_of_losses(
+    case: UseCase, own: pl.DataFrame, joined: pl.DataFrame, expected: pl.DataFrame
+) -> dict[str, Estimate]:
+    """Of each metric whose losses are expected: their mean, as the metric makes it a score."""
+    names = [metric.name for metric in metrics_of(case) if metric.name in expected.columns]
+    if not names or own.is_empty():
+        return {}
+    mine = expected.join(own.select("id"), on="id", how="semi")
+    labelled = joined.join(expected, on="id", how="inner") if len(joined) else joined
+    enough = len(labelled) >= case.labels.rows
+    realised = _points(case, labelled) if enough else {}
+    estimates: dict[str, Estimate] = {}
+    for metric in metrics_of(case):
+        if metric.name not in names or mine.is_empty():
+            continue
+        of_mean = measure_of(metric, np.zeros(0)).of_mean
+        value = of_mean(float(mine[metric.name].mean()))  # type: ignore[arg-type]
+        error = None
+        if enough:
+            on_labelled = of_mean(float(labelled[metric.name].mean()))  # type: ignore[arg-type]
+            error = on_labelled - realised[metric.name]
+        estimates[metric.name] = Estimate(value=value, error=error)
     return estimates
 
 

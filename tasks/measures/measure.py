@@ -34,13 +34,16 @@ class Measure:
 
     ``expect`` takes scores and the chance of a positive ``(n_rows,)`` and gives the score to be
     expected before any label is known; ``None`` if there is no such expectation. One that is
-    ``always`` measured is reported whatever a use case's gate and guards are."""
+    ``always`` measured is reported whatever a use case's gate and guards are. Where the score is
+    ``of_mean`` of the mean of ``row_loss(truth, predicted)`` ``(n_rows,)``, that says so."""
 
     metric: Metric
     reweight: Reweight
     expect: Callable[[np.ndarray, np.ndarray], float] | None = None
     always: bool = False
     influence: Influences | None = None
+    row_loss: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
+    of_mean: Callable[[float], float] = float
 
 
 def mean_of(scores: np.ndarray, block: np.ndarray, blocks: int) -> Reweighted:
@@ -79,7 +82,7 @@ def measure_rows(
         if_positive, if_negative = (row_score(np.full(len(scores), y), scores) for y in (1.0, 0.0))
         return float(np.mean(chances * if_positive + (1 - chances) * if_negative))
 
-    return Measure(metric, reweight, expect, always, influence)
+    return Measure(metric, reweight, expect, always, influence, row_score)
 
 
 def measure_again(metric: Metric, score: Callable[[np.ndarray, np.ndarray], float]) -> Measure:

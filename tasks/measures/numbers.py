@@ -1,11 +1,17 @@
 """The measures of predicted numbers ``(n_rows,)`` against numbers."""
 
+import math
+
 import numpy as np
 
 from tasks.measures.measure import Measure, Reweighted, mean_of, measure_rows
 from usecases.definition import MAE, MAPE, MEDIAN_ABSOLUTE_ERROR, POISSON_DEVIANCE, R2, RMSE
 
 _LEAST = 1e-12
+
+
+def _squared_error(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    return (predicted - truth) ** 2
 
 
 def _absolute_error(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
@@ -81,7 +87,14 @@ def _median_error(
 
 
 NUMBERS = (
-    Measure(RMSE, _root_mean_square, always=True, influence=_root_mean_square_influence),
+    Measure(
+        RMSE,
+        _root_mean_square,
+        always=True,
+        influence=_root_mean_square_influence,
+        row_loss=_squared_error,
+        of_mean=math.sqrt,
+    ),
     measure_rows(MAE, _absolute_error, always=True),
     Measure(R2, _r2, always=True),
     Measure(MEDIAN_ABSOLUTE_ERROR, _median_error),

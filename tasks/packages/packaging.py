@@ -13,6 +13,7 @@ import polars as pl
 from msgspec import UNSET
 
 from serving.package.manifest import (
+    LOSSES,
     MANIFEST,
     MODEL,
     PROFILE,
@@ -58,7 +59,8 @@ class Holdout:
     """What a model was judged on: the name of the hold-out, the two-sided interval of each metric
     there, the calibration of its scores there (of each class, where there are several), and for a
     number how far below and above its answers the labels lay there
-    (``tasks/measures/conformal.py``).
+    (``tasks/measures/conformal.py``), and what tells its errors
+    (``tasks/packages/expected_losses.py``).
     """
 
     name: str = ""
@@ -66,6 +68,7 @@ class Holdout:
     calibration: list[tuple[float, float]] = field(default_factory=list)
     offsets: tuple[float, float] = (0.0, 0.0)
     calibrations: list[list[tuple[float, float]]] = field(default_factory=list)
+    losses: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,7 @@ def make_package(
         SMOKE: msgspec.json.encode(smoke),
         REFERENCE: _as_parquet(case, reference),
         **(_profile(case, training, seed) if watched else {}),
+        **({LOSSES: origin.holdout.losses} if origin.holdout.losses else {}),
     }
     sha256 = write(folder, files, manifest)
     load_package(folder, sha256)

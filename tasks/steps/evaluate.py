@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 from prefect import get_run_logger, task
 from prefect.artifacts import (
@@ -34,6 +35,7 @@ from tasks.models.importance import permutation_importance
 from tasks.models.selection import Recipe, best_of, best_trial, first_trials
 from tasks.models.tuning import Tuned, inner_split, tune
 from tasks.outside.blocks_of_run import RESUMED, artifact_key, lake, registry, tell
+from tasks.packages.expected_losses import fit_losses
 from tasks.packages.packaging import Holdout, Origin, make_package
 from tasks.steps.plan import Plan, training_rows
 from tasks.steps.rematch import REMATCH
@@ -77,7 +79,9 @@ def judge_holdout(
     judged = Holdout(holdout, bounds)
     if isinstance(case.target, Number):
         offsets = conformal_offsets(truth, predicted, case.target.coverage)
-        return replace(judged, offsets=offsets)
+        matrix = fitted.named_steps["encode"].transform(modelling.inputs(case, rows))
+        losses = fit_losses(case, np.asarray(matrix, dtype=np.float64), predicted, truth, days)
+        return replace(judged, offsets=offsets, losses=losses)
     if predicted.ndim == 2:
         return replace(judged, calibrations=fit_calibrations(predicted, truth, days))
     return replace(judged, calibration=fit_calibration(predicted, truth, days))

@@ -14,6 +14,7 @@ from tasks.ledger.model_card import as_page, model_card
 from tasks.models import modelling
 from tasks.models.fingerprint import TAG
 from tasks.outside.blocks_of_run import RESUMED, lake, registry
+from tasks.packages.expected_losses import losses_of
 from tasks.packages.packaging import Holdout, Origin, make_package, offsets_of
 from tasks.packages.registered import open_package
 from tasks.steps.rematch import REFIT_OF
@@ -28,8 +29,8 @@ def refit_winner(challenger: ModelVersion, decision: Decision, seed: int) -> Mod
 
     The recipe won, not the weights: the newest period says most about the next."""
     case, store = load(challenger.use_case), registry()
-    with open_package(store, challenger) as (package, _):
-        won = package.manifest
+    with open_package(store, challenger) as (package, folder):
+        won, losses = package.manifest, losses_of(folder)
     dataset = read_version(lake(), case.name, won.dataset_version)
     learned_now = periods_of(decision.holdout)
     periods = case.training_window([*sorted(won.trained_on, key=period_named), *learned_now])
@@ -49,6 +50,7 @@ def refit_winner(challenger: ModelVersion, decision: Decision, seed: int) -> Mod
         won.calibration,
         offsets_of(won),
         won.calibrations,
+        losses,
     )
     provisional = str(decision.facts.get("provisional") or "")
     origin = Origin(

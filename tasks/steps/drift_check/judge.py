@@ -30,6 +30,7 @@ from tasks.log.files import LogDamaged
 from tasks.log.files import latest_window as latest
 from tasks.log.windows import Window, read_window
 from tasks.outside.blocks_of_run import PATIENT, lake, registry
+from tasks.packages.expected_losses import expected_losses, losses_of
 from tasks.packages.own_columns import as_champion
 from tasks.packages.registered import open_package
 from usecases.definition import UseCase, load
@@ -63,6 +64,7 @@ def check_window(champion: ModelVersion, window: str, seed: int) -> Checked:
     has now."""
     with open_package(registry(), champion) as (package, folder):
         manifest, yardstick = package.manifest, yardstick_of(package.manifest, folder)
+        losses = losses_of(folder)
     case = as_champion(load(champion.use_case), manifest)
     case = without(case, {*case.prediction_log.leave_out, *manifest.log_leave_out})
     try:
@@ -82,7 +84,8 @@ def check_window(champion: ModelVersion, window: str, seed: int) -> Checked:
     path = url = None
     if verdict.share is not None:
         path, url = _report(case, champion, yardstick, read, verdict)
-    performance = check_performance(lake(), case, manifest, champion.number, read, seed)
+    expected = expected_losses(package, losses, read.rows, read.partly)
+    performance = check_performance(lake(), case, manifest, champion.number, read, seed, expected)
     joined = join_verdict(verdict, performance)
     return Checked(
         use_case=case.name,
