@@ -3,6 +3,7 @@ them would be worse than an old one.
 """
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 import polars as pl
 from polars import selectors
@@ -14,6 +15,7 @@ from usecases.definition import SCORE, Column, DriftPolicy, UseCase
 from usecases.definition.drift import WEEK_DAYS
 
 _SCORE_NULLS = 0.05
+_SHORT, _ENOUGH = timedelta(days=WEEK_DAYS), 100  # values of a window that tell something
 
 
 def find_broken(
@@ -33,14 +35,9 @@ def find_broken(
     current = current.with_columns(selectors.float().fill_nan(None))
     problems = batch_problems(case, current, medians=whole)
     for column in case.columns:
-        problems += _odd_values(
-            case.drift,
-            column,
-            values(reference[column.name]),
-            values(current[column.name]),
-            len(current),
-            whole,
-        )
+        before, now = values(reference[column.name]), values(current[column.name])
+        odd = _odd_values(case.drift, column, before, now, len(current), whole)
+        problems += [] if odd and len(now) and _was_odd(case, reference, column, whole) else odd
     return problems + _odd_scores(reference, current)
 
 
@@ -74,6 +71,22 @@ def _odd_values(
     if whole and now.n_unique() == 1 and before.n_unique() > 1:
         problems.append(f"column {column.name!r} is constant ({now[0]!r})")
     return problems + KINDS[column.kind].find_oddities(policy, column, before, now, rows)
+
+
+def _was_odd(case: UseCase, reference: pl.DataFrame, column: Column, whole: bool) -> bool:
+    """Whether one of the reference's own windows was odd too. Asked of windows of a week or less:
+    some week has no rain, and some day is ten times as cold as most.
+    """
+    windows = case.drift_window
+    if windows.longest > _SHORT or case.event_time not in reference.columns:
+        return False
+    before = values(reference[column.name])
+    groups = reference.group_by(windows.names(pl.col(case.event_time)))
+    return any(
+        bool(_odd_values(case.drift, column, before, some, len(rows), whole))
+        for _, rows in groups
+        if len(some := values(rows[column.name])) >= _ENOUGH
+    )
 
 
 def _odd_scores(reference: pl.DataFrame, current: pl.DataFrame) -> list[str]:

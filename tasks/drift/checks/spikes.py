@@ -1,12 +1,15 @@
 """A single value with new mass in a column of numbers: a default that stands for *missing*, such as
 0 or -9999, where the reference has none."""
 
+from datetime import timedelta
+
 import numpy as np
 import polars as pl
 
 from serving.records.drift import Finding
 from tasks.drift.checks.distances import values
 from usecases.definition import UseCase
+from usecases.definition.drift import WEEK_DAYS
 
 SHARE = 0.015
 _TIMES = 3  # a spike is as many times as common as in any window of the reference
@@ -23,16 +26,18 @@ def find_spikes(
     """Spikes of ``rows``, from 1.5 % of them on at least half of the days; none where most other
     values are new as well, as after a change of precision.
 
-    In a column of few values, such as the seats of planes, a new value may be the world's and more
-    of an old one is: a new one is *said*, unless it lies a standard deviation beyond all others."""
-    findings = []
+    In a window shorter than a week a spike is *said*: values that change slowly, such as the mean
+    of a day, are as common in one by nature. In a column of few values, such as the seats of
+    planes, a new value may be the world's and more of an old one is: a new one is *said*, unless it
+    lies a standard deviation beyond all others."""
+    findings, long = [], case.drift_window.longest >= timedelta(days=WEEK_DAYS)
     for column in case.columns:
         if column.kind != "number" or not {column.name} <= {*reference.columns} & {*rows.columns}:
             continue
         if len(values(reference[column.name])) < 100 or values(rows[column.name]).is_empty():
             continue
         findings += [
-            _finding(column.name, value, share, sure, case.drift_window.noun)
+            _finding(column.name, value, share, sure and long, case.drift_window.noun)
             for value, share, sure in _spikes(case, column.name, reference, rows, time)
         ]
     return findings

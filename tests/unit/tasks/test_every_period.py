@@ -26,6 +26,8 @@ from tasks.data.ingestion import ingest_period
 from tasks.data.sources import Checked
 from tasks.data.tables import Query
 from tasks.data.validation import BatchRefused, validate
+from tasks.drift.checks.broken import find_broken
+from tasks.drift.checks.spikes import find_spikes
 from tasks.drift.examine import examine
 from tasks.drift.late_labels import count_unknown
 from tasks.drift.profile.profile import draw_days
@@ -319,6 +321,45 @@ def test_of_very_many_windows_some_are_drawn_and_the_same_again() -> None:
     assert cut(hourly, rows, 3, by_day=True)[1] == [
         *("2024-02-26", "2024-02-27", "2024-02-28", "2024-02-29", "2024-03-01")
     ]
+
+
+def test_what_a_training_window_did_too_is_weather_and_not_broken() -> None:
+    """A week without rain, and a week in which all values are a tenth."""
+    case = load("toy_daily")
+    week = case.drift_window.parse("2024-W10")
+    training = rows_of(case, datetime(2024, 2, 5), datetime(2024, 4, 1)).with_columns(
+        steady=pl.when(pl.col("at").is_between(week.start, week.end, closed="left"))
+        .then(pl.lit(5.0))
+        .otherwise(pl.col("steady")),
+        first=pl.col("first").abs() + 1,
+    )
+    dry = rows_of(case, datetime(2024, 4, 8), datetime(2024, 4, 15)).with_columns(
+        steady=pl.lit(5.0), first=pl.col("first").abs() + 1
+    )
+    without = training.filter(pl.col("steady") != 5)
+    constant = ["column 'steady' is constant (5.0)"]
+    assert find_broken(case, training, dry, 7) == []
+    assert find_broken(case, without, dry, 7) == constant
+    monthly = load("toy")  # of longer windows it is asked all the same
+    assert find_broken(monthly, training, dry, 7) == constant
+    usual = dry.with_columns(steady=pl.Series(range(len(dry))) * 0.001 + 5)
+    cold = usual.with_columns(pl.col("first") / 10)
+    assert "did its unit change?" in find_broken(case, training, cold, 7)[0]
+    inside = pl.col("at").is_between(week.start, week.end, closed="left")
+    once = training.with_columns(pl.when(inside).then(pl.col("first") / 10).otherwise("first"))
+    assert find_broken(case, once, cold, 7) == []
+
+
+@pytest.mark.parametrize(("window", "word"), [("12h", "said"), ("1d", "said"), ("7d", "broken")])
+def test_a_spike_in_a_window_shorter_than_a_week_is_said(window: str, word: str) -> None:
+    case = load("toy_daily").model_copy(update={"drift": DriftPolicy(window=window)})
+    training = rows_of(case, datetime(2024, 2, 5), datetime(2024, 4, 1))
+    rows = rows_of(case, datetime(2024, 4, 8), datetime(2024, 4, 15))
+    spiked = rows.with_columns(
+        first=pl.when(pl.int_range(pl.len()) % 20 == 0).then(9.0).otherwise("first")
+    )
+    (spike,) = find_spikes(case, training, spiked, "at")
+    assert (spike.column, spike.word) == ("first", word)
 
 
 def test_few_days_are_drawn_from_any_weekday() -> None:
