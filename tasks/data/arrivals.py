@@ -5,7 +5,7 @@ days in which they arrived, by their keys, so that everything that follows finds
 elsewhere: hold-outs, blocks of a contest, windows of drift. The first batch is dealt over the ten
 periods before it (five hold-outs, if that is more), a later one over the complete periods since.
 Which day a row gets is chance, so that periods of one batch differ as samples do, and not as times
-do (docs/decisions/0023-arrival.md)."""
+do (docs/decisions/0024-arrival.md)."""
 
 import hashlib
 import threading
