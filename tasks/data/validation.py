@@ -66,7 +66,8 @@ def validate(case: UseCase, period: str, rows: pl.DataFrame) -> Validated:
         ).cast(pl.String),
     )
     problems = batch_problems(case, batch)
-    reasons = _row_reasons(case, period, batch, rows.get_column(REASON, default=None))
+    known = rows[REASON] if rows.schema.get(REASON) == pl.String else None
+    reasons = _row_reasons(case, period, batch, known)
     bad = reasons.is_not_null()
     share = float(bad.sum()) / len(batch)
     if share > LARGEST_QUARANTINED_SHARE:
