@@ -12,7 +12,7 @@ import polars as pl
 from blocks.warehouse import Warehouse, WarehouseError
 from tasks.data.files.staging import stage
 from tasks.data.files.typing import AT, Typing, count, wanted_columns
-from tasks.data.files.values import Reading, Votes
+from tasks.data.files.values import Reading, Votes, times
 from tasks.outside.user_code import UseCaseFailed, calling, describe_value
 from usecases.definition import PeriodKind, SourceError, UseCase, period_named
 from usecases.definition.sources import FileSource, FrameSource
@@ -48,12 +48,25 @@ class Query:
         return [period.name for period in periods if period.end <= settled]
 
     def read(self, period: str) -> pl.DataFrame:
-        span = period_named(period)
+        span, time = period_named(period), self.event_time
         with _refusal():
-            rows = self.warehouse.read(self.query, self.event_time, span.start, span.end)
+            rows = self.warehouse.read(self.query, time, span.start, span.end)
+        rows = _with_times(rows, time)
+        if isinstance(rows.schema.get(time), pl.Datetime):
+            naive = pl.col(time).dt.replace_time_zone(None)
+            rows = rows.filter(naive.is_between(span.start, span.end, closed="left"))
         if rows.is_empty():
             raise SourceError(f"The query has no rows for {period}: {self.query}")
         return rows
+
+
+def _with_times(rows: pl.DataFrame, column: str) -> pl.DataFrame:
+    """A database without times, such as SQLite, has texts."""
+    if rows.schema.get(column) != pl.String:
+        return rows
+    votes = Votes()
+    votes.count_times(rows[column])
+    return rows.with_columns(times(rows[column], votes.reading(column, Reading()))[0])
 
 
 @contextmanager
