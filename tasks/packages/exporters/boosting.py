@@ -3,7 +3,6 @@
 skl2onnx's float32 thresholds change decisions for values next to a threshold, and its double
 variant changes others (measurements: docs/decisions/0006-onnx.md)."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -40,29 +39,23 @@ def _link(model: Any) -> Link:
 
 
 def _tree(predictor: Any, output: int, columns: "_Columns") -> Tree:
-    nodes = predictor.nodes
+    nodes, codes = predictor.nodes.copy(), {}
     leaf = nodes["is_leaf"].astype(bool)
-    left, right, null_left, codes = nodes["left"], nodes["right"], nodes["missing_go_to_left"], {}
-    with_codes = np.flatnonzero(nodes["is_categorical"].astype(bool) & ~leaf)
-    if len(with_codes):
-        left, right, null_left = left.copy(), right.copy(), null_left.copy()
-    for node in with_codes.tolist():
+    for node in np.flatnonzero(nodes["is_categorical"].astype(bool) & ~leaf).tolist():
         bits = predictor.raw_left_cat_bitsets[nodes["bitset_idx"][node]]
-        goes_left, known = columns.codes(int(nodes["feature_idx"][node]), bits)
+        codes[node], others = columns.codes(int(nodes["feature_idx"][node]), bits)
         # Unknown codes go where null goes, and what is not in a set goes right: if null goes left,
         # the sides change places.
-        if null_left[node]:
-            left[node], right[node] = right[node], left[node]
-            null_left[node] = False
-            codes[node] = [code for code in known if code not in goes_left]
-        else:
-            codes[node] = goes_left
+        if nodes["missing_go_to_left"][node]:
+            codes[node], nodes["missing_go_to_left"][node] = others, False
+            left, right = nodes["left"][node], nodes["right"][node]
+            nodes["left"][node], nodes["right"][node] = right, left
     return Tree(
         np.where(leaf, LEAF, columns.places[nodes["feature_idx"]]),
         nodes["num_threshold"],
-        null_left,
-        left,
-        right,
+        nodes["missing_go_to_left"],
+        nodes["left"],
+        nodes["right"],
         nodes["value"][:, None],
         output,
         codes,
@@ -83,12 +76,13 @@ class _Columns:
         self._known, self._rows = model._bin_mapper.make_known_categories_bitsets()
 
     def codes(self, feature: int, bits: np.ndarray) -> tuple[list[int], list[int]]:
-        """Return the values of the matrix that ``bits`` has of a column of the trees, and all that
-        the trees know of it."""
-        known = self._known[self._rows[feature]]
-        return self._values_in(feature, bits), self._values_in(feature, known)
+        """Return the values of the matrix that ``bits`` has of a column of the trees, and the
+        others that the trees know of it."""
+        members = self._values_in(feature, bits)
+        known = self._values_in(feature, self._known[self._rows[feature]])
+        return members, [value for value in known if value not in members]
 
-    def _values_in(self, feature: int, bits: Sequence[int] | np.ndarray) -> list[int]:
+    def _values_in(self, feature: int, bits: np.ndarray) -> list[int]:
         values = self._values[feature]
         return [
             values[place]

@@ -236,7 +236,9 @@ def test_only_the_trees_up_to_the_best_iteration_answer() -> None:
     noise = np.random.default_rng(5).permutation(labels(2))
     later = LATER, (worth(LATER) > np.median(WORTH)).astype(int)
     light = configure(LGBMClassifier(n_estimators=60), 7)
-    light.fit(TRAIN, noise, eval_set=[later], callbacks=[early_stopping(5, verbose=False)])
+    light.fit(
+        TRAIN, noise, eval_X=later[0], eval_y=later[1], callbacks=[early_stopping(5, verbose=False)]
+    )
     extreme = configure(XGBClassifier(n_estimators=60, early_stopping_rounds=5), 7)
     extreme.fit(TRAIN, noise, eval_set=[later], verbose=False)
     cat = configure(CatBoostClassifier(iterations=60, early_stopping_rounds=5), 7)
