@@ -2,7 +2,6 @@
 a bucket of S3, or in Laurel's lake.
 """
 
-import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from usecases.definition import SourceError
 from usecases.definition.sources import COMPRESSIONS, FORMATS, FileFormat, FileSource
 
 _PATTERN = re.compile(r"[*?]")
+_AWS = (".amazonaws.com", ".amazonaws.com.cn")
 
 
 @dataclass(frozen=True)
@@ -114,8 +114,11 @@ def _place(path: str, home: Path) -> tuple[Lake, str, str]:
 
 def _bucket(name: str) -> Lake:
     """With the credentials that AWS's own tools would use, and at the address that they would."""
-    address = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    parameters = AwsClientParameters(endpoint_url=address)
+    import boto3
+
+    address = boto3.session.Session().client("s3").meta.endpoint_url
+    own = None if address.endswith(_AWS) else address
+    parameters = AwsClientParameters(endpoint_url=own)
     return Lake(url=f"s3://{name}", credentials=AwsCredentials(aws_client_parameters=parameters))
 
 
