@@ -19,11 +19,10 @@ STACK = "stack"
 DEAREST = (
     # It applies again what earlier modules have applied: at first nothing, which is fastest.
     "tests/integration/test_apply.py",
-    "tests/integration/test_ecs_pool.py",
+    "tests/integration/guarded",
     "tests/integration/test_approval.py",
     "tests/integration/test_lost_runs.py",
     "tests/integration/test_promotion.py",
-    "tests/integration/test_authentication.py",
     "tests/integration/test_run_from_github.py",
     "tests/integration/test_retrain.py",
     "tests/integration/test_slack_thread.py",
@@ -31,12 +30,20 @@ DEAREST = (
     "tests/integration/test_watchdog.py",  # its run starts with the lane's stack
 )
 FOLDERS = ("tests/integration/",)  # before all others
+# Their modules share a stack, and so a lane.
+TOGETHER = ("tests/integration/guarded",)
 # A second stack takes half a minute to start, and is worth that only for enough modules.
 WORTH_A_STACK = 3
 
 
 def module_of(nodeid: str) -> str:
     return nodeid.partition("::")[0]
+
+
+def unit_of(nodeid: str) -> str:
+    """What one lane does as a whole: a module, or a folder whose modules share something."""
+    module = module_of(nodeid)
+    return next((folder for folder in TOGETHER if module.startswith(f"{folder}/")), module)
 
 
 def write_stack_modules(items: Iterable[pytest.Item], file: Path) -> None:
@@ -49,7 +56,7 @@ def write_stack_modules(items: Iterable[pytest.Item], file: Path) -> None:
         json.dumps(
             sorted(
                 {
-                    module_of(item.nodeid)
+                    unit_of(item.nodeid)
                     for item in items
                     if STACK in getattr(item, "fixturenames", ())
                 }
@@ -59,7 +66,9 @@ def write_stack_modules(items: Iterable[pytest.Item], file: Path) -> None:
 
 
 class Lanes(LoadScopeScheduling):
-    """A unit of work is a module: its fixtures are set up once, and its tests keep their order."""
+    """A unit of work is a module or a folder: its fixtures are set up once, and its tests keep
+    their order.
+    """
 
     def __init__(self, config: pytest.Config, log: Any, stack_modules: Path) -> None:
         super().__init__(config, log)
@@ -72,7 +81,7 @@ class Lanes(LoadScopeScheduling):
         super().schedule()
 
     def _split_scope(self, nodeid: str) -> str:
-        return module_of(nodeid)
+        return unit_of(nodeid)
 
     def _assign_work_unit(self, node: Any) -> None:
         module = self._choose(node)

@@ -39,19 +39,6 @@ def applied(stack: Settings, request: pytest.FixtureRequest) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def three_use_cases(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Only flights, ``toy`` and the module's ``CASE`` are applied: a stack of the module's own
-    needs no deployments of the others.
-    """
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            "deployments.apply.command.known",
-            lambda: sorted({"flights", "toy", request.module.CASE}),
-        )
-        yield
-
-
-@pytest.fixture(scope="module")
 def loop(applied: Settings, slack: SlackServer, request: pytest.FixtureRequest) -> Iterator["Loop"]:
     """The stack as a flow run sees it: flows that are called here run in this process, against the
     stack's servers.

@@ -97,7 +97,7 @@ def test_before_anything_happened_explain_and_audit_say_so(loop: Loop) -> None:
         and "Nothing requested a retrain" in found.text
     )
     assert loop.artifact("toy-governor-explanation") == found.text
-    assert audit(CASE) == audit_elsewhere(CASE) == (0, ["toy_governor: no entries"])
+    assert audit(CASE) == (0, ["toy_governor: no entries"])
 
 
 def test_a_drift_event_within_the_cooldown_is_a_skipped_run_and_a_decision_that_says_until_when(
@@ -406,7 +406,7 @@ def test_what_cannot_be_checked_is_not_whole(loop: Loop) -> None:
     )
     code, lines = audit(CASE, LAUREL_S3_ENDPOINT="http://127.0.0.1:1")
     assert code == 1 and lines[-1].startswith("The ledgers cannot be checked: The lake ")
-    code, lines = audit_elsewhere("nobody")
+    code, lines = audit("nobody")
     assert code == 1 and lines[-1].startswith(
         "Unknown use case nobody. Use cases with a ledger or a file: "
     )

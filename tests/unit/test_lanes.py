@@ -10,14 +10,14 @@ import pytest
 from xdist.scheduler import loadscope
 
 from blocks.settings import REPOSITORY
-from tests.lanes import DEAREST, Lanes, Timetable
+from tests.lanes import DEAREST, TOGETHER, Lanes, Timetable
 
 STACK = [
     f"tests/integration/test_{name}.py"
     for name in ("approval", "drift", "flows", "reign", "rollback")
 ]
 OTHERS = [
-    "tests/integration/test_ecs_pool.py",
+    "tests/integration/test_lost_runs.py",
     "tests/integration/test_swap.py",
     "tests/unit/test_a.py",
     "tests/unit/test_b.py",
@@ -108,7 +108,16 @@ def test_a_lane_without_a_stack_starts_one_only_while_there_is_enough_to_do_on_i
 
 
 def test_the_dearest_modules_are_there() -> None:
-    assert [module for module in DEAREST if not (REPOSITORY / module).exists()] == []
+    assert [unit for unit in (*DEAREST, *TOGETHER) if not (REPOSITORY / unit).exists()] == []
+
+
+def test_a_folder_whose_modules_share_a_stack_is_one_lane_s_work_in_its_order(lanes: Any) -> None:
+    shared = [f"{TOGETHER[0]}/test_{name}.py" for name in ("a", "b")]
+    scheduler, (first, second), tests = lanes([*STACK, *shared, *OTHERS])
+    assert tests[second.sent[0]].startswith(shared[0])
+    assert work(scheduler, second, tests)[:2] == shared
+    work(scheduler, first, tests)
+    assert sorted(first.sent + second.sent) == list(range(len(tests)))
 
 
 def test_every_test_is_run_once(lanes: Any) -> None:

@@ -1,8 +1,6 @@
 """Prefect and MLflow behind passwords, with real servers: who is let in, that the whole loop works
 so, and that no secret gets out.
-
-The stack listens on every address, as one that others reach: nobody gave it passwords, so it made
-its own."""
+"""
 
 import itertools
 import json
@@ -11,7 +9,6 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +29,12 @@ from deployments.apply.webhook import Refused, apply_webhook
 from deployments.local import stack as local
 from deployments.runs import run_and_wait
 from deployments.servers.environment import environment, prefect_auth
-from tests.conftest import FIXTURES, LocalSettings
 from tests.fixtures.browser import CHROMIUM, MISSING, Browser
 from tests.fixtures.processes import ServiceProcess, wait_until
 
 CASE = "toy_easy"
-pytestmark = pytest.mark.usefixtures("three_use_cases")
+DEPLOYED = (CASE,)
+pytestmark = pytest.mark.usefixtures("deployed_cases")
 NEVER_SECONDS = 3600
 MADE = (
     *(
@@ -53,30 +50,15 @@ MADE = (
 
 
 @pytest.fixture(scope="module")
-def guarded(
-    local_settings: LocalSettings, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Settings]:
-    """The whole stack, with passwords of its own, its deployments applied and their schedules
-    off.
-    """
-    asked = local_settings(
-        tmp_path_factory.mktemp("guarded"),
-        host="0.0.0.0",
-        PYTHONPATH=os.pathsep.join(filter(None, [str(FIXTURES), os.environ.get("PYTHONPATH", "")])),
-        serving_use_cases=CASE,
-        serving_poll_seconds=0.5,
-        log_flush_seconds=1.0,
-    )
-    settings = local.up(asked)
-    try:
-        apply_now(settings)
-        with prefect_of(settings) as prefect:
-            for deployment in prefect.read_deployments():
-                for schedule in deployment.schedules:
-                    prefect.update_deployment_schedule(deployment.id, schedule.id, active=False)
-        yield settings
-    finally:
-        local.down(settings)
+def guarded(guarded_stack: Settings) -> Settings:
+    """The stack with its worker, the deployments applied and their schedules off."""
+    local.up(guarded_stack)
+    apply_now(guarded_stack)
+    with prefect_of(guarded_stack) as prefect:
+        for deployment in prefect.read_deployments():
+            for schedule in deployment.schedules:
+                prefect.update_deployment_schedule(deployment.id, schedule.id, active=False)
+    return guarded_stack
 
 
 def prefect_of(settings: Settings) -> SyncPrefectClient:
@@ -506,7 +488,9 @@ def renewed(guarded: Settings, crowned: ModelVersion) -> Settings:
 def test_after_a_restart_with_new_secrets_the_old_ones_are_good_for_nothing(
     guarded: Settings, renewed: Settings
 ) -> None:
-    assert not set(secrets_of(guarded)) & set(secrets_of(renewed))
+    assert guarded.slack_token, "the only one that was given"
+    kept = set(secrets_of(guarded)) & set(secrets_of(renewed))
+    assert kept == {guarded.slack_token.get_secret_value()}
     for settings, status in ((renewed, 200), (guarded, 401)):
         flows = f"{renewed.prefect_api_url}/flows/filter"
         assert (
