@@ -32,8 +32,9 @@ DEAREST = (
 FOLDERS = ("tests/integration/",)  # before all others
 # Their modules share a stack, and so a lane.
 TOGETHER = ("tests/integration/guarded",)
-# A second stack takes half a minute to start, and is worth that only for enough modules.
-WORTH_A_STACK = 3
+# A second stack takes half a minute to start, and is worth that only for enough modules. Two of
+# them use two cores: a third would only cost.
+WORTH_A_STACK, MOST_STACKS = 3, 2
 
 
 def module_of(nodeid: str) -> str:
@@ -95,12 +96,17 @@ class Lanes(LoadScopeScheduling):
         modules = sorted(self.workqueue, key=_turn)
         on_stack = [module for module in modules if module in self._on_stack]
         others = [module for module in modules if module not in self._on_stack]
-        has_stack = not self._on_stack.isdisjoint(self.assigned_work[node])
-        if has_stack or node is self.nodes[0]:
+        with_stack = [
+            lane
+            for lane in self.nodes
+            if lane is self.nodes[0] or not self._on_stack.isdisjoint(self.assigned_work[lane])
+        ]
+        if node in with_stack:
             return next(iter(on_stack + others), None)
         if others:
             return others[0]
-        return on_stack[0] if len(on_stack) > WORTH_A_STACK else None
+        is_worth = len(on_stack) > WORTH_A_STACK and len(with_stack) < MOST_STACKS
+        return on_stack[0] if is_worth else None
 
 
 def _turn(scope: str) -> tuple[int, int]:

@@ -16,6 +16,7 @@ STACK = [
     f"tests/integration/test_{name}.py"
     for name in ("approval", "drift", "flows", "reign", "rollback")
 ]
+MORE_ON_STACK = [f"tests/integration/test_{name}.py" for name in ("targets", "windows")]
 OTHERS = [
     "tests/integration/test_lost_runs.py",
     "tests/integration/test_swap.py",
@@ -41,20 +42,20 @@ class Lane:
 
 @pytest.fixture
 def lanes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """``lanes(modules)``: two lanes, and a scheduler that has assigned the first work. A module has
-    three tests.
+    """``lanes(modules)``: two lanes, or ``count``, and a scheduler that has assigned the first work.
+    A module has three tests.
     """
-    monkeypatch.setattr(loadscope, "parse_tx_spec_config", lambda config: [1, 2])
-    (tmp_path / "gw0").write_text(json.dumps(STACK))
+    (tmp_path / "gw0").write_text(json.dumps([*STACK, *MORE_ON_STACK]))
 
-    def start(modules: list[str]) -> tuple[Any, list[Lane], list[str]]:
+    def start(modules: list[str], count: int = 2) -> tuple[Any, list[Lane], list[str]]:
+        monkeypatch.setattr(loadscope, "parse_tx_spec_config", lambda config: [1] * count)
         scheduler: Any = Lanes(
             SimpleNamespace(option=SimpleNamespace(loadscopereorder=False)),
             SimpleNamespace(loadscopesched=print),
             tmp_path,
         )
         tests = [f"{module}::test_{number}" for module in modules for number in range(3)]
-        nodes = [Lane("gw0"), Lane("gw1")]
+        nodes = [Lane(f"gw{number}") for number in range(count)]
         for node in nodes:
             scheduler.add_node(node)
         for node in nodes:
@@ -105,6 +106,15 @@ def test_a_lane_without_a_stack_starts_one_only_while_there_is_enough_to_do_on_i
     scheduler, (first, second), tests = lanes([*STACK[:3], *OTHERS])
     assert work(scheduler, second, tests) == OTHERS and second.shutting_down
     assert work(scheduler, first, tests) == STACK[:3]
+
+
+def test_a_third_lane_starts_no_stack(lanes: Any) -> None:
+    scheduler, (_, second, third), tests = lanes([*STACK, *MORE_ON_STACK, *OTHERS[:2]], count=3)
+    for index in list(second.sent):  # the lane gets its next module with the last test
+        scheduler.mark_test_complete(second, index)
+    assert tests[second.sent[-1]].startswith(STACK[1])
+    assert work(scheduler, third, tests) == [OTHERS[1]] and third.shutting_down
+    assert not second.shutting_down
 
 
 def test_the_dearest_modules_are_there() -> None:
