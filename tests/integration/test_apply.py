@@ -28,7 +28,6 @@ from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.events.actions import DoNothing
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
-from prefect.server.events.schemas.automations import EventTrigger as ServerTrigger
 from prefect.workers.process import ProcessWorker
 
 import flows
@@ -277,6 +276,8 @@ def test_run_that_ended_is_not_waited_for(outcome: str) -> None:
     """By the server's own matching: else each run with an outcome of its own would be marked as
     crashed minutes later.
     """
+    from prefect.server.events.schemas.automations import EventTrigger as ServerTrigger
+
     trigger = ServerTrigger.model_validate_json(
         crash_on_lost_heartbeat(30).trigger.model_dump_json()
     )

@@ -407,7 +407,7 @@ def test_challenger_that_is_much_slower_does_not_win(loop: Loop, reigning: Model
         STRICT,
         "2024-06",
         TO_MAY,
-        params={"max_iter": 1000, "learning_rate": 0.004},
+        params={"max_iter": 300, "learning_rate": 0.015},
         dataset_version=as_it_is(loop, reigning),
     )
     entry = refused(loop, reigning, slow, "keep")
@@ -475,12 +475,12 @@ def test_challenger_that_loses_a_slice_does_not_win(loop: Loop, reigning: ModelV
 
 
 def test_challenger_that_is_overconfident_does_not_win(loop: Loop, reigning: ModelVersion) -> None:
-    """A thousand quick trees know every row of the training months by heart."""
+    """Many quick trees know every row of the training months by heart."""
     sure = loop.plant(
         STRICT,
         "2024-06",
         TO_MAY,
-        params={"max_iter": 1000},
+        params={"max_iter": 150, "learning_rate": 0.5},
         dataset_version=as_it_is(loop, reigning),
     )
     entry = refused(loop, reigning, sure, "keep")

@@ -42,8 +42,8 @@ class Lane:
 
 @pytest.fixture
 def lanes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """``lanes(modules)``: two lanes, or ``count``, and a scheduler that has assigned the first work.
-    A module has three tests.
+    """``lanes(modules)``: two lanes, or ``count``, and a scheduler that has assigned the first
+    work. A module has three tests.
     """
     (tmp_path / "gw0").write_text(json.dumps([*STACK, *MORE_ON_STACK]))
 

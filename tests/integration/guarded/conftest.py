@@ -23,7 +23,7 @@ def guarded_stack(
             host="0.0.0.0",
             PYTHONPATH=str(FIXTURES),
             serving_use_cases="toy,toy_easy,toy_retrain",
-            serving_poll_seconds=0.5,
+            serving_poll_seconds=3.0,
             log_flush_seconds=1.0,
             slack_token=slack.token,
             slack_api_url=slack.url,

@@ -345,21 +345,44 @@ def written(place: Place) -> dict[str, int | list[str]]:
 
 
 @pytest.fixture(scope="module")
-def lost(place: Place) -> FlowRun:
-    """A retrain whose instance is taken away in mid-train, without a word: the worker hears of it
-    from its queue.
+def drained(place: Place) -> FlowRun:
+    """A retrain whose instance gives a spot notice in mid-train: the agent drains the instance, and
+    SIGTERM comes to the task first.
     """
     run = place.run(f"retrain/{CASE}", through="2024-03")
-    with in_mid_train(place, run, "taken-away") as (instance, _):
+    with in_mid_train(place, run, "draining") as (_, process):
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(120) == 0
+        place.wait_for(
+            run, "AwaitingRetry", "Scheduled", "Pending", "Submitting", "InfrastructurePending"
+        )
+        place.cloud.tell_lost(place.task(run), exit_code=0)
+    return run
+
+
+@pytest.fixture(scope="module")
+def lost(place: Place, drained: FlowRun) -> FlowRun:
+    """The same run, whose next instance is taken away in mid-train, without a word: the worker
+    hears of it from its queue.
+    """
+    with in_mid_train(place, drained, "taken-away", attempt=2) as (instance, _):
         instance.take_away()
-        assert place.state(run) == "Running"
-        place.cloud.tell_lost(place.task(run))
+        assert place.state(drained) == "Running"
+        place.cloud.tell_lost(place.task(drained, attempt=2))
         wait_until(
-            lambda: "Crashed" in place.past_states(run),  # it is in the queue again soon after
-            f"{run.name} is crashed",
+            lambda: "Crashed" in place.past_states(drained),  # it is in the queue again soon after
+            f"{drained.name} is crashed",
             seconds=180,
         )
-    return run
+    return drained
+
+
+def test_run_on_an_instance_that_gives_notice_goes_back_into_the_queue(
+    place: Place, drained: FlowRun
+) -> None:
+    assert place.task(drained, attempt=2)["taskArn"] != place.task(drained)["taskArn"]
+    assert "Crashed" not in place.past_states(drained)
+    assert written(place)["decisions"] == ["retrain started"]
 
 
 def test_run_lost_with_its_instance_is_crashed_and_nothing_half_written_is_to_be_seen(
@@ -379,19 +402,22 @@ def test_lost_run_completes_on_another_instance_and_finished_steps_are_not_done_
 ) -> None:
     place.wait_for(lost, "Scheduled", "Pending", "Submitting", "InfrastructurePending")
     told = len(slack.messages)
-    process = place.instance("another").start(place.task(lost, attempt=2))
+    process = place.instance("another").start(place.task(lost, attempt=3))
     assert process.wait(240) == 0, (place.folder / "another" / "log").read_text()[-3000:]
     assert place.state(lost) == "Completed"
-    assert place.prefect.read_flow_run(lost.id).run_count == 2
+    assert place.prefect.read_flow_run(lost.id).run_count == 3
+    assert place.past_states(lost).count("Crashed") == 1 and place.cloud.tasks(lost.id)[3:] == [], (
+        "what was rescheduled by itself was rescheduled again"
+    )
     steps = place.steps(lost)
-    again = {"ask_governor": 2, "check_service": 2}  # what they answer may have changed meanwhile
+    again = {"ask_governor": 3, "check_service": 3}  # what they answer may have changed meanwhile
     assert {name: states.count("Completed") for name, states in steps.items()} == dict.fromkeys(
         steps, 1
     ) | {"ingest 2024": 3} | again
     assert [steps[name] for name in ("plan_training", "announce_training")] == [
-        ["Completed", "Cached"]
+        ["Completed", "Cached", "Cached"]
     ] * 2
-    assert steps["fit logistic"] == ["Running", "Completed"], (
+    assert steps["fit logistic"] == ["Crashed", "Running", "Completed"], (
         "it was not the interrupted step that was done again"
     )
     decisions = ["retrain started", "contest promote", "crown crowned", "retrain promoted"]
@@ -456,27 +482,6 @@ def test_crowning_that_was_lost_half_way_gives_the_alias_back_to_who_was_crowned
     )
     now = place.registry.at(CASE, CHAMPION)
     assert now is not None and now.number == crowned.number
-
-
-def test_run_on_an_instance_that_gives_notice_goes_back_into_the_queue(place: Place) -> None:
-    """A spot notice: the agent drains the instance, and SIGTERM comes to the task first."""
-    run = place.run(f"train/{CASE}", holdout="2024-03", again=True)
-    with in_mid_train(place, run, "draining") as (_, process):
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(120) == 0
-        place.wait_for(
-            run, "AwaitingRetry", "Scheduled", "Pending", "Submitting", "InfrastructurePending"
-        )
-        place.cloud.tell_lost(place.task(run), exit_code=0)
-    process = place.instance("calm").start(place.task(run, attempt=2))
-    assert process.wait(240) == 0, (place.folder / "calm" / "log").read_text()[-3000:]
-    assert place.state(run) == "Completed"
-    assert [place.steps(run)[name] for name in ("plan_training", "announce_training")] == [
-        ["Completed", "Cached"]
-    ] * 2
-    assert place.cloud.tasks(run.id)[2:] == [], (
-        "what was rescheduled by itself was rescheduled again"
-    )
 
 
 def test_run_that_is_lost_three_times_stays_crashed(place: Place) -> None:

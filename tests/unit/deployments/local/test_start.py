@@ -31,7 +31,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
     five quiet seconds.
     """
     monkeypatch.setattr(local_start, "QUIET_SECONDS", QUIET)
-    monkeypatch.setattr(signs_of_life, "WORK_SECONDS", 0.2)
+    monkeypatch.setattr(signs_of_life, "WORK_SECONDS", 0.05)
     monkeypatch.setattr(signs_of_life, "TELL_SECONDS", 2.0)
     monkeypatch.setenv("LAUREL_LAKE", "of this shell")
     started: list[Supervisor] = []
@@ -60,7 +60,8 @@ def bring_up(supervisor: Supervisor, code: str, ready: Callable[[float], bool]) 
 
 @pytest.mark.slow("waits for seconds")
 @pytest.mark.parametrize(
-    "works", ["sum(range(200_000))", "print('a line', flush=True); time.sleep(0.5)"]
+    "works",
+    ["sum(range(200_000)); time.sleep(0.02)", "print('a line', flush=True); time.sleep(0.5)"],
 )
 def test_program_that_is_at_work_is_waited_for_beyond_every_limit_and_the_wait_is_told(
     works: str, start: Callable[..., Supervisor], tmp_path: Path
