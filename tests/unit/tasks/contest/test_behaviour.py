@@ -49,6 +49,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Package:
         ROWS,
         ROWS[:300],
         seed=7,
+        watched=False,
     )
     return load(folder)
 
@@ -299,6 +300,7 @@ def test_the_flights_boosting_behaves_and_one_that_learned_the_opposite_does_not
         january,
         march[:500],
         seed=7,
+        watched=False,
     )
     behaviours = {
         behaviour.name: behaviour

@@ -23,6 +23,7 @@ def packaged(folder: Path, trees: int) -> Package:
         rows,
         rows[:200],
         seed=7,
+        watched=False,
     )
     return load(folder)
 
