@@ -247,16 +247,14 @@ def test_the_webhook_is_kept_as_the_settings_want_it(
 
 
 def test_an_mlflow_that_refuses_the_webhook_is_said_to_and_polling_is_enough(
-    tmp_path: Path, mlflow: RegistryServer
+    calling_mlflow: str, tmp_path: Path, mlflow: RegistryServer
 ) -> None:
+    """By default MLflow refuses HTTP as this one refuses FTP."""
     with ServiceProcess(tmp_path, mlflow.url, serving_webhook_secret=SECRET) as service:
-        with (
-            mlflow_server(tmp_path) as strict,
-            pytest.raises(
-                Refused, match=r"answered 400 \(Invalid webhook URL scheme.*found by polling"
-            ),
-        ):
-            apply_webhook(settings_of(service, strict))
+        strange = {"serving_url": f"ftp://127.0.0.1:{service.port}"}
+        refused = r"answered 400 \(Invalid webhook URL scheme.*found by polling"
+        with pytest.raises(Refused, match=refused):
+            apply_webhook(settings_of(service, calling_mlflow).model_copy(update=strange))
         for old in (mlflow.url, NOWHERE):
             with pytest.raises(Refused, match="found by polling"):
                 apply_webhook(settings_of(service, old))
