@@ -224,11 +224,13 @@ class Loop:
         params: dict[str, Any] | None = None,
         dataset_version: str | None = None,
         flipped: bool = False,
+        watched: bool = False,
     ) -> ModelVersion:
         """Register a challenger as ``evaluate`` does, for a contest on ``holdout``, fitted on
         whatever one likes.
 
-        ``flipped``: it learns the opposite of every label.
+        ``flipped``: it learns the opposite of every label. ``watched``: drift can be checked
+        against it, as after a refit.
         """
         case, dataset = load(use_case), read_version(self.lake, use_case, dataset_version)
         rows = read_periods(self.lake, dataset, fit_on, case.label)
@@ -247,7 +249,9 @@ class Loop:
             judged,
         )
         with tempfile.TemporaryDirectory() as folder:
-            made = make_package(Path(folder), case, fitted, origin, rows, proof, seed=7)
+            made = make_package(
+                Path(folder), case, fitted, origin, rows, proof, seed=7, watched=watched
+            )
             run_id = self.registry.log_run(
                 use_case,
                 "planted",

@@ -65,8 +65,9 @@ def log_model(folder: Path, case: UseCase) -> Path:
     origin = Origin(
         candidate.name, dict(candidate.params), "0123456789ab", {"2024-01": "0"}, {"roc_auc": 0.8}
     )
+    later = case.source.read("2024-02")
     package = make_package(
-        folder / "package", case, fitted, origin, rows, case.source.read("2024-02"), seed=7
+        folder / "package", case, fitted, origin, rows, later, seed=7, watched=False
     )
     registry = ModelRegistry(tracking_uri=f"sqlite:///{folder}/mlflow.db")
     try:

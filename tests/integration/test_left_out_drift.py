@@ -16,7 +16,7 @@ CASE = "toy_private"
 @pytest.fixture(scope="module")
 def champion(loop: Loop) -> ModelVersion:
     loop.run(ingest, CASE, through="2024-03")
-    version = loop.plant(CASE, "2024-03", ["2024-01", "2024-02"])
+    version = loop.plant(CASE, "2024-03", ["2024-01", "2024-02"], watched=True)
     loop.registry.set_alias(version, CHAMPION)
     return version
 

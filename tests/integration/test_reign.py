@@ -59,7 +59,7 @@ def test_contest_after_the_alias_was_deleted_is_held_against_the_champion(
 @pytest.fixture(scope="module")
 def moved(loop: Loop, first: ModelVersion, second: ModelVersion) -> ModelVersion:
     """A version that somebody gave the alias by hand."""
-    third = loop.plant(CASE, "2024-06", TO_MAY, params={"max_iter": 10})
+    third = loop.plant(CASE, "2024-06", TO_MAY, params={"max_iter": 10}, watched=True)
     loop.registry.set_alias(third, CHAMPION)
     return third
 
