@@ -27,8 +27,10 @@ DEAREST = (
     "tests/integration/test_retrain.py",
     "tests/integration/test_slack_thread.py",
     "tests/integration/test_drift.py",
-    "tests/integration/test_watchdog.py",  # its run starts with the lane's stack
+    "tests/integration/test_watchdog.py",  # its run begins while the lane does the others
 )
+FIRST = "gw0"
+FIRST_LANES = ("tests/integration/test_watchdog.py",)  # it alone begins that run
 FOLDERS = ("tests/integration/",)  # before all others
 # Their modules share a stack, and so a lane.
 TOGETHER = ("tests/integration/guarded",)
@@ -96,11 +98,14 @@ class Lanes(LoadScopeScheduling):
         modules = sorted(self.workqueue, key=_turn)
         on_stack = [module for module in modules if module in self._on_stack]
         others = [module for module in modules if module not in self._on_stack]
+        first = next((lane for lane in self.nodes if lane.gateway.id == FIRST), self.nodes[0])
         with_stack = [
             lane
             for lane in self.nodes
-            if lane is self.nodes[0] or not self._on_stack.isdisjoint(self.assigned_work[lane])
+            if lane is first or not self._on_stack.isdisjoint(self.assigned_work[lane])
         ]
+        if node is not first:
+            on_stack = [module for module in on_stack if module not in FIRST_LANES]
         if node in with_stack:
             return next(iter(on_stack + others), None)
         if others:

@@ -5,10 +5,12 @@ process, and a small registry.
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import pytest
 
 from blocks.settings import Settings
+from tests import lanes
 from tests.fakes.registry import RegistryServer
 from tests.fakes.slack import SlackServer
 from tests.fixtures.toy_services import toy_registry, two_toys
@@ -18,24 +20,39 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def applied(stack: Settings, request: pytest.FixtureRequest) -> Settings:
-    """The stack with the deployments of flights and of ``toy``.
+def applied(stack: Settings) -> Settings:
+    """The stack with the deployments of flights and of ``toy``."""
+    from tests.fixtures.deployed import deploy
 
-    The run of ``test_watchdog.py`` takes minutes, in which it sleeps: it begins here, beside the
-    other tests."""
+    deploy(stack, "flights", "toy")
+    return stack
+
+
+@pytest.fixture(scope="session")
+def long_run(applied: Settings) -> UUID:
+    """The run of ``toy_long`` on the worker: it takes minutes, in which it sleeps."""
     from prefect.client.orchestration import SyncPrefectClient
 
     from tests.fixtures.deployed import deploy
 
-    watched = any("test_watchdog" in item.nodeid for item in request.session.items)
-    deploy(stack, "flights", "toy", *(["toy_long"] if watched else []))
-    if watched:
-        with SyncPrefectClient(stack.prefect_api_url) as prefect:
-            prefect.create_flow_run_from_deployment(
-                prefect.read_deployment_by_name("retrain/toy_long").id,
-                parameters={"reason": "a test"},
-            )
-    return stack
+    deploy(applied, "toy_long", flows=("retrain", "close_lost_run"))
+    with SyncPrefectClient(applied.prefect_api_url) as prefect:
+        deployment = prefect.read_deployment_by_name("retrain/toy_long")
+        return prefect.create_flow_run_from_deployment(
+            deployment.id, parameters={"reason": "a test"}
+        ).id
+
+
+def begins_long_run(request: pytest.FixtureRequest) -> bool:
+    """Whether ``long_run`` should sleep beside this module's tests, for ``test_watchdog.py`` at the
+    lane's end. ``test_apply.py`` applies everything again and again: it comes first, and goes
+    without.
+    """
+    if lanes.module_of(request.node.nodeid).endswith("test_apply.py"):
+        return False
+    lane = getattr(request.config, "workerinput", {}).get("workerid", lanes.FIRST)
+    collected = {lanes.module_of(item.nodeid) for item in request.session.items}
+    return lane == lanes.FIRST and not collected.isdisjoint(lanes.FIRST_LANES)
 
 
 @pytest.fixture(scope="module")
@@ -44,12 +61,14 @@ def loop(applied: Settings, slack: SlackServer, request: pytest.FixtureRequest) 
     stack's servers.
 
     A module whose runs are started by others (the worker, an automation, a person) names their use
-    cases in ``DEPLOYED``."""
+    cases and flows in ``DEPLOYED``."""
     from tests.fixtures.deployed import deploy
     from tests.integration.planting import Loop
 
-    if use_cases := getattr(request.module, "DEPLOYED", ()):
-        deploy(applied, *use_cases)
+    if begins_long_run(request):
+        request.getfixturevalue("long_run")
+    for use_case, flows in getattr(request.module, "DEPLOYED", {}).items():
+        deploy(applied, use_case, flows=flows)
     with Loop.on(applied, slack) as loop:
         yield loop
 

@@ -27,7 +27,7 @@ from tests.integration.planting import Loop, Outcome
 
 CASE = "toy_approval"
 HASTY = "toy_hasty"
-DEPLOYED = (CASE, HASTY)
+DEPLOYED = {CASE: ("approve", "close_lost_run"), HASTY: ("approve", "close_lost_run")}
 TO_MAY = ["2024-01", "2024-02", "2024-03", "2024-04", "2024-05"]
 PATIENCE_SECONDS = 240.0
 

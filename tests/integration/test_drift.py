@@ -27,7 +27,7 @@ from tests.integration.planting import Loop
 from usecases.definition import load
 
 CASE = "toy_drift"
-DEPLOYED = (CASE,)
+DEPLOYED = {CASE: ("drift_check", "retrain", "close_lost_run")}
 
 
 @pytest.fixture(scope="module")

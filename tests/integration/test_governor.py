@@ -37,7 +37,7 @@ from tests.fixtures.processes import wait_until
 from tests.integration.planting import Loop
 
 CASE = "toy_governor"
-DEPLOYED = (CASE,)
+DEPLOYED = {CASE: ("retrain", "close_lost_run")}
 
 
 def plant(loop: Loop, kind: str, verdict: str, **given: Any) -> None:

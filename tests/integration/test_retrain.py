@@ -34,7 +34,7 @@ from tests.fixtures.processes import wait_until
 from tests.integration.planting import Loop
 
 CASE = "toy_retrain"
-DEPLOYED = (CASE,)
+DEPLOYED = {CASE: ("retrain", "close_lost_run")}
 
 
 def runs(loop: Loop) -> list[FlowRun]:
@@ -99,6 +99,7 @@ def test_ingest_killed_half_way_leaves_no_version_to_be_seen(
 @pytest.fixture(scope="module")
 def first(loop: Loop, killed_ingest: int) -> Iterator[FlowRun]:
     """A retrain on the worker that is in the middle of its training."""
+    (loop.settings.state / "held").unlink(missing_ok=True)  # another module's
     (loop.settings.state / "hold").touch()
     run = start(loop, through="2024-03")
     wait_until(

@@ -16,7 +16,7 @@ from tasks.packages.registered import open_package
 from tests.integration.planting import Loop, Outcome
 
 CASE = "toy_rollback"
-DEPLOYED = (CASE,)
+DEPLOYED = {CASE: ("rollback", "close_lost_run")}
 TO_MAY = ["2024-01", "2024-02", "2024-03", "2024-04", "2024-05"]
 
 

@@ -33,7 +33,7 @@ from tests.fixtures.processes import free_port, wait_until
 from tests.integration.planting import Loop
 
 CASE, IDLE = "toy_github", "toy_idle"
-DEPLOYED = (CASE,)
+DEPLOYED = {CASE: ("retrain", "close_lost_run")}
 
 
 @dataclass(frozen=True)

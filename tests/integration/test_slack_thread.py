@@ -30,7 +30,7 @@ from tests.fixtures.processes import wait_until
 from tests.integration.planting import Loop, Outcome
 
 CASE = "toy_slack"
-DEPLOYED = (CASE,)
+DEPLOYED = {CASE: ("retrain", "close_lost_run")}
 STAGES = ["start", "gate", "contest", "deploy"]
 
 

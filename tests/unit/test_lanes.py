@@ -10,12 +10,13 @@ import pytest
 from xdist.scheduler import loadscope
 
 from blocks.settings import REPOSITORY
-from tests.lanes import DEAREST, TOGETHER, Lanes, Timetable
+from tests.lanes import DEAREST, FIRST_LANES, TOGETHER, Lanes, Timetable
 
 STACK = [
     f"tests/integration/test_{name}.py"
     for name in ("approval", "drift", "flows", "reign", "rollback")
 ]
+WATCHDOG = FIRST_LANES[0]
 MORE_ON_STACK = [f"tests/integration/test_{name}.py" for name in ("targets", "windows")]
 OTHERS = [
     "tests/integration/test_lost_runs.py",
@@ -45,7 +46,7 @@ def lanes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """``lanes(modules)``: two lanes, or ``count``, and a scheduler that has assigned the first
     work. A module has three tests.
     """
-    (tmp_path / "gw0").write_text(json.dumps([*STACK, *MORE_ON_STACK]))
+    (tmp_path / "gw0").write_text(json.dumps([*STACK, *MORE_ON_STACK, WATCHDOG]))
 
     def start(modules: list[str], count: int = 2) -> tuple[Any, list[Lane], list[str]]:
         monkeypatch.setattr(loadscope, "parse_tx_spec_config", lambda config: [1] * count)
@@ -115,6 +116,12 @@ def test_a_third_lane_starts_no_stack(lanes: Any) -> None:
     assert tests[second.sent[-1]].startswith(STACK[1])
     assert work(scheduler, third, tests) == [OTHERS[1]] and third.shutting_down
     assert not second.shutting_down
+
+
+def test_only_the_first_lane_takes_the_module_whose_run_it_began(lanes: Any) -> None:
+    scheduler, (first, second), tests = lanes([*STACK, WATCHDOG, OTHERS[0]])
+    assert work(scheduler, second, tests) == [OTHERS[0], *STACK[1:]] and second.shutting_down
+    assert work(scheduler, first, tests) == [STACK[0], WATCHDOG]
 
 
 def test_the_dearest_modules_are_there() -> None:
