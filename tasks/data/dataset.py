@@ -345,3 +345,20 @@ def read_periods(
             f"Periods {names} of {dataset.use_case!r} have no{' labelled' if label else ''} rows."
         )
     return rows
+
+
+def read_quarantined(lake: Lake, dataset: DatasetVersion) -> list[pl.DataFrame]:
+    """The rows of the version that are in quarantine, a frame for each period that has any. Raises
+    ``DatasetMissing``.
+    """
+    frames = []
+    for file in dataset.periods:
+        if file.quarantine_path is not None:
+            try:
+                frames.append(pl.read_parquet(io.BytesIO(lake.read(file.quarantine_path))))
+            except FileNotFoundError as error:
+                raise DatasetMissing(
+                    f"{file.quarantine_path} is gone, though dataset {dataset.version} lists it. "
+                    f"Ingest {file.period} again to rewrite it."
+                ) from error
+    return frames

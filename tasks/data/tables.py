@@ -40,11 +40,11 @@ class Query:
     def periods(self, now: datetime | None = None) -> list[str]:
         """The periods that are over at ``now`` (UTC)."""
         whole_days = self.kind.is_of_whole_days
-        moments = self.warehouse.days if whole_days else self.warehouse.hours
+        read = self.warehouse.days if whole_days else self.warehouse.hours
         with _refusal():
-            times = moments(self.query, self.event_time)
+            moments = read(self.query, self.event_time)
         settled = (now or datetime.now(UTC)).replace(tzinfo=None) - self.kind.settles_after
-        periods = sorted({self.kind.containing(moment) for moment in times})
+        periods = sorted({self.kind.containing(moment) for moment in moments})
         return [period.name for period in periods if period.end <= settled]
 
     def read(self, period: str) -> pl.DataFrame:
@@ -173,10 +173,10 @@ def complete_periods(
 def _rows_of(rows: pl.LazyFrame, period: str, name: str) -> pl.DataFrame:
     span = period_named(period)
     inside = (pl.col(AT) >= span.start) & (pl.col(AT) < span.end)
-    found = rows.filter(inside).drop(AT).collect(engine="streaming")
-    if found.is_empty():
+    of_period = rows.filter(inside).drop(AT).collect(engine="streaming")
+    if of_period.is_empty():
         raise SourceError(f"{name} has no rows of {period}.")
-    return found
+    return of_period
 
 
 def _as_polars(frame: Any) -> pl.DataFrame | None:

@@ -81,10 +81,11 @@ def expected_losses(
 
 
 def run(model: bytes, inputs: np.ndarray) -> np.ndarray:
+    """The expected losses ``(n_rows,)`` by one of the models, of ``loss_inputs``."""
     session = open_session(model)
-    (given,) = session.get_inputs()
-    kind = np.float64 if "double" in given.type else np.float32
-    (answer,) = session.run(None, {given.name: inputs.astype(kind)})
+    (matrix,) = session.get_inputs()
+    kind = np.float64 if "double" in matrix.type else np.float32
+    (answer,) = session.run(None, {matrix.name: inputs.astype(kind)})
     return np.asarray(answer, dtype=np.float64).ravel()
 
 
@@ -101,12 +102,12 @@ def _proves_itself(inputs: np.ndarray, losses: np.ndarray, days: np.ndarray) -> 
     if len(names) < _FOLDS or not losses.any():
         return False
     fold = home * _FOLDS // len(names)
-    told, mean = np.empty(len(losses)), np.empty(len(losses))
+    expected, mean = np.empty(len(losses)), np.empty(len(losses))
     for number in range(_FOLDS):
         seen, unseen = fold != number, fold == number
-        told[unseen] = _fitted(inputs[seen], losses[seen]).predict(inputs[unseen])
+        expected[unseen] = _fitted(inputs[seen], losses[seen]).predict(inputs[unseen])
         mean[unseen] = losses[seen].mean()
-    return _deviance(losses, told) < _deviance(losses, mean)
+    return _deviance(losses, expected) < _deviance(losses, mean)
 
 
 def _deviance(losses: np.ndarray, expected: np.ndarray) -> float:

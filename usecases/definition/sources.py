@@ -3,10 +3,10 @@
 import codecs
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, runtime_checkable
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from usecases.definition.columns import Frozen
 
@@ -68,6 +68,19 @@ FORMATS: dict[str, FileFormat] = {
 }
 
 
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:
+        raise ValueError(
+            f"no time zone {name!r} is known: write one such as 'Europe/Berlin' or 'UTC'"
+        ) from error
+    return name
+
+
+TimeZone = Annotated[str, AfterValidator(_known_zone)]
+
+
 class FileSource(TableSource):
     """Rows of files: CSV, Parquet or JSON lines, plain or compressed (``.gz``, ``.zst``, ``.bz2``).
 
@@ -84,7 +97,7 @@ class FileSource(TableSource):
     separator: str | None = Field(None, min_length=1, max_length=1)
     decimal: Literal[".", ","] | None = None
     date_format: str | None = None
-    time_zone: str | None = None
+    time_zone: TimeZone | None = None
     nulls: tuple[str, ...] = ()
 
     @field_validator("path", mode="before")
@@ -114,18 +127,6 @@ class FileSource(TableSource):
             )
         return date_format
 
-    @field_validator("time_zone")
-    @classmethod
-    def _is_a_zone(cls, name: str | None) -> str | None:
-        if name is not None:
-            try:
-                ZoneInfo(name)
-            except (KeyError, ValueError, OSError) as error:
-                raise ValueError(
-                    f"no time zone {name!r} is known: write one such as 'Europe/Berlin' or 'UTC'"
-                ) from error
-        return name
-
 
 class FrameSource(TableSource):
     """Rows of a function: ``function()`` returns all of them as a pandas, Polars or Arrow frame.
@@ -133,6 +134,4 @@ class FrameSource(TableSource):
     """
 
     function: Callable[[], Any]
-    time_zone: str | None = None
-
-    _is_a_zone = field_validator("time_zone")(FileSource._is_a_zone.__func__)  # type: ignore[attr-defined]
+    time_zone: TimeZone | None = None

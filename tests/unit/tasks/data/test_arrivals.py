@@ -23,6 +23,7 @@ from usecases.definition import (
     Gate,
     Number,
     Promotion,
+    SourceError,
     UseCase,
 )
 
@@ -149,6 +150,51 @@ def test_row_without_a_key_is_known_by_its_inputs(tmp_path: Path) -> None:
     assert clinic.all(first)[ROW_ID].n_unique() == 1400
     clinic.rows = pl.concat([clinic.rows, table(10, seed=3).drop("patient")])
     assert clinic.ingest(WEDNESDAY + WEEK).rows == 1410
+
+
+def test_row_in_quarantine_is_no_news(clinic: Clinic) -> None:
+    clinic.rows = clinic.rows.with_columns(
+        clinic=pl.when(pl.int_range(pl.len()) == 7).then(None).otherwise("clinic")
+    )
+    first = clinic.ingest(WEDNESDAY)
+    assert (first.rows, first.quarantined) == (699, 1)
+    assert clinic.ingest(WEDNESDAY + 2 * WEEK).content == first.content
+    clinic.rows = clinic.rows.with_columns(pl.col("clinic").fill_null("south"))
+    mended = clinic.ingest(WEDNESDAY + 3 * WEEK)
+    assert (mended.rows, mended.quarantined) == (700, 0)
+    assert [file.period for file in mended.periods] == [file.period for file in first.periods]
+
+
+@pytest.mark.parametrize("key", [(ROW_ID,), ("patient",)])
+def test_row_keeps_its_place_where_a_column_is_added(tmp_path: Path, key: tuple[str, ...]) -> None:
+    clinic = Clinic(tmp_path, key=key)
+    clinic.rows = pl.concat([table(), table().with_columns(patient=pl.col("patient") + "b")])
+    before = clinic.all(clinic.ingest(WEDNESDAY))
+    clinic.rows = clinic.rows.with_columns(weight=70 + pl.int_range(pl.len()) % 9)
+    columns = (*clinic.case.columns, Column(name="weight", kind="number"))
+    clinic.case = case(lambda: clinic.rows, key=key, columns=columns)
+    for weeks in (2, 4):
+        later = clinic.all(clinic.ingest(WEDNESDAY + weeks * WEEK))
+        assert later["weight"].null_count() == 0
+        both = before.join(later, on=list(key), suffix="_later")
+        assert len(both) == len(before) == len(later) == 1400
+        assert (both["arrived_at"] == both["arrived_at_later"]).all()
+
+
+def test_other_key_is_refused_with_what_to_do(clinic: Clinic) -> None:
+    clinic.ingest(WEDNESDAY)
+    clinic.case = case(lambda: clinic.rows, key=(ROW_ID,))
+    with pytest.raises(SourceError, match=r"have no \['row_id'\].*keep the key of 'patients'"):
+        clinic.ingest(WEDNESDAY + WEEK)
+
+
+def test_missing_column_is_named(clinic: Clinic) -> None:
+    class Rows:
+        def rows(self) -> pl.LazyFrame:
+            return table().drop("age").lazy()
+
+    with pytest.raises(SourceError, match=r"lacks \['age'\]; it has"):
+        Arrivals(clinic.case, Rows(), clinic.lake).periods(WEDNESDAY)
 
 
 def test_keys_are_the_same_whatever_their_type(clinic: Clinic) -> None:
