@@ -21,7 +21,7 @@ from tasks.measures.metrics import measure_of, metrics_of
 from tasks.packages.exporters.registry import export
 from usecases.definition import UseCase
 
-_LEAST_ROWS = 300
+_LEAST_ROWS, _MOST_ROWS = 300, 8_000
 _FOLDS = 5
 _LEAVES, _ROWS_OF_A_LEAF, _ROUNDS, _RATE = 8, 30, 60, 0.1
 
@@ -32,12 +32,16 @@ def fit_losses(
     case: UseCase, matrix: np.ndarray, predicted: np.ndarray, truth: np.ndarray, days: np.ndarray
 ) -> bytes:
     """The models of the losses, of each metric of the use case that is a mean over rows: the file
-    ``LOSSES`` of a package. ``matrix`` ``(n_rows, n_features)`` is the encoded hold-out.
+    ``LOSSES`` of a package. ``matrix`` ``(n_rows, n_features)`` is the encoded hold-out, of which
+    8,000 rows at most are learned from.
 
     A model counts only where it proves itself: fitted without a fifth of the ``days``, it must tell
     the losses on those better than their mean does. Columns that the prediction log leaves out are
     no inputs."""
     models: dict[str, bytes] = {}
+    if len(truth) > _MOST_ROWS:
+        drawn = np.random.default_rng(0).choice(len(truth), _MOST_ROWS, replace=False)
+        matrix, predicted, truth, days = (part[drawn] for part in (matrix, predicted, truth, days))
     names = [column.name for column in case.matrix_columns]
     inputs = loss_inputs(names, case.prediction_log.leave_out, matrix, predicted)
     for metric in metrics_of(case):
