@@ -194,6 +194,11 @@ class UseCase(Frozen):
             )
         if self.period == "hour":
             raise ValueError("arrival=True deals rows over days: a period has a day at least")
+        if self.promotion.block == "hour":
+            raise ValueError(
+                "arrival=True deals rows over days, so that a day has no hours: write "
+                'Promotion(block="day") and holdout_periods for ten days or more'
+            )
         own = {*self.column_names, self.label, *self.key}
         if in_use := sorted({ARRIVED, ROW_ID} & own if self.key != (ROW_ID,) else {ARRIVED} & own):
             raise ValueError(f"Laurel itself makes the columns {in_use}: rename yours")

@@ -223,6 +223,7 @@ def test_other_periods(tmp_path: Path) -> None:
     [
         ({"event_time": "seen_at"}, "event_time beside arrival=True"),
         ({"period": "hour"}, "a period has a day at least"),
+        ({"period": "day", "promotion": Promotion(block="hour")}, "a day has no hours"),
         ({"arrival": False}, "event_time is missing: name the column .*arrival=True"),
         ({"columns": (Column(name="arrived_at", kind="number"),)}, "arrived_at"),
     ],
