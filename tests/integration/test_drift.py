@@ -367,4 +367,7 @@ def test_no_word_of_predictions_fires_the_dead_man_s_switch(
     finally:
         asyncio.run(delete(automation))
     assert "no prediction of 'toy_drift' has reached the lake for" in silences()[0]["reasons"][0]
-    assert any("no predictions to check for drift" in text for text in loop.told(CASE, told))
+    wait_until(  # the check records first, and tells then
+        lambda: any("no predictions to check for drift" in text for text in loop.told(CASE, told)),
+        "people are told",
+    )
