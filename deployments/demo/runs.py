@@ -34,6 +34,8 @@ AWAY_SECONDS = 300.0
 AUTOMATION_SECONDS = 600.0
 POLL_SECONDS = 0.5
 LOOK_SECONDS = 5.0
+# A run's process sends its log in batches, the last one after it reported the run's end.
+LAST_LINES_SECONDS = 10.0
 
 T = TypeVar("T")
 
@@ -73,6 +75,7 @@ class Runs:
             run = self.read(run)
             if run.state and run.state.is_final():
                 if not run.state.is_completed():
+                    self._await_last_lines(run)
                     raise DemoFailed(
                         f"{name} ended as {run.state.name}: {run.state.message}{self._traces(run)}"
                     )
@@ -173,6 +176,17 @@ class Runs:
             )
         )
         return latest[::-1]
+
+    def _await_last_lines(self, run: FlowRun) -> None:
+        """Wait until the engine's last word on a run that has ended is in its log; a run whose
+        process died has none.
+        """
+        deadline = time.monotonic() + LAST_LINES_SECONDS
+        while time.monotonic() < deadline:
+            latest = self._logs(run, 1)
+            if latest and latest[0].message.startswith("Finished in state"):
+                return
+            time.sleep(POLL_SECONDS)
 
     def _log_lines(self, run: FlowRun, limit: int = LOG_LINES) -> list[str]:
         return [line for log in self._logs(run, limit) for line in log.message.splitlines()][

@@ -3,13 +3,17 @@ died, and does not wait a minute for a dead one.
 """
 
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import FlowRun, Log
+from prefect.states import Failed
+from prefect.types._datetime import now
 
 from blocks.settings import Settings
-from deployments.demo.runs import Runs
+from deployments.demo.runs import DemoFailed, Runs
 from deployments.local.watch import StackWatch
 from deployments.servers.errors import StackError
 from deployments.supervision.supervisor import Supervisor
@@ -50,3 +54,32 @@ def test_question_is_asked_again_while_a_server_is_started_again(
         return answer
 
     assert Runs(Settings(state=tmp_path), prefect)._ask(question) == "there"
+
+
+class PrefectWithALateLog:
+    """Says that a run has failed a while before the run's process has sent its last lines."""
+
+    def __init__(self, looks: int) -> None:
+        self.run = FlowRun(flow_id="00000000-0000-0000-0000-000000000001", state=Failed())
+        self.looks = looks
+
+    def read_flow_run(self, _run_id: Any) -> FlowRun:
+        return self.run
+
+    def read_flows(self) -> list[Any]:
+        return []
+
+    def read_flow_runs(self, **_filters: Any) -> list[FlowRun]:
+        return []
+
+    def read_logs(self, **_filters: Any) -> list[Log]:
+        self.looks -= 1
+        if self.looks > 0:
+            return []
+        return [Log(name="", level=40, message="Finished in state Failed('why')", timestamp=now())]
+
+
+def test_failed_run_is_told_with_the_lines_that_come_after_its_end(tmp_path: Path) -> None:
+    prefect = PrefectWithALateLog(looks=4)
+    with pytest.raises(DemoFailed, match=r"Finished in state Failed\('why'\)"):
+        Runs(Settings(state=tmp_path), prefect).wait(prefect.run, "a run")  # type: ignore[arg-type]
