@@ -15,7 +15,7 @@ from tasks.measures.intervals import days_of
 from tasks.measures.metrics import measure_of, score
 from tasks.models import modelling
 from tasks.packages.expected_losses import fit_losses, loss_inputs, run
-from usecases.definition import MAE, RMSE, Candidate, Gate, Number, UseCase
+from usecases.definition import MAE, RMSE, Candidate, Gate, Number
 
 METRICS = (RMSE, MAE)
 SEED = 0
@@ -25,11 +25,6 @@ def boosting(params, layout, seed):  # noqa: ANN001, ANN201 - as a use case's bu
     from sklearn.ensemble import HistGradientBoostingRegressor
 
     return HistGradientBoostingRegressor(max_iter=100, early_stopping=False, random_state=seed)
-
-
-def encoded(case: UseCase, fitted, rows: pl.DataFrame) -> np.ndarray:  # noqa: ANN001
-    matrix = fitted.named_steps["encode"].transform(modelling.inputs(case, rows))
-    return np.asarray(matrix, dtype=np.float64)
 
 
 def main() -> None:
@@ -49,10 +44,11 @@ def main() -> None:
         )
         judge = modelling.fit(case, case.candidates[0], {}, learned, SEED)
         truth, predicted = modelling.labels(case, holdout), modelling.predict(judge, case, holdout)
-        matrix = encoded(case, judge, holdout)
+        matrix = modelling.encode(judge, case, holdout)
+        owners = modelling.owners(case, judge)
         days = days_of(holdout[case.event_time])
         models = msgspec.json.decode(
-            fit_losses(case, matrix, predicted, truth, days), type=dict[str, bytes]
+            fit_losses(case, matrix, owners, predicted, truth, days), type=dict[str, bytes]
         )
         everything = pl.concat([learned, holdout])
         champion = modelling.fit(case, case.candidates[0], {}, everything, SEED)
@@ -63,7 +59,9 @@ def main() -> None:
                 rows = months[name]
                 answers = modelling.predict(champion, case, rows)
                 realised.append(score(metric, modelling.labels(case, rows), answers))
-                given = loss_inputs(inputs, (), encoded(case, champion, rows), answers)
+                given = loss_inputs(
+                    inputs, owners, (), modelling.encode(champion, case, rows), answers
+                )
                 losses = run(models[metric.name], given)
                 estimated.append(measure_of(metric, answers).of_mean(float(losses.mean())))
             scored, off = np.array(realised), np.array(estimated) - np.array(realised)

@@ -10,6 +10,8 @@ from typing import Annotated, Any
 import numpy as np
 from msgspec import Meta
 
+from serving.package.encoders.encoder import Encoder
+
 # Datatypes of the Open Inference Protocol, as binary tensors hold them.
 NUMBERS: Mapping[str, np.dtype | None] = {
     **{f"FP{bits}": np.dtype(f"<f{bits // 8}") for bits in (16, 32, 64)},
@@ -25,6 +27,8 @@ class Kind:
 
     msgspec checks a value by ``value_type(low, high, dtype)``; ``json_type`` is its name in JSON
     Schema. ``coded`` values are in the matrix as the number of their category, others unchanged.
+    ``encoder`` makes the encoder of a feature of a wide kind, whose values are a block of the
+    matrix; wide kinds stand behind the others.
     ``packed`` values are float64, null as NaN: many of them are stored and logged as an array.
     ``parse``, if any, reads texts of CSV that msgspec does not read.
 
@@ -44,6 +48,7 @@ class Kind:
     fits_arrow: Callable[[Any], bool]
     log_type: type
     lake_type: str
+    encoder: Callable[[Any], Encoder] | None = None
 
 
 def check_kind(name: str, kind: str) -> None:

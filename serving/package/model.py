@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from serving.errors import InputError, PackageError
+from serving.package.encoders.encoder import Encoder
 from serving.package.kinds import KINDS
 from serving.package.manifest import (
     LOSSES,
@@ -18,6 +19,7 @@ from serving.package.manifest import (
     PROFILE,
     REFERENCE,
     SMOKE,
+    Feature,
     Manifest,
     Smoke,
     digest,
@@ -79,11 +81,20 @@ class Package:
             position: {_normalize(value): value for value in codes}
             for position, codes in codes_by_position
         }
+        self._blocks = _blocks(manifest.features)
+        self._narrow = len(self.names) - len(self._blocks)
+        self.width = self._blocks[-1][1].stop if self._blocks else self._narrow
         self._dtype = np.dtype(manifest.dtype)
         self._session = open_session(model)
 
+    @property
+    def owners(self) -> np.ndarray:
+        """The position of the feature that each place of the matrix belongs to ``(width,)``."""
+        widths = [block.stop - block.start for _, block, _ in self._blocks]
+        return np.repeat(np.arange(len(self.names)), [1] * self._narrow + widths)
+
     def encode(self, columns: Mapping[str, Sequence[Any]]) -> np.ndarray:
-        """The matrix ``(n_rows, n_features)`` of raw columns: null numbers become NaN, unknown
+        """The matrix ``(n_rows, width)`` of raw columns: null numbers become NaN, unknown
         categories -1.
 
         Raises ``InputError`` for a missing column or a value that is not a number.
@@ -91,8 +102,8 @@ class Package:
         missing = [name for name in self.names if name not in columns]
         if missing:
             raise InputError(f"Columns missing: {', '.join(missing)}.")
-        matrix = np.empty((len(columns[self.names[0]]), len(self.names)), dtype=self._dtype)
-        for position, name in enumerate(self.names):
+        matrix = np.empty((len(columns[self.names[0]]), self.width), dtype=self._dtype)
+        for position, name in enumerate(self.names[: self._narrow]):
             codes = self._codes.get(name)
             values = columns[name]
             try:
@@ -101,6 +112,8 @@ class Package:
                 )
             except (TypeError, ValueError) as error:
                 raise InputError(f"Column {name!r}: {error}.") from error
+        for position, block, encoder in self._blocks:
+            self._encode_block(position, encoder, columns[self.names[position]], matrix[:, block])
         return matrix
 
     def encode_rows(
@@ -112,14 +125,32 @@ class Package:
         The rows must have been checked: a number or null for a number, a text or null for a
         category. Values after the features in a row are left out. Unknown categories that are
         likely a mistake are added to ``unknown_values``."""
-        filled = [list(row[: len(self.names)]) for row in rows]
+        filled = [list(row[: self._narrow]) for row in rows]
         for position, codes in self._coded:
             try:
                 for values, row in zip(filled, rows, strict=True):
                     values[position] = codes[row[position]]
             except KeyError:
                 self._encode_column(position, codes, rows, filled, unknown_values)
-        return np.array(filled, dtype=self._dtype)
+        if not self._blocks:
+            return np.array(filled, dtype=self._dtype)
+        matrix = np.empty((len(rows), self.width), dtype=self._dtype)
+        matrix[:, : self._narrow] = filled
+        for position, block, encoder in self._blocks:
+            values = [row[position] for row in rows]
+            self._encode_block(position, encoder, values, matrix[:, block])
+        return matrix
+
+    def _encode_block(
+        self, position: int, encoder: Encoder, values: Sequence[Any], block: np.ndarray
+    ) -> None:
+        try:
+            encoder.encode(values, block)
+        except InputError as error:
+            name = self.names[position]
+            raise InputError(
+                f"Row {error.row}, field {name!r}: {error}", error.row, name
+            ) from error
 
     def _encode_column(
         self,
@@ -174,6 +205,27 @@ class Package:
                 f"Smoke rows do not score as they should: off by up to {largest:.2g} over "
                 f"{len(rows)} rows."
             )
+
+
+def _blocks(features: Sequence[Feature]) -> list[tuple[int, slice, Encoder]]:
+    """The position, the places in the matrix and the encoder of each feature of a wide kind.
+
+    Raises ``PackageError`` if one stands before a feature of another kind."""
+    blocks: list[tuple[int, slice, Encoder]] = []
+    start = 0
+    for position, feature in enumerate(features):
+        make = KINDS[feature.kind].encoder
+        if make is None and blocks:
+            raise PackageError(
+                f"{MANIFEST} has {feature.name!r} behind {features[position - 1].name!r}: an "
+                f"input of kind {features[position - 1].kind!r} stands behind all others."
+            )
+        encoder = make(feature) if make else None
+        width = encoder.width if encoder else 1
+        if encoder:
+            blocks.append((position, slice(start, start + width), encoder))
+        start += width
+    return blocks
 
 
 def _normalize(value: str) -> str:

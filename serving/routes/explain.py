@@ -82,7 +82,7 @@ def explain(champion: Champion, row: tuple[Any, ...]) -> Explanation:
     """
     package = champion.package
     examples = package.smoke.rows
-    orders, begins = walks(len(package.names), len(examples))
+    orders, begins = walks(len(package.names), len(examples), package.width)
     background = package.encode(
         {name: [example[name] for example in examples[: begins[-1] + 1]] for name in package.names}
     )
@@ -94,7 +94,9 @@ def explain(champion: Champion, row: tuple[Any, ...]) -> Explanation:
         scores = package.score(rows)
         return scores if scores.ndim == 1 else scores[:, number]
 
-    _, base, credits = shapley_values(score_rows, matrix[0], background, orders, begins)
+    _, base, credits = shapley_values(
+        score_rows, matrix[0], background, orders, begins, package.owners
+    )
     contributions = [
         Contribution(name, value, credit)
         for name, value, credit in zip(package.names, row, credits.tolist(), strict=False)
@@ -118,18 +120,22 @@ def shapley_values(
     background: np.ndarray,
     orders: np.ndarray,
     begins: np.ndarray,
+    owners: np.ndarray,
 ) -> tuple[float, float, np.ndarray]:
     """The row's score, the background's mean score, and the credit of each field ``(n_features,)``.
 
-    ``score_rows`` scores a matrix; ``row`` ``(n_features,)`` and ``background`` ``(n_background,
-    n_features)`` are encoded for it; ``orders`` and ``begins`` are from ``walks``. Raises
-    ``PackageError`` if the model returns no number."""
+    ``score_rows`` scores a matrix; ``row`` ``(width,)`` and ``background`` ``(n_background,
+    width)`` are encoded for it, and ``owners`` ``(width,)`` is the field of each of its places;
+    ``orders`` and ``begins`` are from ``walks``. Raises ``PackageError`` if the model returns no
+    number."""
     count, fields = orders.shape
     place = np.argsort(orders, axis=1)
     changed = place[:, None, :] < np.arange(1, fields)[None, :, None]
-    between = np.where(changed, row, background[begins][:, None, :]).reshape(-1, fields)
+    between = np.where(changed[:, :, owners], row, background[begins][:, None, :])
     score = float(score_rows(row[None])[0])  # alone, as /predict scores it
-    scores = score_rows(np.concatenate([background, between])).astype(np.float64)
+    scores = score_rows(np.concatenate([background, between.reshape(-1, len(owners))])).astype(
+        np.float64
+    )
     if not (np.isfinite(score) and np.isfinite(scores).all()):
         raise PackageError(
             "The model returns no number for this row, or for one between it and the package's "
@@ -147,14 +153,15 @@ def shapley_values(
 
 
 @lru_cache(maxsize=16)
-def walks(fields: int, examples: int) -> tuple[np.ndarray, np.ndarray]:
+def walks(fields: int, examples: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     """Orders of the fields ``(n_walks, fields)``, and the background row at which each begins
-    ``(n_walks,)``: each row as often as any other.
+    ``(n_walks,)``: each row as often as any other. The fields are ``width`` places of the matrix.
     """
     if fields <= _EXACT_FIELDS:
         every = np.array(list(permutations(range(fields))))
-        return np.tile(every, (examples, 1)), np.repeat(np.arange(examples), len(every))
-    pairs = max(1, min(_WALKS, _CELLS // fields**2) // 2)
+        used = min(examples, max(1, _CELLS // (len(every) * fields * width)))
+        return np.tile(every, (used, 1)), np.repeat(np.arange(used), len(every))
+    pairs = max(1, min(_WALKS, _CELLS // (fields * width)) // 2)
     used = min(examples, pairs)
     chance = np.random.default_rng(_SEED)
     forward = np.array([chance.permutation(fields) for _ in range(pairs // used * used)])

@@ -3,7 +3,7 @@
 What a use case says of a kind is in ``usecases/definition/kinds.py``, and what the service does is
 in ``serving/package/kinds.py``."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -30,9 +30,10 @@ class Kind:
 
     A batch comes in any type that it ``holds``, becomes the ``dtype`` by ``normalize``, and a row
     with one of ``row_faults`` goes to quarantine. scikit-learn gets ``pandas_dtype``, null as NaN,
-    and the fitted ``encoder`` of all columns of the kind has the ``known_values`` of each, where
-    values have codes. ``unknown_values`` are those that it has never seen, and the service lets
-    through. ``stand_in`` is shown in place of values that nobody may see.
+    and the fitted ``encoder`` of all columns of the kind, or of one column of a ``wide`` kind, has
+    the ``known_values`` of each, where values have codes. ``unknown_values`` are those that it has
+    never seen, and the service lets through. ``stand_in`` is shown in place of values that nobody
+    may see.
 
     The prediction log has the ``log_type``; where its values are ``counted`` each has its number of
     requests, and otherwise the least and the largest are known. ``groups`` puts values (null too)
@@ -45,7 +46,7 @@ class Kind:
     normalize: Callable[[str], pl.Expr]
     row_faults: Callable[[pl.Series], Mapping[str, pl.Series]]
     pandas_dtype: type
-    encoder: Callable[[], Any]
+    encoder: Callable[[Sequence[Column]], Any]
     known_values: Callable[[Any, int], list[str] | None]
     unknown_values: tuple[Any, ...]
     stand_in: Callable[[pl.Series], Any]
@@ -55,6 +56,7 @@ class Kind:
     evidently: Literal["numerical", "categorical"]
     shares: Callable[[pl.Series, pl.Series], Shares]
     find_oddities: Callable[[DriftPolicy, Column, pl.Series, pl.Series, int], list[str]]
+    wide: bool = False
 
 
 def count_values(before: pl.Series, now: pl.Series) -> Shares:
@@ -71,7 +73,7 @@ def group_values(values: pl.Series) -> np.ndarray:
     return values.rank("dense").fill_null(0).to_numpy().astype(np.int64)
 
 
-def _category_encoder() -> Any:
+def _category_encoder(columns: Sequence[Column]) -> Any:
     from sklearn.preprocessing import OrdinalEncoder
 
     return OrdinalEncoder(
@@ -170,7 +172,7 @@ KINDS: dict[str, Kind] = {
         normalize=lambda name: pl.col(name).cast(pl.Float64).fill_nan(None),
         row_faults=lambda values: {"infinite": values.is_infinite().fill_null(False)},
         pandas_dtype=float,
-        encoder=lambda: "passthrough",
+        encoder=lambda columns: "passthrough",
         known_values=lambda encoder, column: None,
         unknown_values=(),
         stand_in=lambda values: values.median(),

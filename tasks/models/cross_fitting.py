@@ -19,7 +19,6 @@ from tasks.models.importance import permutation_importance
 from usecases.definition import Classes, UseCase, period_named
 
 if TYPE_CHECKING:
-    from sklearn.base import ClassifierMixin
     from sklearn.pipeline import Pipeline
 
 _FOLDS = 3
@@ -57,12 +56,20 @@ def cross_fit(case: UseCase, fitted: "Pipeline", training: pl.DataFrame, seed: i
         others = chance.permutation(np.flatnonzero(fold != number))[:_FIT_ROWS]
         if len(others) < case.minimum_training_rows or lacks(case, known[others]):
             return None
-        matrix, model = _without(case, fitted, training, others, inside)
+        learned = _without(case, fitted, training, others)
+        model = learned.named_steps["model"]
+        matrix = modelling.encode(learned, case, training[inside])
         scores[inside] = modelling.scores_of(model, matrix)
         if lacks(case, known[inside]):
             return None
         return permutation_importance(
-            model, matrix, truth[inside], case.gate.metric, seed, rows=_IMPORTANCE_ROWS
+            model,
+            matrix,
+            truth[inside],
+            modelling.owners(case, learned),
+            case.gate.metric,
+            seed,
+            rows=_IMPORTANCE_ROWS,
         )
 
     with core_threads() as threads:
@@ -75,22 +82,14 @@ def cross_fit(case: UseCase, fitted: "Pipeline", training: pl.DataFrame, seed: i
 
 
 def _without(
-    case: UseCase,
-    fitted: "Pipeline",
-    training: pl.DataFrame,
-    others: np.ndarray,
-    inside: np.ndarray,
-) -> tuple[np.ndarray, "ClassifierMixin"]:
-    """The encoded rows ``inside`` ``(n_inside, n_features)``, and the model that was fitted on
-    ``others`` alone.
-    """
+    case: UseCase, fitted: "Pipeline", training: pl.DataFrame, others: np.ndarray
+) -> "Pipeline":
+    """A clone of ``fitted`` that was fitted on the rows ``others`` alone."""
     from sklearn.base import clone
 
-    learned = clone(fitted).fit(
-        modelling.inputs(case, training[others]), modelling.labels(case, training[others])
-    )
-    matrix = learned.named_steps["encode"].transform(modelling.inputs(case, training[inside]))
-    return np.asarray(matrix, dtype=np.float64), learned.named_steps["model"]
+    known = training[others]
+    learned: Pipeline = clone(fitted)
+    return learned.fit(modelling.inputs(case, known), modelling.labels(case, known))
 
 
 def _folds(case: UseCase, rows: pl.DataFrame) -> np.ndarray:

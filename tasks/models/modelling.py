@@ -4,7 +4,6 @@ behind it.
 
 from collections.abc import Mapping
 from itertools import groupby
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from tasks.data.kinds import KINDS
 from tasks.data.targets import lacks, truth_of
 from tasks.models.libraries import configure, why_not_served
 from tasks.outside.user_code import UseCaseFailed, calling, describe_value
-from usecases.definition import SCORE, Candidate, Classes, Number, UseCase
+from usecases.definition import SCORE, Candidate, Classes, Column, Number, UseCase
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,8 +55,8 @@ def labels(case: UseCase, rows: pl.DataFrame) -> np.ndarray:
 
 
 def encoder(case: UseCase) -> "ColumnTransformer":
-    """The encoder of each kind of column, side by side: together the matrix of
-    ``UseCase.layout``.
+    """The encoder of each kind of column, and of each column of a wide kind, side by side: together
+    the matrix of ``UseCase.layout``.
 
     The same for each candidate, so that the service encodes rows with its own maps and one tensor
     (serving/package/model.py)."""
@@ -65,11 +64,45 @@ def encoder(case: UseCase) -> "ColumnTransformer":
 
     return ColumnTransformer(
         [
-            (kind, KINDS[kind].encoder(), [column.name for column in columns])
-            for kind, columns in groupby(case.matrix_columns, attrgetter("kind"))
+            (name, KINDS[columns[0].kind].encoder(columns), [column.name for column in columns])
+            for name, columns in encoded_together(case)
         ],
         verbose_feature_names_out=False,
     )
+
+
+def encoded_together(case: UseCase) -> list[tuple[str, list[Column]]]:
+    """The names of the encoders in the order of the matrix, and the columns of each: all columns of
+    a kind, or one of a wide kind.
+    """
+    groups = groupby(
+        case.matrix_columns,
+        lambda column: (column.kind, column.name if KINDS[column.kind].wide else ""),
+    )
+    return [(name or kind, list(columns)) for (kind, name), columns in groups]
+
+
+def encoders_of(fitted: "Pipeline") -> Mapping[str, Any]:
+    """The fitted encoders by their names."""
+    encoders: Mapping[str, Any] = fitted.named_steps["encode"].named_transformers_
+    return encoders
+
+
+def owners(case: UseCase, fitted: "Pipeline") -> np.ndarray:
+    """The position in ``matrix_columns`` of the column that each place of the matrix belongs to
+    ``(width,)``.
+    """
+    places = fitted.named_steps["encode"].output_indices_
+    widths: list[int] = []
+    for name, columns in encoded_together(case):
+        span = places[name].stop - places[name].start
+        widths += [span // len(columns)] * len(columns)
+    return np.repeat(np.arange(len(widths)), widths)
+
+
+def encode(fitted: "Pipeline", case: UseCase, rows: pl.DataFrame) -> np.ndarray:
+    """The matrix ``(n_rows, width)`` that the model in the pipeline sees of ``rows``."""
+    return np.asarray(fitted.named_steps["encode"].transform(inputs(case, rows)), dtype=np.float64)
 
 
 def build(case: UseCase, candidate: Candidate, params: Mapping[str, Any], seed: int) -> Any:

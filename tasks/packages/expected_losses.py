@@ -22,6 +22,7 @@ from tasks.packages.exporters.registry import export
 from usecases.definition import UseCase
 
 _LEAST_ROWS, _MOST_ROWS = 300, 8_000
+_MOST_PLACES = 50
 _FOLDS = 5
 _LEAVES, _ROWS_OF_A_LEAF, _ROUNDS, _RATE = 8, 30, 60, 0.1
 
@@ -29,11 +30,16 @@ _MODELS = msgspec.json.Decoder(dict[str, bytes])
 
 
 def fit_losses(
-    case: UseCase, matrix: np.ndarray, predicted: np.ndarray, truth: np.ndarray, days: np.ndarray
+    case: UseCase,
+    matrix: np.ndarray,
+    owners: np.ndarray,
+    predicted: np.ndarray,
+    truth: np.ndarray,
+    days: np.ndarray,
 ) -> bytes:
     """The models of the losses, of each metric of the use case that is a mean over rows: the file
-    ``LOSSES`` of a package. ``matrix`` ``(n_rows, n_features)`` is the encoded hold-out, of which
-    8,000 rows at most are learned from.
+    ``LOSSES`` of a package. ``matrix`` ``(n_rows, width)`` is the encoded hold-out, of which 8,000
+    rows at most are learned from, and ``owners`` ``(width,)`` the column of each of its places.
 
     A model counts only where it proves itself: fitted without a fifth of the ``days``, it must tell
     the losses on those better than their mean does. Columns that the prediction log leaves out are
@@ -43,7 +49,7 @@ def fit_losses(
         drawn = np.random.default_rng(0).choice(len(truth), _MOST_ROWS, replace=False)
         matrix, predicted, truth, days = (part[drawn] for part in (matrix, predicted, truth, days))
     names = [column.name for column in case.matrix_columns]
-    inputs = loss_inputs(names, case.prediction_log.leave_out, matrix, predicted)
+    inputs = loss_inputs(names, owners, case.prediction_log.leave_out, matrix, predicted)
     for metric in metrics_of(case):
         row_loss = measure_of(metric, predicted).row_loss
         if row_loss is None or len(truth) < _LEAST_ROWS:
@@ -79,7 +85,7 @@ def expected_losses(
     }
     matrix = np.asarray(package.encode(columns), dtype=np.float64)
     answers = rows[number].cast(pl.Float64).fill_null(float("nan")).to_numpy()
-    inputs = loss_inputs(package.names, left_out, matrix, answers)
+    inputs = loss_inputs(package.names, package.owners, left_out, matrix, answers)
     expected = [pl.Series(name, run(model, inputs)) for name, model in models.items()]
     return rows.select("id").with_columns(expected)
 
@@ -94,11 +100,18 @@ def run(model: bytes, inputs: np.ndarray) -> np.ndarray:
 
 
 def loss_inputs(
-    names: Sequence[str], left_out: Collection[str], matrix: np.ndarray, predicted: np.ndarray
+    names: Sequence[str],
+    owners: np.ndarray,
+    left_out: Collection[str],
+    matrix: np.ndarray,
+    predicted: np.ndarray,
 ) -> np.ndarray:
-    """The columns that are logged, and the answer ``(n_rows, n_inputs)``."""
-    places = [at for at, name in enumerate(names) if name not in left_out]
-    return np.column_stack([matrix[:, places], predicted])
+    """The columns that are logged, and the answer ``(n_rows, n_inputs)``. Columns with very many
+    places, such as images, are no inputs: too few rows tell which of them matter.
+    """
+    few = np.bincount(owners) <= _MOST_PLACES
+    logged = np.array([name not in left_out for name in names])
+    return np.column_stack([matrix[:, (few & logged)[owners]], predicted])
 
 
 def _proves_itself(inputs: np.ndarray, losses: np.ndarray, days: np.ndarray) -> bool:

@@ -2,8 +2,6 @@
 
 import io
 from dataclasses import dataclass, field
-from itertools import groupby
-from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +32,7 @@ from tasks.drift.learning import learn_profile
 from tasks.drift.profile.profile import encode_profile
 from tasks.drift.thresholds import calibrate, draw_reference, monitored
 from tasks.models.cross_fitting import cross_fit
-from tasks.models.modelling import predict
+from tasks.models.modelling import encoded_together, encoders_of, owners, predict
 from tasks.packages.exporters.registry import export
 from tasks.packages.proof import prove
 from usecases.definition import SCORE, UseCase, period_named
@@ -109,7 +107,7 @@ def make_package(
     ``watched``, such as a challenger's, which is refitted before it serves, has neither: they cost
     several fits. Raises ``NotConvertible``, ``ParityBroken``, or ``PackageError`` if ONNX Runtime
     rejects the model."""
-    model, dtype = export(fitted.named_steps["model"], len(case.columns))
+    model, dtype = export(fitted.named_steps["model"], len(owners(case, fitted)))
     smoke = _smoke(case, fitted, proof, seed)
     manifest = _manifest(case, fitted, origin, dtype)
     parity = prove(case, fitted, Package(manifest, model, smoke), proof, seed)
@@ -240,19 +238,19 @@ def _with_stand_ins(case: UseCase, rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _features(case: UseCase, fitted: "Pipeline") -> list[Feature]:
-    encoders = fitted.named_steps["encode"].named_transformers_
+    encoders = encoders_of(fitted)
     return [
         Feature(
             column.name,
-            kind,
+            column.kind,
             column.nullable,
             column.low,
             column.high,
-            KINDS[kind].known_values(encoders[kind], position),
+            KINDS[column.kind].known_values(encoders[name], position),
             column.description,
             closed=column.categories is not None,
         )
-        for kind, columns in groupby(case.matrix_columns, attrgetter("kind"))
+        for name, columns in encoded_together(case)
         for position, column in enumerate(columns)
     ]
 

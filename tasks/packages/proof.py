@@ -8,7 +8,7 @@ import polars as pl
 from serving.package.manifest import Parity
 from serving.package.model import Package
 from tasks.data.kinds import KINDS
-from tasks.models.modelling import inputs, scores_of
+from tasks.models.modelling import encode, scores_of
 from tasks.packages.exporters.registry import thresholds
 from usecases.definition import Number, UseCase
 
@@ -49,9 +49,18 @@ def prove(
             f"ONNX and the pipeline disagree by up to {parity.largest_difference:.2g} "
             f"(tolerated {case.parity_tolerance:g}), {parity.changed_decisions} decisions "
             f"or classes change; worst is row {worst} of the proof: "
-            f"{dict(zip(package.names, everything[worst].tolist(), strict=True))}."
+            f"{_shown(package, everything[worst])}."
         )
     return parity
+
+
+def _shown(package: Package, row: np.ndarray) -> dict[str, float | str]:
+    """The values of a row of the matrix ``(width,)``, without those of wide inputs."""
+    return {
+        name: places.item() if len(places) == 1 else f"{len(places)} numbers"
+        for position, name in enumerate(package.names)
+        if len(places := row[package.owners == position]) > 0
+    }
 
 
 def _encoded_alike(
@@ -60,12 +69,11 @@ def _encoded_alike(
     """Return the matrix ``(n_rows, n_features)`` that both the pipeline and the service encode.
 
     Raises ``ParityBroken`` with the first column that differs."""
-    frame = inputs(case, rows)
-    matrix = np.asarray(fitted.named_steps["encode"].transform(frame), dtype=np.float64)
+    matrix = encode(fitted, case, rows)
     encoded = package.encode({name: rows[name].to_list() for name in package.names})
     same = (encoded == matrix.astype(encoded.dtype)) | (np.isnan(encoded) & np.isnan(matrix))
     if not same.all():
-        column = package.names[int(np.flatnonzero(~same.all(axis=0))[0])]
+        column = package.names[package.owners[np.flatnonzero(~same.all(axis=0))[0]]]
         raise ParityBroken(
             f"The service would encode column {column!r} differently from the pipeline."
         )

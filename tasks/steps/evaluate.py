@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import polars as pl
 from prefect import get_run_logger, task
 from prefect.artifacts import (
@@ -79,8 +78,8 @@ def judge_holdout(
     judged = Holdout(holdout, bounds)
     if isinstance(case.target, Number):
         offsets = conformal_offsets(truth, predicted, case.target.coverage)
-        matrix = fitted.named_steps["encode"].transform(modelling.inputs(case, rows))
-        losses = fit_losses(case, np.asarray(matrix, dtype=np.float64), predicted, truth, days)
+        matrix, owners = modelling.encode(fitted, case, rows), modelling.owners(case, fitted)
+        losses = fit_losses(case, matrix, owners, predicted, truth, days)
         return replace(judged, offsets=offsets, losses=losses)
     if predicted.ndim == 2:
         return replace(judged, calibrations=fit_calibrations(predicted, truth, days))
@@ -338,9 +337,13 @@ def register_challenger(plan: Plan, best: Scored, rivals: Sequence[str] = ()) ->
 def draw(case: UseCase, fitted: "Pipeline", rows: pl.DataFrame, seed: int) -> dict[str, Any]:
     """Return the plots of a registered model, by artifact path."""
     truth, predicted = modelling.labels(case, rows), modelling.predict(fitted, case, rows)
-    matrix = fitted.named_steps["encode"].transform(modelling.inputs(case, rows))
     losses = permutation_importance(
-        fitted.named_steps["model"], matrix, truth, case.gate.metric, seed
+        fitted.named_steps["model"],
+        modelling.encode(fitted, case, rows),
+        truth,
+        modelling.owners(case, fitted),
+        case.gate.metric,
+        seed,
     )
     names = [column.name for column in case.matrix_columns]
     return {

@@ -111,7 +111,7 @@ def boolean() -> Iterator[None]:
                 normalize=pl.col,
                 row_faults=lambda values: {},
                 pandas_dtype=float,
-                encoder=lambda: "passthrough",
+                encoder=lambda columns: "passthrough",
                 known_values=lambda encoder, column: None,
                 unknown_values=(),
                 stand_in=lambda values: False,

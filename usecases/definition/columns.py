@@ -100,7 +100,7 @@ class Column(Frozen):
 
 
 class Layout(Frozen):
-    """Positions of the columns in the encoded matrix ``(n_rows, n_features)``.
+    """The places of the columns in the encoded matrix ``(n_rows, width)``.
 
     ``categories`` are integer codes (-1: null or unknown), ``numbers`` are as they came (NaN:
     null). The order of ``KINDS`` puts the codes first.

@@ -19,9 +19,11 @@ class Kind:
     """What a use case says of the columns of one kind.
 
     ``declares`` are the fields of ``Column`` that are for this kind. ``layout`` is the field of
-    ``Layout`` that lists its columns: models see a category as a code. ``distances`` can be
-    measured on it, and the first is the usual one. Something can be added to ``addable`` values.
-    ``refuses`` says why a value that the kind ``holds`` cannot stand in a column, or ``None``."""
+    ``Layout`` that lists the places of its columns in the matrix: models see a category as a code.
+    A column of a wide kind takes ``width`` places, and wide kinds stand behind the others.
+    ``distances`` can be measured on it, and the first is the usual one. Something can be added to
+    ``addable`` values. ``refuses`` says why a value that the kind ``holds`` cannot stand in a
+    column, or ``None``."""
 
     plural: str
     declares: frozenset[str]
@@ -30,6 +32,7 @@ class Kind:
     addable: bool
     holds: Callable[[object], bool]
     refuses: "Callable[[Column, object], str | None]"
+    width: "Callable[[Column], int]" = lambda column: 1
 
 
 def _refuses_category(column: "Column", value: object) -> str | None:

@@ -286,7 +286,11 @@ class UseCase(Frozen):
 
     @property
     def layout(self) -> Layout:
-        lists = [KINDS[column.kind].layout for column in self.matrix_columns]
+        lists = [
+            KINDS[column.kind].layout
+            for column in self.matrix_columns
+            for _ in range(KINDS[column.kind].width(column))
+        ]
         return Layout(
             categories=tuple(at for at, name in enumerate(lists) if name == "categories"),
             numbers=tuple(at for at, name in enumerate(lists) if name == "numbers"),

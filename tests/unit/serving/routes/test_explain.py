@@ -114,7 +114,7 @@ def test_the_largest_contribution_comes_first_with_the_value_that_makes_it(
 def test_a_field_that_differs_from_no_background_row_adds_nothing() -> None:
     background = np.array([[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [1.0, 0.0, 0.0, 0.0, 0.0, 0.0]])
     _, _, credits = shapley_values(
-        tangled, np.array([1.0, 5.0, 5.0, 5.0, 5.0, 5.0]), background, *walks(6, 2)
+        tangled, np.array([1.0, 5.0, 5.0, 5.0, 5.0, 5.0]), background, *walks(6, 2, 6), np.arange(6)
     )
     assert credits[0] == 0 and credits[-1] == 0 and np.abs(credits[1:-1]).min() > 0
 
@@ -122,7 +122,7 @@ def test_a_field_that_differs_from_no_background_row_adds_nothing() -> None:
 def test_many_fields_come_close_to_their_shapley_values_and_add_up_exactly() -> None:
     chance = np.random.default_rng(3)
     row, background = chance.normal(size=9), chance.normal(size=(20, 9))
-    score, base, credits = shapley_values(tangled, row, background, *walks(9, 20))
+    score, base, credits = shapley_values(tangled, row, background, *walks(9, 20, 9), np.arange(9))
     assert base + credits.sum() == pytest.approx(score, abs=1e-12)
     expected = brute_force(tangled, row, background)
     assert np.abs(credits - expected).max() < 0.02 < np.abs(expected).max()
@@ -135,7 +135,9 @@ def test_where_fields_do_not_act_on_each_other_any_walk_is_exact() -> None:
         chance.normal(size=12),
         chance.normal(size=(7, 12)),
     )
-    _, _, credits = shapley_values(lambda matrix: matrix @ weights, row, background, *walks(12, 7))
+    _, _, credits = shapley_values(
+        lambda matrix: matrix @ weights, row, background, *walks(12, 7, 12), np.arange(12)
+    )
     assert credits == pytest.approx((weights * (row - background.mean(axis=0))).tolist(), abs=1e-9)
 
 
@@ -145,7 +147,7 @@ def test_where_fields_do_not_act_on_each_other_any_walk_is_exact() -> None:
 def test_walks_visit_every_field_once_and_begin_at_each_row_as_often(
     fields: int, examples: int
 ) -> None:
-    orders, begins = walks(fields, examples)
+    orders, begins = walks(fields, examples, fields)
     assert orders.shape == (len(begins), fields)
     assert (np.sort(orders, axis=1) == np.arange(fields)).all()
     assert len(set(np.bincount(begins).tolist())) == 1 and begins.max() < examples
@@ -156,9 +158,9 @@ def test_walks_visit_every_field_once_and_begin_at_each_row_as_often(
 
 def test_the_same_row_has_the_same_explanation() -> None:
     walks.cache_clear()
-    first = walks(10, 5)[0].copy()
+    first = walks(10, 5, 10)[0].copy()
     walks.cache_clear()
-    assert (walks(10, 5)[0] == first).all()
+    assert (walks(10, 5, 10)[0] == first).all()
 
 
 def test_a_model_that_gives_no_number_on_the_way_is_no_explanation() -> None:
@@ -166,7 +168,7 @@ def test_a_model_that_gives_no_number_on_the_way_is_no_explanation() -> None:
         return np.where((matrix[:, 0] > 0) & (matrix[:, 1] == 0), np.nan, 0.5)
 
     with pytest.raises(PackageError, match="no number"):
-        shapley_values(hole, np.ones(2), np.zeros((1, 2)), *walks(2, 1))
+        shapley_values(hole, np.ones(2), np.zeros((1, 2)), *walks(2, 1, 2), np.arange(2))
 
 
 def test_an_unknown_carrier_is_told_as_it_was_sent(champion: Champion) -> None:
@@ -174,3 +176,19 @@ def test_an_unknown_carrier_is_told_as_it_was_sent(champion: Champion) -> None:
     assert ("carrier", "ZZ") in [
         (item.field, item.value) for item in explain(champion, ("ZZ", 1.0, 1.0)).contributions
     ]
+
+
+def test_field_of_several_places_is_changed_and_credited_as_one() -> None:
+    owners = np.array([0, 1, 1, 1, 2])
+    weights, row = np.array([1.0, 2.0, 3.0, 4.0, 5.0]), np.arange(5.0)
+    background = np.ones((2, 5))
+    _, _, credits = shapley_values(
+        lambda matrix: matrix @ weights, row, background, *walks(3, 2, 5), owners
+    )
+    expected = np.bincount(owners, weights * (row - background[0]))
+    assert credits == pytest.approx(expected.tolist(), abs=1e-9)
+
+
+def test_wide_fields_are_explained_from_fewer_rows_within_the_same_memory() -> None:
+    orders, begins = walks(2, 100, 100_000)
+    assert len(orders) * 100_000 <= 4_000_000 and set(begins) == set(range(begins.max() + 1))

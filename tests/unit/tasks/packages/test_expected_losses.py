@@ -106,7 +106,7 @@ def test_errors_that_nothing_tells_have_no_model() -> None:
     chance = np.random.default_rng(5)
     truth, days = chance.normal(0, 1, ROWS), np.arange(ROWS) % 28
     matrix = chance.normal(0, 1, (ROWS, 2))
-    assert fit_losses(case(), matrix, np.zeros(ROWS), truth, days) == b"{}"
+    assert fit_losses(case(), matrix, np.arange(2), np.zeros(ROWS), truth, days) == b"{}"
 
 
 @pytest.mark.parametrize("rows", [0, 50])
@@ -114,7 +114,10 @@ def test_few_rows_have_no_model(rows: int) -> None:
     chance = np.random.default_rng(6)
     truth = chance.normal(0, 1, rows)
     matrix = chance.normal(0, 1, (rows, 2))
-    assert fit_losses(case(), matrix, np.zeros(rows), truth, np.arange(rows) % 28) == b"{}"
+    assert (
+        fit_losses(case(), matrix, np.arange(2), np.zeros(rows), truth, np.arange(rows) % 28)
+        == b"{}"
+    )
 
 
 def test_log_that_lacks_an_input_has_no_estimate(spread: tuple[UseCase, Package, Path]) -> None:

@@ -1,0 +1,1 @@
+"""What inputs of the wide kinds become: dates, images, texts."""
