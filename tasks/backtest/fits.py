@@ -17,6 +17,7 @@ from serving.package.model import load as load_package
 from tasks.contest.decide import Contestant
 from tasks.contest.fairness import why_unfair
 from tasks.data.row_digests import HoldoutOverlap
+from tasks.data.traits import case_by_traits
 from tasks.drift.examine import Yardstick
 from tasks.drift.learning import learn_profile
 from tasks.drift.thresholds import calibrate, monitored
@@ -167,7 +168,7 @@ class History:
             )
             methods = {
                 column.name: self.case.drift.method(column)
-                for column in monitored(self.case, thresholds)
+                for column in monitored(case_by_traits(self.case), thresholds)
             }
             return Yardstick(
                 reference=reference,

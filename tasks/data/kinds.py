@@ -4,7 +4,7 @@ What a use case says of a kind is in ``usecases/definition/kinds.py``, and what 
 in ``serving/package/kinds.py``."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -39,7 +39,8 @@ class Kind:
     requests, and otherwise the least and the largest are known. ``groups`` puts values (null too)
     into few groups, numbered from 0: rows of a group are compared for leaks. ``shares`` of two
     sides are what distances are measured on, ``find_oddities`` says what was broken from one side
-    to the other."""
+    to the other. ``traits``, in the order of the
+    definition's, get a series with its nulls, and give ``Float64``."""
 
     dtype: pl.DataType | type[pl.DataType]
     holds: Callable[[pl.DataType], bool]
@@ -57,6 +58,7 @@ class Kind:
     shares: Callable[[pl.Series, pl.Series], Shares]
     find_oddities: Callable[[DriftPolicy, Column, pl.Series, pl.Series, int], list[str]]
     wide: bool = False
+    traits: Mapping[str, Callable[[pl.Series], pl.Series]] = field(default_factory=dict)
 
 
 def count_values(before: pl.Series, now: pl.Series) -> Shares:

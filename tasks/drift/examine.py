@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from serving.records.drift import Finding
+from tasks.data.traits import by_traits
 from tasks.drift.checks.against_profile import HeldAgainst, find_by_profile, follow_days
 from tasks.drift.checks.broken import find_broken
 from tasks.drift.checks.exact import drop_impossible, find_exact
@@ -49,6 +50,7 @@ def examine(
     ``problems`` were found in the log's files, ``answers`` by ``check_answers``. Exact checks come
     first; what is measured needs rows and days enough, and data that are not broken. ``sequence``
     is the sequential view's sum at the end of the window before."""
+    case, rows = by_traits(case, rows)
     policy, time, windows = case.drift, time_of(case, rows), case.drift_window
     days = None if rows.is_empty() else rows[time].dt.date().n_unique()
     broken = [] if rows.is_empty() else [*problems]

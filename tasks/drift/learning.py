@@ -4,6 +4,7 @@ import numpy as np
 import polars as pl
 from threadpoolctl import threadpool_limits
 
+from tasks.data.traits import by_traits
 from tasks.drift.profile.profile import (
     LEAST_LIMIT,
     Family,
@@ -60,6 +61,7 @@ def learn_profile(case: UseCase, training: pl.DataFrame, seed: int) -> Profile:
     Relations are learned from at most 15,000 rows of a window and 120,000 in all, and fewer if
     there are hundreds of columns. Columns that are not monitored, and those that the prediction log
     leaves out, are no part of it."""
+    case, training = by_traits(case, training)
     case = case.model_copy(update={"columns": tuple(monitored(case))})
     time, chance = case.event_time, np.random.default_rng(seed)
     rows, blocks = cut(case, training, seed, by_day=True)

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 import polars as pl
 
+from tasks.data.traits import by_traits
 from tasks.drift.checks.distances import distance
 from tasks.drift.profile.profile import LEAST_LIMIT, draw_days, family_of
 from tasks.drift.training_windows import BLOCK, cut
@@ -58,6 +59,7 @@ def calibrate(
     policy wants, the floor is all there is, and the third value is False. The score alone decides,
     so that its threshold is that of a test of its own. A column ``score`` of ``training`` (out of
     sample: ``tasks/models/cross_fitting.py``) is calibrated like the inputs."""
+    case, training = by_traits(case, training)
     policy, names = case.drift, _kept(case, training)
     rows, blocks = cut(case, training.select(names), seed)
     calibrated = len(blocks) >= policy.minimum_blocks
@@ -101,7 +103,8 @@ def _score_limit(case: UseCase, rows: pl.DataFrame, between: Sequence[float], se
 
 def draw_reference(case: UseCase, training: pl.DataFrame, seed: int) -> pl.DataFrame:
     """The sample of the training rows that windows are held against."""
-    return sample(training.select(_kept(case, training)), case.drift.sample_rows, seed)
+    case, rows = by_traits(case, sample(training, case.drift.sample_rows, seed))
+    return rows.select(_kept(case, rows))
 
 
 def _kept(case: UseCase, training: pl.DataFrame) -> list[str]:

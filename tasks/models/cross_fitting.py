@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from tasks.data.targets import lacks
+from tasks.data.traits import share_out
 from tasks.models import modelling
 from tasks.models.executors import core_threads
 from tasks.models.importance import permutation_importance
@@ -33,8 +34,9 @@ class CrossFit:
     """``answers`` (n_rows,) to the training rows, null where too few others were left to fit on:
     the probability of a yes, the number, or the likeliest class.
 
-    ``importance`` of each input, at least 0, all together 1. Empty: not known, since no fold could
-    be fitted, or shuffling no column made the scores worse."""
+    ``importance`` of each input, or of the traits that it is watched by, at least 0, all together
+    1. Empty: not known, since no fold could be fitted, or shuffling no column made the scores
+    worse."""
 
     answers: pl.Series
     importance: dict[str, float]
@@ -110,4 +112,5 @@ def _normalised(case: UseCase, losses: list[np.ndarray]) -> dict[str, float]:
     used = np.maximum(np.mean(losses, axis=0), 0)
     whole = float(used.sum())
     names = [column.name for column in case.matrix_columns]
-    return dict(zip(names, (used / whole).tolist(), strict=True)) if whole > 0 else {}
+    shares = dict(zip(names, (used / whole).tolist(), strict=True)) if whole > 0 else {}
+    return share_out(case, shares)

@@ -28,6 +28,7 @@ from serving.package.model import Package
 from serving.package.model import load as load_package
 from serving.package.outputs import Output
 from tasks.data.kinds import KINDS
+from tasks.data.traits import case_by_traits
 from tasks.drift.learning import learn_profile
 from tasks.drift.profile.profile import encode_profile
 from tasks.drift.thresholds import calibrate, draw_reference, monitored
@@ -212,7 +213,8 @@ def _with_reference(
         "drift_calibrated": calibrated,
         "drift_importance": unseen.importance,
         "drift_methods": {
-            column.name: case.drift.method(column) for column in monitored(case, limits)
+            column.name: case.drift.method(column)
+            for column in monitored(case_by_traits(case), limits)
         },
     }
     return msgspec.structs.replace(manifest, **judged_by), reference

@@ -5,7 +5,7 @@ finds it. All objects are frozen and refuse unknown fields, so a typo fails when
 imported."""
 
 from usecases.definition.behaviours import ColumnChange, Direction, Invariance, MinimumFunction
-from usecases.definition.columns import LOG_COLUMNS, Column, Frozen, Layout
+from usecases.definition.columns import LOG_COLUMNS, Column, Frozen, Layout, trait_columns
 from usecases.definition.contest import Gate, Guard, Promotion
 from usecases.definition.drift import SCORE, DriftPolicy, usual_method
 from usecases.definition.files import folder_of, known, load, load_all, place_of
@@ -129,6 +129,7 @@ __all__ = [
     "SqlSource",
     "TableSource",
     "Target",
+    "trait_columns",
     "tweedie_deviance",
     "UseCase",
     "UseCaseError",

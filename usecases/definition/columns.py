@@ -99,6 +99,22 @@ class Column(Frozen):
         return kind.refuses(self, value)
 
 
+def trait_columns(column: Column) -> tuple[Column, ...]:
+    """The numbers that ``column`` is watched by, such as ``picture.brightness``; none if it is
+    watched as it is.
+    """
+    return tuple(
+        Column(
+            name=f"{column.name}.{trait}",
+            kind="number",
+            nullable=True,
+            null_tolerance=column.null_tolerance,
+            monitored=column.monitored,
+        )
+        for trait in KINDS[column.kind].traits
+    )
+
+
 class Layout(Frozen):
     """The places of the columns in the encoded matrix ``(n_rows, width)``.
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
-from usecases.definition.columns import Column, Frozen
+from usecases.definition.columns import Column, Frozen, trait_columns
 from usecases.definition.kinds import KINDS, DistanceMethod
 from usecases.definition.period_kinds import PeriodKind
 from usecases.definition.periods import window_kind
@@ -99,7 +99,10 @@ class DriftPolicy(Frozen):
         return self.methods.get(column.name, of_kind)
 
     def problems(self, columns: tuple[Column, ...]) -> list[str]:
-        """Its settings on columns that are missing or that cannot have them."""
+        """Its settings on columns that are missing or that cannot have them. A column with traits
+        is named by these.
+        """
+        columns = tuple(own for column in columns for own in trait_columns(column) or (column,))
         valid = [*[column.name for column in columns], SCORE]
         named = {
             "thresholds": set(self.thresholds),

@@ -23,7 +23,8 @@ class Kind:
     A column of a wide kind takes ``width`` places, and wide kinds stand behind the others.
     ``distances`` can be measured on it, and the first is the usual one. Something can be added to
     ``addable`` values. ``refuses`` says why a value that the kind ``holds`` cannot stand in a
-    column, or ``None``."""
+    column, or ``None``. Values that cannot be compared one by one are watched for drift by
+    ``traits``: numbers that describe them."""
 
     plural: str
     declares: frozenset[str]
@@ -33,6 +34,7 @@ class Kind:
     holds: Callable[[object], bool]
     refuses: "Callable[[Column, object], str | None]"
     width: "Callable[[Column], int]" = lambda column: 1
+    traits: tuple[str, ...] = ()
 
 
 def _refuses_category(column: "Column", value: object) -> str | None:

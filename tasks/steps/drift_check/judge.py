@@ -13,6 +13,7 @@ from blocks.registry import ModelVersion, RegistryError
 from serving.package.manifest import PROFILE, REFERENCE, Manifest
 from serving.package.model import Package
 from serving.records.drift import Checked, DriftVerdict
+from tasks.data.traits import by_traits
 from tasks.drift.checks.exact import drop_impossible
 from tasks.drift.checks.integrity import check_answers
 from tasks.drift.drivers import weight
@@ -144,6 +145,7 @@ def _report(
 ) -> tuple[str, str]:
     """Return the report. Its columns are ordered by weight; one without a distance, which cannot
     count, is left out."""
+    case, rows = by_traits(case, read.rows)
     finite = {name: far for name, far in verdict.distances.items() if far is not None}
     columns = sorted(
         (column for column in monitored(case, verdict.distances) if column.name in finite),
@@ -152,7 +154,7 @@ def _report(
     _, html, text = run_evidently(
         columns,
         yardstick.reference,
-        drop_impossible(case, read.rows),
+        drop_impossible(case, rows),
         verdict.thresholds,
         yardstick.methods,
     )
