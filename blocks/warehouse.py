@@ -16,7 +16,7 @@ from blocks.settings import Settings
 
 if TYPE_CHECKING:
     import polars as pl
-    from sqlalchemy import Engine, Select, Subquery
+    from sqlalchemy import ColumnElement, Engine, Select, Subquery
 
 BLOCK = "warehouse"
 CHUNK_ROWS = 50_000
@@ -80,11 +80,8 @@ class Warehouse(Block):
         from sqlalchemy import select, text
 
         rows = _rows(query, event_time)
-        moment = rows.c[event_time]
-        # SQLite compares texts, and one without microseconds comes before the same time with them.
-        is_text = self.url.get_secret_value().startswith("sqlite")
-        least = start - _SECOND if is_text else start
-        statement = select(text("*")).select_from(rows).where(moment >= least, moment < end)
+        within = self._within(rows.c[event_time], start, end)
+        statement = select(text("*")).select_from(rows).where(*within)
         frame = self._fetch(statement, query)
         # A date without a time means midnight.
         return (
@@ -92,6 +89,31 @@ class Warehouse(Block):
             if frame.schema.get(event_time) == pl.Date
             else frame
         )
+
+    def extent(
+        self, query: str, event_time: str, start: datetime, end: datetime, cursor: str
+    ) -> tuple[int, int, int | float | str | None, int]:
+        """Return how many rows there are from ``start`` to before ``end``, how many of them have a
+        value in the column ``cursor``, its largest one, and how many have that one. Raises as
+        ``read`` does.
+        """
+        from sqlalchemy import func, select
+
+        rows = _rows(query, event_time, cursor)
+        found = rows.c[cursor]
+        within = self._within(rows.c[event_time], start, end)
+        whole = select(func.count(), func.count(found), func.max(found)).where(*within)
+        with self._reach(query) as engine, engine.connect() as connection:
+            count, known, largest = connection.execute(whole).one()
+            having = select(func.count()).where(*within, found == largest)
+            latest = connection.execute(having).scalar_one()
+        as_read = largest if isinstance(largest, int | float | None) else str(largest)
+        return count, known, as_read, latest
+
+    def _within(self, moment: "ColumnElement[Any]", start: datetime, end: datetime) -> list[Any]:
+        # SQLite compares texts, and one without microseconds comes before the same time with them.
+        is_text = self.url.get_secret_value().startswith("sqlite")
+        return [moment >= (start - _SECOND if is_text else start), moment < end]
 
     def read_all(self, query: str) -> "pl.DataFrame":
         """Fetch every row of ``query``; otherwise as ``read``."""
@@ -118,7 +140,10 @@ class Warehouse(Block):
         from sqlalchemy import create_engine
         from sqlalchemy.pool import NullPool
 
-        return create_engine(self.url.get_secret_value(), poolclass=NullPool, hide_parameters=True)
+        url = self.url.get_secret_value()
+        # DuckDB locks its file for whoever may write, and a missing one would be made.
+        reading = {"read_only": True} if url.startswith("duckdb") else {}
+        return create_engine(url, poolclass=NullPool, hide_parameters=True, connect_args=reading)
 
     @contextmanager
     def _reach(self, query: str) -> Iterator["Engine"]:

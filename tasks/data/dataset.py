@@ -38,8 +38,27 @@ class ColumnsDiffer(ValueError):
     """
 
 
+class Mark(Frozen):
+    """What a source says of a period without reading it: the number of its rows, the largest value
+    of its cursor column, and how many rows have that one. ``rules`` is a digest of what they are
+    read and checked by.
+    """
+
+    rows: int
+    cursor: int | float | str
+    latest: int
+    rules: str
+
+    def went_back(self, before: "Mark") -> bool:
+        """Whether the cursor is less than ``before``, though no row is gone."""
+        alike = isinstance(self.cursor, str) == isinstance(before.cursor, str)
+        return alike and self.rows >= before.rows and self.cursor < before.cursor  # type: ignore[operator]
+
+
 class PeriodFile(Frozen):
-    """One period of a dataset version. ``labelled`` counts rows whose label is known."""
+    """One period of a dataset version. ``labelled`` counts rows whose label is known; ``mark`` is
+    the source's from just before the rows were read, if it has any.
+    """
 
     period: str
     path: str
@@ -48,6 +67,7 @@ class PeriodFile(Frozen):
     labelled: int
     quarantine: dict[str, int]
     quarantine_path: str | None
+    mark: Mark | None = None
 
 
 class DatasetVersion(Frozen):
@@ -69,6 +89,10 @@ class DatasetVersion(Frozen):
             (file.period, file.path, file.sha256, file.rows, file.labelled) for file in self.periods
         ]
         return self.use_case, self.version, self.columns, files
+
+    @property
+    def marks(self) -> list[Mark | None]:
+        return [file.mark for file in self.periods]
 
     @property
     def rows(self) -> int:
@@ -173,12 +197,12 @@ def write_period(lake: Lake, case: UseCase, period: str, checked: Validated) -> 
 def write_version(
     lake: Lake, case: UseCase, periods: list[PeriodFile]
 ) -> tuple[DatasetVersion, bool]:
-    """Write the manifest that makes ``periods`` a version. Returns it, and whether anything was
-    written.
+    """Write the manifest that makes ``periods`` a version. Returns it, and whether its content is
+    new.
 
-    Nothing is written if the version is there and no other content of its last period was published
-    since. A manifest that cannot be read, or differs, is rewritten. Raises
-    ``ValueError`` for no periods, ``LakeAway``."""
+    Nothing is written if the version is there, with the same marks, and no other content of its
+    last period was published since. A manifest that cannot be read, or differs, is rewritten.
+    Raises ``ValueError`` for no periods, ``LakeAway``."""
     if not periods:
         raise ValueError(f"{case.name!r} has no period to make a dataset version from.")
     columns: dict[str, str] = {column.name: column.kind for column in case.columns}
@@ -196,10 +220,11 @@ def write_version(
         published=datetime.now(UTC).isoformat(timespec="microseconds"),
     )
     same = _published(lake, case.name, periods[-1].period)
-    if same and same[-1].content == dataset.content:
+    known = bool(same) and same[-1].content == dataset.content
+    if known and same[-1].marks == dataset.marks:
         return same[-1], False
     _write(lake, manifest_path(case.name, version), dataset.model_dump_json(indent=1).encode())
-    return dataset, True
+    return dataset, not known
 
 
 def verify_periods(
@@ -309,6 +334,19 @@ def _read_verified(lake: Lake, dataset: DatasetVersion, file: PeriodFile) -> byt
             f"{file.path} was changed: its SHA-256 differs from the manifest's. {again}."
         )
     return data
+
+
+def find_period(lake: Lake, use_case: str, period: str) -> PeriodFile | None:
+    """The file of the period in the latest version, if there is one and it is whole."""
+    try:
+        dataset = read_version(lake, use_case)
+        for file in dataset.periods:
+            if file.period == period:
+                _read_verified(lake, dataset, file)
+                return file
+    except DatasetMissing:
+        pass
+    return None
 
 
 def read_periods(

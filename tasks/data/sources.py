@@ -2,6 +2,8 @@
 what may come from there.
 """
 
+import hashlib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
@@ -10,7 +12,8 @@ from typing import Any
 import polars as pl
 
 from tasks.data.arrivals import Arrivals
-from tasks.data.tables import Files, Frame, Query
+from tasks.data.dataset import Mark
+from tasks.data.tables import Cursor, Files, Frame, Query
 from tasks.outside.blocks_of_run import lake, warehouse
 from tasks.outside.user_code import UseCaseFailed, calling, describe_value
 from usecases.definition import (
@@ -48,11 +51,19 @@ def source_of(case: UseCase) -> "Checked":
 
 def _table_of(case: UseCase, source: TableSource) -> Query | Files | Frame:
     if isinstance(source, SqlSource):
-        return Query(warehouse(), source.query, case.event_time, case.period_kind)
+        cursor = Cursor(source.cursor_column, _rules(case)) if source.cursor_column else None
+        return Query(warehouse(), source.query, case.event_time, case.period_kind, cursor)
     if isinstance(source, FileSource):
         return Files(case, source)
     assert isinstance(source, FrameSource)
     return Frame(case, source)
+
+
+def _rules(case: UseCase) -> str:
+    """A digest of what rows of the use case are read and checked by."""
+    content = case.model_dump(mode="json", include={"source", "key", "event_time", "columns"})
+    content["target"] = case.target.model_dump(mode="json")
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -70,6 +81,11 @@ class Checked:
     def notes(self) -> tuple[str, ...]:
         """What the source found out by itself, for people; most find nothing."""
         return tuple(getattr(self.source, "notes", ()))
+
+    def mark(self, period: str) -> Mark | None:
+        """What the source says of the period without reading it; most say nothing."""
+        find = getattr(self.source, "mark", None)
+        return find(period) if find else None
 
     def periods(self) -> list[str]:
         """Names of periods, each once, oldest first."""

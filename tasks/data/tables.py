@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from blocks.warehouse import Warehouse, WarehouseError
+from tasks.data.dataset import Mark
 from tasks.data.files.staging import stage
 from tasks.data.files.typing import AT, Typing, count, wanted_columns
 from tasks.data.files.values import Reading, Votes, times
@@ -22,6 +23,16 @@ _lock = threading.Lock()
 
 
 @dataclass(frozen=True)
+class Cursor:
+    """The column of a query that grows with every change, and a digest of the rules by which rows
+    are read.
+    """
+
+    column: str
+    rules: str
+
+
+@dataclass(frozen=True)
 class Query:
     """A query of the warehouse as a source. Raises ``SourceError`` if it is refused,
     ``WarehouseAway`` if nobody answers.
@@ -31,6 +42,7 @@ class Query:
     query: str
     event_time: str
     kind: PeriodKind
+    cursor: Cursor | None = None
 
     def rows(self) -> pl.LazyFrame:
         """All rows."""
@@ -46,6 +58,26 @@ class Query:
         settled = (now or datetime.now(UTC)).replace(tzinfo=None) - self.kind.settles_after
         periods = sorted({self.kind.containing(moment) for moment in moments})
         return [period.name for period in periods if period.end <= settled]
+
+    def mark(self, period: str) -> Mark | None:
+        """The number of the period's rows and the largest value of their cursor; ``None`` without
+        a cursor.
+        """
+        if self.cursor is None:
+            return None
+        span, column = period_named(period), self.cursor.column
+        with _refusal():
+            rows, known, largest, latest = self.warehouse.extent(
+                self.query, self.event_time, span.start, span.end, column
+            )
+        if known < rows:
+            raise SourceError(
+                f"{rows - known} of {rows} rows of {period} have no {column!r}: a row without a "
+                "cursor cannot be told from one that was read. Fill it, or leave cursor_column out."
+            )
+        if largest is None:
+            return None
+        return Mark(rows=rows, cursor=largest, latest=latest, rules=self.cursor.rules)
 
     def read(self, period: str) -> pl.DataFrame:
         span, time = period_named(period), self.event_time

@@ -31,6 +31,8 @@ _HINTS = {
         "Install it: pip install xgboost-cpu==3.2.0 (on macOS xgboost==3.2.0)"
     ),
     "No module named 'catboost'": "Install it: pip install catboost==1.2.10",
+    "No module named 'deltalake'": "Install it: pip install deltalake==1.6.6",
+    "No module named 'pyiceberg'": "Install it: pip install 'pyiceberg[pyarrow]==0.12.0'",
     "libgomp": ("LightGBM needs OpenMP, which its wheel does not have: apt-get install libgomp1"),
     "libomp": "Two of these libraries need OpenMP: brew install libomp",
     "contains NaN": (

@@ -15,7 +15,7 @@ from tasks.data.dataset import (
     verify_periods,
     write_version,
 )
-from tasks.data.ingestion import ingest_period
+from tasks.data.ingestion import ingest_if_changed
 from tasks.data.sources import source_of
 from tasks.data.validation import BatchRefused
 from tasks.messages.announcements import ingest_refused
@@ -60,12 +60,13 @@ def take_in(use_case: str, period: str) -> PeriodFile:
     """
     case = load(use_case)
     try:
-        period_file = ingest_period(lake(), case, period)
+        period_file, done = ingest_if_changed(lake(), case, period)
     except BatchRefused as refused:
         tell(ingest_refused(use_case, period=period, problems=[str(refused)]))
         raise
     get_run_logger().info(
-        "ingested use_case=%s period=%s rows=%d quarantined=%d",
+        "%s: use_case=%s period=%s rows=%d quarantined=%d",
+        done,
         use_case,
         period,
         period_file.rows,

@@ -48,9 +48,14 @@ class TableSource(Frozen):
 
 
 class SqlSource(TableSource):
-    """Rows of the SQL database that ``LAUREL_WAREHOUSE_URL`` names. ``query`` selects them all."""
+    """Rows of the SQL database that ``LAUREL_WAREHOUSE_URL`` names. ``query`` selects them all.
+
+    ``cursor_column`` is a column of the query that grows with every row that is added or changed,
+    such as ``updated_at``, or ``id`` where rows never change: an ingest then reads the periods
+    again in which it has grown or the number of rows is another one, and no others."""
 
     query: str = Field(pattern=r"\S")
+    cursor_column: str | None = Field(None, min_length=1)
 
 
 FileFormat = Literal["csv", "parquet", "jsonl"]

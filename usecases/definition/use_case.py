@@ -24,7 +24,7 @@ from usecases.definition.policies import (
     RetrainPolicy,
 )
 from usecases.definition.recipes import Candidate
-from usecases.definition.sources import Source, TableSource
+from usecases.definition.sources import Source, SqlSource, TableSource
 from usecases.definition.targets import Binary, Classes, Number
 
 if TYPE_CHECKING:
@@ -191,6 +191,10 @@ class UseCase(Frozen):
             raise ValueError(
                 "arrival=True needs a source that gives all rows at once: FileSource(path=...), "
                 "FrameSource(function=...) or SqlSource(query=...)"
+            )
+        if isinstance(self.source, SqlSource) and self.source.cursor_column:
+            raise ValueError(
+                "arrival=True reads the whole table to know what is new: leave cursor_column out"
             )
         if self.period == "hour":
             raise ValueError("arrival=True deals rows over days: a period has a day at least")
