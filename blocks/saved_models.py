@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 _TRUSTED = ("sklearn", "numpy", "scipy")
+_OWN = ("tasks.data.columns.transformers.DateParts",)
 # By the package that pip installs: of these libraries no other types are needed.
 _TRUSTED_TYPES = {
     "lightgbm": (
@@ -36,7 +37,7 @@ def saved_types(model: "Pipeline") -> tuple[list[str], list[str]]:
     import skops.io
 
     types = skops.io.get_untrusted_types(data=skops.io.dumps(model))
-    known = {name for names in _TRUSTED_TYPES.values() for name in names}
+    known = {name for names in _TRUSTED_TYPES.values() for name in names} | {*_OWN}
     return types, [
         name for name in types if name.split(".")[0] not in _TRUSTED and name not in known
     ]

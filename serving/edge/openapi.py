@@ -283,11 +283,15 @@ def row_schema(champion: Champion) -> dict[str, Any]:
 def _value(feature: Feature) -> dict[str, Any]:
     json_type = KINDS[feature.kind].json_type
     schema: dict[str, Any] = {"type": [json_type, "null"] if feature.nullable else json_type}
+    own = KINDS[feature.kind].json_schema
+    schema |= {name: value for name, value in own.items() if name != "description"}
     bounds = {"minimum": feature.low, "maximum": feature.high}
     schema |= {name: bound for name, bound in bounds.items() if bound is not None}
     categories = feature.categories or []
     words = [
         feature.description,
+        own.get("description", ""),
+        _bounds_of_time(feature),
         f"known: {', '.join(categories[:20])}{', ...' if len(categories) > 20 else ''}"
         if categories
         else "",
@@ -295,6 +299,11 @@ def _value(feature: Feature) -> dict[str, Any]:
     if description := "; ".join(filter(None, words)):
         schema["description"] = description
     return schema
+
+
+def _bounds_of_time(feature: Feature) -> str:
+    bounds = (("from", feature.earliest), ("to", feature.latest))
+    return " ".join(f"{word} {bound}" for word, bound in bounds if bound)
 
 
 def make_document(app: FastAPI, champions: Mapping[str, Champion | None]) -> dict[str, Any]:

@@ -18,7 +18,6 @@ from serving.errors import InputError
 from serving.formats.rows import (
     EVENT_TIME,
     FLOOD_BYTES,
-    LOCAL_TIME,
     LONGEST_MESSAGE,
     OBJECT,
     CheckedRows,
@@ -32,6 +31,7 @@ from serving.formats.rows import (
     wrong_value,
 )
 from serving.package.kinds import KINDS
+from serving.package.times import LocalTime, decode_time
 
 _WHERE = re.compile(
     r"^(?P<problem>.*?)(?: - at `\$(?:\.columns(?:\.(?P<field>(?:(?! - at "
@@ -54,14 +54,16 @@ _REQUEST = msgspec.json.Decoder(_Request)
 
 class ColumnReader:
     """Reads columns of one schema. ``kinds`` has the kind of each feature, and ``nullable`` whether
-    it may be null.
+    it may be null; ``dates`` are those whose values are local times.
     """
 
     def __init__(self, reader: RowReader) -> None:
         self.names = [feature.name for feature in reader.features]
         self.event_time = reader.event_time
+        self._expected = reader.expected
         self.kinds = {feature.name: KINDS[feature.kind] for feature in reader.features}
         self.nullable = {feature.name: feature.nullable for feature in reader.features}
+        self.dates = {name for name, kind in self.kinds.items() if kind.log_type is LocalTime}
         self._packed = {name for name, kind in self.kinds.items() if kind.packed}
         fields: list[tuple[str, Any, Any]] = [
             (
@@ -79,12 +81,12 @@ class ColumnReader:
         self._request: Any = msgspec.defstruct(
             "Request", [("columns", columns)], forbid_unknown_fields=True
         )
-        self._decoder: Any = msgspec.json.Decoder(self._request)
+        self._decoder: Any = msgspec.json.Decoder(self._request, dec_hook=decode_time)
         types = {feature.name: value_type(feature, reader.dtype) for feature in reader.features} | {
             reader.event_time: EVENT_TIME
         }
         self._lists: dict[str, Any] = {
-            name: msgspec.json.Decoder(list[type_])  # type: ignore[valid-type]
+            name: msgspec.json.Decoder(list[type_], dec_hook=decode_time)  # type: ignore[valid-type]
             for name, type_ in types.items()
         }
         self._row = msgspec.defstruct(
@@ -101,7 +103,7 @@ class ColumnReader:
         try:
             return self._transpose(self._decoder.decode(body).columns, max_rows)
         except msgspec.ValidationError as error:
-            raise _explain(error, lambda: msgspec.json.decode(body), self.event_time) from error
+            raise _explain(error, lambda: msgspec.json.decode(body), self._expected) from error
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise malformed(error, body, "rows") from error
 
@@ -152,11 +154,12 @@ class ColumnReader:
         """Rows of Python values; with ``text``, numbers may be text. Raises ``InputError``."""
         request = {"columns": columns}
         try:
-            return self._transpose(
-                msgspec.convert(request, self._request, strict=not text).columns, max_rows
+            converted = msgspec.convert(
+                request, self._request, strict=not text, dec_hook=decode_time
             )
+            return self._transpose(converted.columns, max_rows)
         except msgspec.ValidationError as error:
-            raise _explain(error, lambda: request, self.event_time) from error
+            raise _explain(error, lambda: request, self._expected) from error
 
     def _transpose(self, columns: Any, max_rows: int) -> CheckedRows:
         lists = msgspec.structs.astuple(columns)
@@ -219,7 +222,7 @@ def nulls_of(values: list[Any], nullable: bool) -> list[Any]:
 
 
 def _explain(
-    error: msgspec.ValidationError, request: Callable[[], Any], event_time: str
+    error: msgspec.ValidationError, request: Callable[[], Any], expected: Mapping[str, str]
 ) -> InputError:
     """The refusal in words for the caller; ``request`` returns the request, to quote the value."""
     message = str(error)
@@ -246,4 +249,4 @@ def _explain(
         )
     row = int(place["row"])
     got = show_value(lambda: request()["columns"][field][row])
-    return wrong_value(problem, row, field, {event_time: LOCAL_TIME}, got)
+    return wrong_value(problem, row, field, expected, got)

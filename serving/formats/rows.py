@@ -17,8 +17,9 @@ import msgspec
 from msgspec import Meta
 
 from serving.errors import InputError, MalformedBody
-from serving.package.kinds import KINDS
+from serving.package.kinds import KINDS, expected_values
 from serving.package.manifest import Feature
+from serving.package.times import decode_time
 
 _WHERE = re.compile(
     r"^(?P<problem>.*?)(?: - at "
@@ -71,11 +72,12 @@ class RowReader:
         self.features = tuple(features)
         self.event_time = event_time
         self.dtype = dtype
+        self.expected = expected_values(self.features) | {event_time: LOCAL_TIME}
         row = row_type(self.features, event_time, dtype, forbid_unknown_fields=True)
-        self._list_decoder = msgspec.json.Decoder(list[row])  # type: ignore[valid-type]
+        self._list_decoder = msgspec.json.Decoder(list[row], dec_hook=decode_time)  # type: ignore[valid-type]
         rows: Any = Annotated[list[row], Meta(min_length=1)]  # type: ignore[valid-type]
         request: Any = msgspec.defstruct("Request", [("rows", rows)], forbid_unknown_fields=True)
-        self._decoder = msgspec.json.Decoder(request)
+        self._decoder = msgspec.json.Decoder(request, dec_hook=decode_time)
 
     def read(self, body: bytes) -> list[tuple[Any, ...]]:
         """Rows as tuples: the features' values (null: ``None``), and last the event time or
@@ -86,7 +88,7 @@ class RowReader:
         try:
             return list(map(msgspec.structs.astuple, self._decoder.decode(body).rows))
         except msgspec.ValidationError as error:
-            raise explain(error, body, "rows", {self.event_time: LOCAL_TIME}) from error
+            raise explain(error, body, "rows", self.expected) from error
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise malformed(error, body, "rows") from error
 
@@ -125,9 +127,7 @@ class RowReader:
                     map(msgspec.structs.astuple, self._list_decoder.decode(part))
                 ), cut.end()
             except msgspec.ValidationError as error:
-                raise explain(
-                    error, b'{"rows":%b}' % part, "rows", {self.event_time: LOCAL_TIME}
-                ) from error
+                raise explain(error, b'{"rows":%b}' % part, "rows", self.expected) from error
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 stop = cut.end()  # the apparent end of a row is in a text, or this is not JSON
         return self.read(b'{"rows":[%b' % body[at:]), end
@@ -178,7 +178,7 @@ def json_names(features: Sequence[Feature], event_time: str) -> dict[str, str]:
 
 def value_type(feature: Feature, dtype: str) -> Any:
     """The type of one value of the feature."""
-    of_kind = KINDS[feature.kind].value_type(feature.low, feature.high, dtype)
+    of_kind = KINDS[feature.kind].value_type(feature, dtype)
     return of_kind | None if feature.nullable else of_kind
 
 

@@ -3,14 +3,16 @@
 A use case's rules are in ``usecases/definition/kinds.py``, and the flows' rules in
 ``tasks/data/kinds.py``: the service imports neither."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import numpy as np
 from msgspec import Meta
 
+from serving.package.encoders.dates import DateEncoder
 from serving.package.encoders.encoder import Encoder
+from serving.package.times import LOCAL_DATE, PATTERN, LocalTime, local_time_type
 
 # Datatypes of the Open Inference Protocol, as binary tensors hold them.
 NUMBERS: Mapping[str, np.dtype | None] = {
@@ -19,14 +21,21 @@ NUMBERS: Mapping[str, np.dtype | None] = {
     **{f"UINT{bits}": np.dtype(f"<u{bits // 8}") for bits in (8, 16, 32, 64)},
 }
 TEXTS: Mapping[str, np.dtype | None] = {"BYTES": None}
+# In lower case. pandas writes 1.0 and 0.0 where a column has nulls, and PostgreSQL t and f.
+BOOLEANS: Mapping[str | float, bool] = {
+    **dict.fromkeys(("true", "t", "1", "1.0", 1), True),
+    **dict.fromkeys(("false", "f", "0", "0.0", 0), False),
+}
 
 
 @dataclass(frozen=True)
 class Kind:
     """The rules for inputs of one kind.
 
-    msgspec checks a value by ``value_type(low, high, dtype)``; ``json_type`` is its name in JSON
-    Schema. ``coded`` values are in the matrix as the number of their category, others unchanged.
+    msgspec checks a value of a feature by ``value_type(feature, dtype)``, and ``expected`` says
+    what one is where msgspec's words do not; ``json_type`` is its name in JSON Schema, and
+    ``json_schema`` what else stands there. ``coded`` values are in the matrix as the number of
+    their category, others unchanged.
     ``encoder`` makes the encoder of a feature of a wide kind, whose values are a block of the
     matrix; wide kinds stand behind the others.
     ``packed`` values are float64, null as NaN: many of them are stored and logged as an array.
@@ -37,7 +46,7 @@ class Kind:
     describes such columns. In the prediction log a value has ``log_type``, and in the lake the
     Arrow type ``lake_type``."""
 
-    value_type: Callable[[float | None, float | None, str], Any]
+    value_type: Callable[[Any, str], Any]
     json_type: str
     coded: bool
     packed: bool
@@ -49,6 +58,8 @@ class Kind:
     log_type: type
     lake_type: str
     encoder: Callable[[Any], Encoder] | None = None
+    expected: str = ""
+    json_schema: Mapping[str, str] = field(default_factory=dict)
 
 
 def check_kind(name: str, kind: str) -> None:
@@ -68,6 +79,14 @@ def parse_number(value: Any) -> Any:
         )
     except ValueError:
         return value
+
+
+def parse_boolean(value: Any) -> Any:
+    """The boolean that Python, pandas, R or a database writes as a text, or as 1 and 0; the value
+    itself if there is none.
+    """
+    word = value.lower() if isinstance(value, str) else value
+    return BOOLEANS.get(word, value) if isinstance(word, str | int | float) else value
 
 
 def is_arrow_text(arrow_type: Any) -> bool:
@@ -95,16 +114,30 @@ def _is_arrow_number(arrow_type: Any) -> bool:
     )
 
 
-def _number_type(low: float | None, high: float | None, dtype: str) -> Any:
+def _is_arrow_boolean(arrow_type: Any) -> bool:
+    import pyarrow.types as types
+
+    return types.is_boolean(arrow_type) or types.is_null(arrow_type)
+
+
+def _is_arrow_date(arrow_type: Any) -> bool:
+    import pyarrow.types as types
+
+    is_local = types.is_timestamp(arrow_type) and arrow_type.tz is None
+    return is_local or types.is_date(arrow_type) or is_arrow_text(arrow_type)
+
+
+def _number_type(feature: Any, dtype: str) -> Any:
     # A number that overflows the model's own type would become infinite on the way to it.
     largest = float(np.finfo(np.dtype(dtype)).max)
-    least, most = (-largest if low is None else low), (largest if high is None else high)
+    least = -largest if feature.low is None else feature.low
+    most = largest if feature.high is None else feature.high
     return Annotated[float, Meta(ge=least, le=most)]
 
 
 KINDS: dict[str, Kind] = {
     "category": Kind(
-        value_type=lambda low, high, dtype: str,
+        value_type=lambda feature, dtype: str,
         json_type="string",
         coded=True,
         packed=False,
@@ -129,4 +162,38 @@ KINDS: dict[str, Kind] = {
         log_type=float,
         lake_type="float64",
     ),
+    "boolean": Kind(
+        value_type=lambda feature, dtype: bool,
+        json_type="boolean",
+        coded=False,
+        packed=False,
+        parse=parse_boolean,
+        datatype="BOOL",
+        datatypes={"BOOL": np.dtype("?")},
+        arrow="booleans",
+        fits_arrow=_is_arrow_boolean,
+        log_type=bool,
+        lake_type="bool",
+        expected="true or false",
+    ),
+    "datetime": Kind(
+        value_type=lambda feature, dtype: local_time_type(feature.earliest, feature.latest),
+        json_type="string",
+        json_schema={"pattern": PATTERN, "description": LOCAL_DATE},
+        coded=False,
+        packed=False,
+        parse=None,
+        datatype="BYTES",
+        datatypes=TEXTS,
+        arrow="timestamps without a zone, dates or texts",
+        fits_arrow=_is_arrow_date,
+        log_type=LocalTime,
+        lake_type="timestamp[us]",
+        encoder=lambda feature: DateEncoder(feature.parts or ()),
+    ),
 }
+
+
+def expected_values(features: Iterable[Any]) -> dict[str, str]:
+    """What a value of each feature is, in words, where msgspec's words do not say it."""
+    return {one.name: KINDS[one.kind].expected for one in features if KINDS[one.kind].expected}

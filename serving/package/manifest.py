@@ -40,7 +40,8 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One input. ``categories`` (kind "category") in the order of their codes; unknown or null is
     code -1.
 
-    ``closed``: the use case states all categories, so any other one is a mistake.
+    ``closed``: the use case states all categories, so any other one is a mistake. ``parts`` of a
+    "datetime" are in the matrix, in this order, and its bounds are local times.
     Raises ``ValueError`` for an unknown kind, which msgspec makes an error of the manifest.
     """
 
@@ -52,6 +53,9 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     categories: list[str] | None = None
     description: str = ""
     closed: bool = False
+    parts: list[str] | None = None
+    earliest: str | None = None
+    latest: str | None = None
 
     def __post_init__(self) -> None:
         check_kind(self.name, self.kind)

@@ -21,6 +21,7 @@ from serving.formats.outputs import OUTPUT_KINDS, prediction_type
 from serving.log.segments import Header
 from serving.package.kinds import KINDS
 from serving.package.outputs import Label
+from serving.package.times import decode_time
 
 
 class _Line(msgspec.Struct):
@@ -147,7 +148,7 @@ class PredictionTables:
                 ("answer", answer),
             ]
         )
-        self._decoder = msgspec.json.Decoder(_line_type(header))
+        self._decoder = msgspec.json.Decoder(_line_type(header), dec_hook=decode_time)
 
     def read(self, data: memoryview) -> tuple[Any, int]:
         """The rows of whole lines, and the number of unreadable lines."""

@@ -112,7 +112,8 @@ class _Space:
         chance = np.random.default_rng(0)
         numbers, categories = {}, {}
         for column in case.columns:
-            if KINDS[column.kind].dtype == pl.Float64:
+            dtype = KINDS[column.kind].dtype
+            if dtype == pl.Float64 or dtype.is_temporal():
                 numbers[column.name] = _scale(rows[column.name])
             else:
                 values = pl.Enum(rows[column.name].cast(pl.String).drop_nulls().unique().sort())

@@ -10,6 +10,16 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
+from tasks.data.columns.booleans import as_boolean, misfit_of_booleans
+from tasks.data.columns.dates import (
+    as_local_times,
+    date_faults,
+    holds_dates,
+    hours,
+    middle_date,
+    misfit_of_dates,
+    weekdays,
+)
 from usecases.definition import Column, DriftPolicy
 
 # As Evidently does: a number with no more values than this is compared value by value.
@@ -28,8 +38,9 @@ Shares = tuple[np.ndarray, np.ndarray]
 class Kind:
     """How columns of one kind are handled. Series have no nulls unless stated otherwise.
 
-    A batch comes in any type that it ``holds``, becomes the ``dtype`` by ``normalize``, and a row
-    with one of ``row_faults`` goes to quarantine. scikit-learn gets ``pandas_dtype``, null as NaN,
+    A batch comes in any type that it ``holds``, unless ``misfit`` says what is wrong with the
+    values. It becomes the ``dtype`` by ``normalize``, and a row with one of ``row_faults`` goes to
+    quarantine. scikit-learn gets ``pandas_dtype``, null as NaN,
     and the fitted ``encoder`` of all columns of the kind, or of one column of a ``wide`` kind, has
     the ``known_values`` of each, where values have codes. ``unknown_values`` are those that it has
     never seen, and the service lets through. ``stand_in`` is shown in place of values that nobody
@@ -46,12 +57,12 @@ class Kind:
     holds: Callable[[pl.DataType], bool]
     normalize: Callable[[str], pl.Expr]
     row_faults: Callable[[pl.Series], Mapping[str, pl.Series]]
-    pandas_dtype: type
+    pandas_dtype: type | np.dtype
     encoder: Callable[[Sequence[Column]], Any]
     known_values: Callable[[Any, int], list[str] | None]
     unknown_values: tuple[Any, ...]
     stand_in: Callable[[pl.Series], Any]
-    log_type: Literal["number", "text", "truth value"]
+    log_type: Literal["number", "text", "truth value", "time"]
     counted: bool
     groups: Callable[[pl.Series], np.ndarray]
     evidently: Literal["numerical", "categorical"]
@@ -59,6 +70,7 @@ class Kind:
     find_oddities: Callable[[DriftPolicy, Column, pl.Series, pl.Series, int], list[str]]
     wide: bool = False
     traits: Mapping[str, Callable[[pl.Series], pl.Series]] = field(default_factory=dict)
+    misfit: Callable[[pl.Series], str | None] = lambda values: None
 
 
 def count_values(before: pl.Series, now: pl.Series) -> Shares:
@@ -81,6 +93,13 @@ def _category_encoder(columns: Sequence[Column]) -> Any:
     return OrdinalEncoder(
         handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-1
     )
+
+
+def _date_encoder(columns: Sequence[Column]) -> Any:
+    from tasks.data.columns.transformers import DateParts
+
+    (column,) = columns
+    return DateParts(column.parts or ())
 
 
 def _find_strangers(
@@ -184,5 +203,43 @@ KINDS: dict[str, Kind] = {
         evidently="numerical",
         shares=_bin_numbers,
         find_oddities=_find_unit_change,
+    ),
+    "boolean": Kind(
+        dtype=pl.Boolean,
+        holds=lambda dtype: dtype == pl.Boolean or dtype.is_numeric(),
+        misfit=misfit_of_booleans,
+        normalize=as_boolean,
+        row_faults=lambda values: {},
+        pandas_dtype=float,
+        encoder=lambda columns: "passthrough",
+        known_values=lambda encoder, column: None,
+        unknown_values=(),
+        stand_in=lambda values: False,
+        log_type="truth value",
+        counted=True,
+        groups=lambda values: group_values(values.cast(pl.Int8)),
+        evidently="categorical",
+        shares=count_values,
+        find_oddities=lambda policy, column, before, now, rows: [],
+    ),
+    "datetime": Kind(
+        dtype=pl.Datetime("us"),
+        holds=holds_dates,
+        misfit=misfit_of_dates,
+        normalize=as_local_times,
+        row_faults=date_faults,
+        pandas_dtype=np.dtype("datetime64[us]"),
+        encoder=_date_encoder,
+        wide=True,
+        known_values=lambda encoder, column: None,
+        unknown_values=(),
+        stand_in=middle_date,
+        log_type="time",
+        counted=False,
+        groups=lambda values: _group_numbers(values.to_physical()),
+        evidently="numerical",
+        shares=_bin_numbers,
+        find_oddities=lambda policy, column, before, now, rows: [],
+        traits={"weekday": weekdays, "hour": hours},
     ),
 }

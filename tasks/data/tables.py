@@ -187,7 +187,7 @@ class Frame:
         votes = Votes()
         count(votes, case, frame)
         reading = votes.reading(case.event_time, Reading(time_zone=self.source.time_zone))
-        typing = Typing(case, reading, votes.words > 0)
+        typing = Typing(case, reading, votes)
         first = typing.first_time([frame])
         return next(typing.frames(f"{self._name}()", [frame], first))
 

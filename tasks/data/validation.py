@@ -134,6 +134,8 @@ def _wrong_types(case: UseCase, rows: pl.DataFrame) -> list[str]:
         dtype = rows.schema[column.name]
         if dtype != pl.Null and not KINDS[column.kind].holds(dtype):
             problems.append(f"column {column.name!r} holds {dtype}, expected a {column.kind}")
+        elif dtype != pl.Null and (misfit := KINDS[column.kind].misfit(rows[column.name])):
+            problems.append(f"column {column.name!r} {misfit}")
     if problem := label_problem(case, rows[case.label]):
         problems.append(problem)
     times = {
@@ -256,6 +258,10 @@ def _row_schema(column: Column):  # noqa: ANN202 - pandera's Column, imported wh
             column.high if column.high is not None else float("inf"),
         )
         checks.append(pa.Check.in_range(low, high, error=f"outside {low:g} to {high:g}"))
+    if column.earliest is not None:
+        checks.append(pa.Check.ge(column.earliest, error=f"before {column.earliest}"))
+    if column.latest is not None:
+        checks.append(pa.Check.le(column.latest, error=f"after {column.latest}"))
     if column.categories is not None:
         checks.append(pa.Check.isin(list(column.categories), error="unknown category"))
     return pa.Column(

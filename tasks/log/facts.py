@@ -4,8 +4,9 @@ import math
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,14 +24,14 @@ class ColumnFacts:
     """Of one column. ``values`` and ``nulls`` count requests: a row logged with sample rate ``r``
     counts ``1 / r`` times.
 
-    Rows of files without the column are not counted. ``minimum`` and ``maximum`` are of numbers,
-    ``None`` if there is no value. ``counts`` are requests by category; ``None`` of a number, and
-    where there are more than 10,000."""
+    Rows of files without the column are not counted. ``minimum`` and ``maximum`` are of numbers
+    and times, ``None`` if there is no value. ``counts`` are requests by category or boolean;
+    ``None`` of others, and where there are more than 10,000."""
 
     values: float
     nulls: float
-    minimum: float | None = None
-    maximum: float | None = None
+    minimum: float | datetime | None = None
+    maximum: float | datetime | None = None
     counts: Mapping[str, float] | None = None
 
     @property
@@ -69,8 +70,8 @@ class _Column:
     counted: bool
     values: Counter[float] = field(default_factory=Counter)
     nulls: Counter[float] = field(default_factory=Counter)
-    low: float = math.inf
-    high: float = -math.inf
+    low: Any = None
+    high: Any = None
     names: dict[str, Counter[float]] = field(default_factory=dict)
     too_many: bool = False
     lock: Lock = field(
@@ -90,10 +91,9 @@ class _Column:
             return
         if not self.counted:
             extremes = pc.min_max(array)
-            self.low, self.high = (
-                min(self.low, extremes["min"].as_py()),
-                max(self.high, extremes["max"].as_py()),
-            )
+            low, high = extremes["min"].as_py(), extremes["max"].as_py()
+            self.low = low if self.low is None else min(self.low, low)
+            self.high = high if self.high is None else max(self.high, high)
         elif not self.too_many:
             for entry in pc.value_counts(array).to_pylist():
                 if entry["values"] is not None:
@@ -102,13 +102,12 @@ class _Column:
                 self.too_many, self.names = True, {}
 
     def facts(self) -> ColumnFacts:
-        has = self.low <= self.high
         counts = {name: _requests(self.names[name]) for name in sorted(self.names)}
         return ColumnFacts(
             values=_requests(self.values),
             nulls=_requests(self.nulls),
-            minimum=self.low if has else None,
-            maximum=self.high if has else None,
+            minimum=self.low,
+            maximum=self.high,
             counts=counts if self.counted and not self.too_many else None,
         )
 

@@ -13,8 +13,8 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from serving.package.manifest import Manifest
-from usecases.definition import Candidate, UseCase
+from serving.package.manifest import Feature, Manifest
+from usecases.definition import Candidate, Column, UseCase
 
 TAG = "laurel.definition"
 _SEARCH = "the search of "
@@ -37,12 +37,17 @@ def changes_since(case: UseCase, manifest: Manifest, recipes: str | None) -> tup
     """Return what has changed since the version with that manifest and tag was made, in words.
 
     A version from before the tag is compared by its columns alone."""
-    learned = {f"column {feature.name}": feature.kind for feature in manifest.features}
-    declared = {f"column {column.name}": column.kind for column in case.columns}
+    learned = {f"column {feature.name}": seen_as(feature) for feature in manifest.features}
+    declared = {f"column {column.name}": seen_as(column) for column in case.columns}
     changes = _differences(learned, declared)
     if recipes is not None:
         changes += _differences(json.loads(recipes), json.loads(recipes_of(case)))
     return tuple(changes)
+
+
+def seen_as(column: Feature | Column) -> str:
+    """Return the kind of a column, and what models see of it."""
+    return " ".join([column.kind, *(column.parts or ())])
 
 
 def other_answer(case: UseCase, manifest: Manifest) -> str:
@@ -66,7 +71,7 @@ def has_new_search(changes: Iterable[str]) -> bool:
 
 
 def definition_digest(columns: Iterable[tuple[str, str]], recipes: str | None) -> str:
-    """Return one digest for columns, as (name, kind), and the tag."""
+    """Return one digest for columns, as (name, ``seen_as``), and the tag."""
     return _digest([sorted(columns), recipes])
 
 

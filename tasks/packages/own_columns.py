@@ -108,6 +108,8 @@ def _misfit(feature: Feature, rows: pl.DataFrame) -> str:
     if values.null_count() < len(values) and not fits:
         now = [f"a {name}" for name, kind in KINDS.items() if kind.holds(values.dtype)]
         return f"is {now[0] if now else values.dtype} now and was a {feature.kind}"
+    if fits and values.dtype != pl.Null and (misfit := KINDS[feature.kind].misfit(values)):
+        return misfit
     if not feature.nullable and values.null_count():
         return f"is null in {values.null_count()} rows, and was never null"
     present = values.drop_nulls()

@@ -251,6 +251,9 @@ def _features(case: UseCase, fitted: "Pipeline") -> list[Feature]:
             KINDS[column.kind].known_values(encoders[name], position),
             column.description,
             closed=column.categories is not None,
+            parts=list(column.parts) if column.parts else None,
+            earliest=column.earliest.isoformat() if column.earliest else None,
+            latest=column.latest.isoformat() if column.latest else None,
         )
         for name, columns in encoded_together(case)
         for position, column in enumerate(columns)

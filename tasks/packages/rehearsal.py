@@ -42,7 +42,7 @@ def rehearse(
     name = f"candidate {candidate.name!r}"
     _check_saving(case, name, fitted)
     try:
-        export(fitted.named_steps["model"], len(case.columns))
+        export(fitted.named_steps["model"], len(modelling.owners(case, fitted)))
     except NotConvertible as error:
         raise NotConvertible(f"{case.name}: {name} cannot be served: {error}") from error
     with calling(

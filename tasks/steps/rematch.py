@@ -12,7 +12,7 @@ from blocks.registry import ModelVersion, RegistryError
 from serving.package.manifest import Manifest
 from serving.records.ledger import Entry
 from tasks.ledger.entries import read
-from tasks.models.fingerprint import TAG, changes_since, definition_digest, recipes_of
+from tasks.models.fingerprint import TAG, changes_since, definition_digest, recipes_of, seen_as
 from tasks.outside.blocks_of_run import lake, registry
 from tasks.packages.registered import read_manifest
 from usecases.definition import UseCase, period_named, periods_of
@@ -114,14 +114,14 @@ def plan_rematch(
 
 def definition_of(challenger: ModelVersion, manifest: Manifest) -> str:
     """Return the digest of the definition that the challenger was made by."""
-    columns = ((feature.name, feature.kind) for feature in manifest.features)
+    columns = ((feature.name, seen_as(feature)) for feature in manifest.features)
     return definition_digest(columns, challenger.tags.get(TAG))
 
 
 def _contested(
     entries: Sequence[Entry], case: UseCase, champion: ModelVersion, holdout: str
 ) -> Entry | None:
-    columns = ((column.name, column.kind) for column in case.columns)
+    columns = ((column.name, seen_as(column)) for column in case.columns)
     definition = definition_digest(columns, recipes_of(case))
     contests = (
         entry

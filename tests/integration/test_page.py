@@ -725,6 +725,42 @@ def test_a_field_of_a_kind_that_the_page_does_not_know_is_told(
         assert "kind “image”" in page.evaluate(f"fieldOf({feature}, 'f').element.innerText")
 
 
+def test_booleans_and_dates_have_fields_of_their_own(
+    browser: Browser, shared: ServiceProcess
+) -> None:
+    earliest = "2000-01-01T00:00:00"
+    date = {"kind": "datetime", "nullable": True, "description": "", "earliest": earliest}
+    boolean = {"kind": "boolean", "nullable": True, "description": ""}
+    with opened(browser, shared) as page:
+        page.evaluate(
+            f"""(() => {{
+                self.born = fieldOf({json.dumps({"name": "born", **date})}, "f");
+                self.member = fieldOf({json.dumps({"name": "member", **boolean})}, "f");
+                document.querySelector("form").append(born.element, member.element);
+                self.answer = field => {{
+                    try {{ return field.read(); }} catch (problem) {{ return problem.message; }}
+                }};
+            }})()"""
+        )
+        for value, read in (
+            ("2024-01-31", "2024-01-31T00:00:00"),
+            ("2024-01-31T15:30", "2024-01-31T15:30:00"),
+            ("2024-01-31T15:30:10.123456", "2024-01-31T15:30:10"),
+            ("1999-12-31T00:00:00", f"At least {earliest}."),
+            (None, None),
+        ):
+            assert page.evaluate(f"(born.write({json.dumps(value)}), answer(born))") == read
+        for value in (True, False, None):
+            assert page.evaluate(f"(member.write({json.dumps(value)}), answer(member))") is value
+        assert "at least 2000-01-01T00:00:00" in page.evaluate("born.element.innerText")
+        assert page.evaluate("[...member.control.options].map(option => option.text)") == [
+            "yes",
+            "no",
+            "unknown",
+        ]
+        assert page.evaluate("born.control.type") == "datetime-local"
+
+
 def test_the_traffic_of_others_is_shown_live(browser: Browser, shared: ServiceProcess) -> None:
     with opened(browser, shared) as page:
         before = shared.describe()["traffic"]["rows"]

@@ -7,12 +7,14 @@ from typing import Any
 
 import polars as pl
 import pytest
+from polars import selectors
 from usecases.toy_classes import NAMES, weather_rows
 from usecases.toy_number import price_rows
 
 from blocks.registry import ModelVersion
 from flows.drift_check import drift_check
 from flows.retrain import retrain
+from tasks.data.traits import case_by_traits
 from tasks.packages.registered import read_manifest
 from tests.fixtures.processes import wait_until
 from tests.integration.planting import Loop
@@ -77,7 +79,7 @@ def answers(loop: Loop, kind: Kind, champion: ModelVersion) -> list[dict[str, An
 
 def predict(loop: Loop, kind: Kind, rows: pl.DataFrame) -> list[dict[str, Any]]:
     before = in_lake(loop, kind, "predictions")
-    inputs = rows.select(*load(kind.use_case).column_names, pl.col("at").dt.to_string("iso:strict"))
+    inputs = as_json(rows.select(*load(kind.use_case).column_names, "at"))
     answered: list[dict[str, Any]] = []
     for part in inputs.iter_slices(AT_ONCE):
         answer = loop.service.post(f"/v1/{kind.use_case}/predict", json={"rows": part.to_dicts()})
@@ -88,6 +90,14 @@ def predict(loop: Loop, kind: Kind, rows: pl.DataFrame) -> list[dict[str, Any]]:
         "the predictions are in the lake",
     )
     return answered
+
+
+def as_json(rows: pl.DataFrame) -> pl.DataFrame:
+    """The source has 1 and 0 for true and false, and times; JSON has true, false and texts."""
+    return rows.with_columns(
+        selectors.temporal().dt.to_string("iso:strict"),
+        selectors.by_dtype(pl.Int8).cast(pl.Boolean),
+    )
 
 
 def tell(loop: Loop, kind: Kind, answered: list[dict[str, Any]], rows: pl.DataFrame) -> None:
@@ -126,7 +136,7 @@ def test_champion_passed_the_gate_and_its_package_says_what_it_answers(
     assert [output.name for output in manifest.outputs] == [out.name for out in case.outputs]
     assert set(manifest.metrics) == kind.metrics == set(manifest.holdout_intervals)
     assert manifest.decision_threshold is None and manifest.parity.changed_decisions == 0
-    assert {"score", *case.column_names} == set(manifest.drift_thresholds)
+    assert {"score", *case_by_traits(case).column_names} == set(manifest.drift_thresholds)
     assert "laurel.model_card" in loop.registry.version(kind.use_case, champion.number).tags
 
 
@@ -153,7 +163,7 @@ def test_every_form_of_the_answer_has_them(
 ) -> None:
     """CSV, MLflow's protocol, the Open Inference Protocol, and the explanation."""
     case = load(kind.use_case)
-    row = kind.rows("2024-04").select(case.column_names).row(0, named=True)
+    row = as_json(kind.rows("2024-04").select(case.column_names)).row(0, named=True)
     names = [output.name for output in case.outputs]
     form = loop.service.post(
         f"/v1/{kind.use_case}/predict",

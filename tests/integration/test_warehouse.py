@@ -10,15 +10,17 @@ import polars as pl
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import create_engine, text
+from usecases.toy import USE_CASE as TOY
 from usecases.toy import toy_rows
 
 from blocks.settings import Settings
 from blocks.warehouse import CHUNK_ROWS, Warehouse, WarehouseAway, WarehouseError
 from flows.ingest import ingest
 from tasks.data.tables import Query
+from tasks.data.validation import validate
 from tests.fixtures import mariadb
 from tests.integration.planting import Loop
-from usecases.definition import MONTHS, SourceError
+from usecases.definition import MONTHS, Column, SourceError
 from usecases.definition.period_kinds import HOURS
 
 pytestmark = pytest.mark.skipif(
@@ -104,6 +106,23 @@ def test_a_day_without_a_time_is_one_at_midnight(warehouse: Warehouse) -> None:
     days = "SELECT id, DATE(at) AS day FROM games"
     found = warehouse.read(days, "day", datetime(2024, 2, 1), datetime(2024, 3, 1))
     assert found.schema["day"] == pl.Datetime("us") and found["day"].dt.hour().max() == 0
+
+
+def test_booleans_and_dates_are_taken_as_the_database_has_them(warehouse: Warehouse) -> None:
+    """Its booleans are tinyints."""
+    query = "SELECT *, DATE(at) AS day, TIMESTAMP(at) AS moment FROM games"
+    rows = Query(warehouse, query, "at", MONTHS).read("2024-02").sort("id")
+    assert rows.schema["counted"].is_integer()
+    columns = (
+        *TOY.columns,
+        Column(name="counted", kind="boolean"),
+        Column(name="day", kind="datetime", parts=("day",)),
+        Column(name="moment", kind="datetime", parts=("hour",)),
+    )
+    good = validate(TOY.model_copy(update={"columns": columns}), "2024-02", rows).good.sort("id")
+    assert good["counted"].to_list() == (rows["id"] > 0).to_list()
+    assert good["moment"].to_list() == rows["at"].to_list()
+    assert good["day"].to_list() == rows["at"].dt.truncate("1d").to_list()
 
 
 @pytest.mark.parametrize(

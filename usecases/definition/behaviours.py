@@ -1,6 +1,7 @@
 """What a model must do whatever it scores: behavioural tests."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -8,6 +9,8 @@ from pydantic import Field, model_validator
 from usecases.definition.columns import Column, Frozen
 from usecases.definition.kinds import KINDS
 from usecases.definition.targets import Binary, Classes, Number
+
+Value = str | bool | float | datetime | None
 
 
 class ColumnChange(Frozen):
@@ -35,7 +38,7 @@ class Invariance(ColumnChange):
     """
 
     kind: Literal["invariance"] = "invariance"
-    to: tuple[str | float | None, ...] = Field(min_length=1)
+    to: tuple[Value, ...] = Field(min_length=1)
 
     def values(self) -> tuple[Any, ...]:
         return self.to
@@ -51,7 +54,7 @@ class Direction(ColumnChange):
     kind: Literal["direction"] = "direction"
     moves: Literal["up", "down"]
     add: float | None = None
-    to: str | float | None = None
+    to: Value = None
     mean: float = Field(0.0, ge=0, allow_inf_nan=False)
     tolerance: float = Field(0.0, ge=0, allow_inf_nan=False)
 
@@ -75,7 +78,7 @@ class MinimumFunction(Frozen):
     name: str
     of: str | None = None
     kind: Literal["minimum function"] = "minimum function"
-    rows: tuple[Mapping[str, str | float | None], ...] = Field(min_length=1)
+    rows: tuple[Mapping[str, Value], ...] = Field(min_length=1)
     low: float | None = Field(None, allow_inf_nan=False)
     high: float | None = Field(None, allow_inf_nan=False)
 

@@ -1,5 +1,6 @@
 """The input columns of a use case, and how they lie in the matrix that its models are fitted on."""
 
+from datetime import datetime
 from typing import Self, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
@@ -36,10 +37,11 @@ class Frozen(BaseModel):
 class Column(Frozen):
     """One input column: what it may hold, and what a healthy batch of it looks like.
 
-    Rows outside ``low..high`` (inclusive), or null where ``nullable`` is false, go to quarantine
-    one by one. A batch is refused as a whole when its share of nulls is above ``null_tolerance``
-    (0-1), or its median leaves ``typical``: that is what a changed unit does. ``categories`` closes
-    the set; ``None`` leaves it open, and an unknown one is then encoded like a missing one."""
+    Rows outside ``low..high`` or ``earliest..latest`` (inclusive), or null where ``nullable`` is
+    false, go to quarantine one by one. A batch is refused as a whole when its share of nulls is
+    above ``null_tolerance`` (0-1), or its median leaves ``typical``: that is what a changed unit
+    does. ``categories`` closes the set; ``None`` leaves it open, and an unknown one is then encoded
+    like a missing one. ``parts`` are what models see of a date."""
 
     name: str = Field(min_length=1)
     kind: str
@@ -49,6 +51,9 @@ class Column(Frozen):
     categories: tuple[str, ...] | None = Field(None, min_length=1)
     null_tolerance: float = Field(0.05, ge=0, le=1)
     typical: tuple[float, float] | None = None
+    parts: tuple[str, ...] | None = None
+    earliest: datetime | None = None
+    latest: datetime | None = None
     monitored: bool = True
     description: str = ""
 
@@ -84,12 +89,14 @@ class Column(Frozen):
                 raise ValueError(
                     f"column {self.name!r}: {name} is {low:g} to {high:g}, an empty range"
                 )
+        if misuse := KINDS[self.kind].misuse(self):
+            raise ValueError(f"column {self.name!r} {misuse}")
         for middle in self.typical or ():
             if refusal := self.refuses(middle):
                 raise ValueError(f"column {self.name!r}: typical is impossible: {refusal}")
         return self
 
-    def refuses(self, value: str | float | None) -> str | None:
+    def refuses(self, value: str | bool | float | datetime | None) -> str | None:
         """Why ``value`` is invalid in this column; ``None`` if it is valid."""
         if value is None:
             return None if self.nullable else f"{self.name!r} may not be null"
@@ -119,7 +126,8 @@ class Layout(Frozen):
     """The places of the columns in the encoded matrix ``(n_rows, width)``.
 
     ``categories`` are integer codes (-1: null or unknown), ``numbers`` are as they came (NaN:
-    null). The order of ``KINDS`` puts the codes first.
+    null), booleans among them as 1 and 0, and behind all others the parts of dates. The order of
+    ``KINDS`` puts the codes first.
     """
 
     categories: tuple[int, ...]

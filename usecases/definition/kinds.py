@@ -6,7 +6,10 @@ What the flows do with a kind is in ``tasks/data/kinds.py``, and what the servic
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Literal
+
+from usecases.definition.dates import misuse_of_date, refuses_date, width_of_date
 
 if TYPE_CHECKING:
     from usecases.definition.columns import Column
@@ -22,9 +25,10 @@ class Kind:
     ``Layout`` that lists the places of its columns in the matrix: models see a category as a code.
     A column of a wide kind takes ``width`` places, and wide kinds stand behind the others.
     ``distances`` can be measured on it, and the first is the usual one. Something can be added to
-    ``addable`` values. ``refuses`` says why a value that the kind ``holds`` cannot stand in a
-    column, or ``None``. Values that cannot be compared one by one are watched for drift by
-    ``traits``: numbers that describe them."""
+    ``addable`` values. ``misuse`` says what is wrong with a column as it is declared, and
+    ``refuses`` why a value that the kind ``holds`` cannot stand in it, or ``None``. Values that
+    cannot be compared one by one are watched for drift by ``traits``: numbers that describe
+    them."""
 
     plural: str
     declares: frozenset[str]
@@ -35,6 +39,7 @@ class Kind:
     refuses: "Callable[[Column, object], str | None]"
     width: "Callable[[Column], int]" = lambda column: 1
     traits: tuple[str, ...] = ()
+    misuse: "Callable[[Column], str | None]" = lambda column: None
 
 
 def _refuses_category(column: "Column", value: object) -> str | None:
@@ -69,5 +74,26 @@ KINDS: dict[str, Kind] = {
         addable=True,
         holds=lambda value: isinstance(value, int | float),
         refuses=_refuses_number,
+    ),
+    "boolean": Kind(
+        plural="booleans",
+        declares=frozenset(),
+        layout="numbers",
+        distances=("jensenshannon", "psi"),
+        addable=False,
+        holds=lambda value: isinstance(value, bool),
+        refuses=lambda column, value: None,
+    ),
+    "datetime": Kind(
+        plural="datetimes",
+        declares=frozenset({"parts", "earliest", "latest"}),
+        layout="numbers",
+        distances=(),  # of its traits
+        addable=False,
+        holds=lambda value: isinstance(value, datetime),
+        refuses=refuses_date,
+        width=width_of_date,
+        misuse=misuse_of_date,
+        traits=("weekday", "hour"),
     ),
 }

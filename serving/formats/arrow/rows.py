@@ -27,8 +27,8 @@ _MOST_TEXT = 16 * 2**20  # characters that a dictionary, or views of one text, m
 
 
 def read_arrow(reader: ColumnReader, body: bytes, max_rows: int) -> CheckedRows:
-    """Rows of a body in which each column is a field: numbers, texts or dictionaries of them, the
-    event time a timestamp or text.
+    """Rows of a body in which each column is a field: numbers, booleans, dates, texts or
+    dictionaries of them, the event time a timestamp or text.
 
     Null is null, and so is NaN if the field may be null. Raises ``InputError`` naming row and
     field."""
@@ -134,6 +134,8 @@ def _list(array: "pa.Array", nullable: bool) -> list[Any]:
     kind = array.type
     if types.is_null(kind):
         return [None] * len(array)
+    if types.is_date(kind):
+        return array.cast(pa.timestamp("ms")).to_pylist()
     if types.is_timestamp(kind):
         return array.cast(
             pa.timestamp("us"), safe=kind.unit != "ns"

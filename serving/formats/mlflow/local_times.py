@@ -1,5 +1,5 @@
-"""Read the event time that MLflow's callers write, in the convention of use cases: local, without
-a zone.
+"""Read the event time, and other dates, that MLflow's callers write, in the convention of use
+cases: local, without a zone.
 
 pandas writes a column of times in four ways. Three are local times; one with a zone is a moment,
 and the service does not know the zone of the row's place.
@@ -20,6 +20,7 @@ import msgspec
 
 from serving.errors import InputError
 from serving.formats.rows import EVENT_TIME, LOCAL_TIME, place_of, shorten
+from serving.package import times
 
 _EPOCH = datetime(1970, 1, 1)
 _LEAST_MILLISECONDS = 10**11  # 1973: a smaller number counts seconds or days, or is not a time
@@ -38,18 +39,36 @@ def read_local(values: Sequence[Any], field: str) -> list[datetime | None]:
     ]
 
 
+def from_milliseconds(value: Any) -> Any:
+    """The local time that pandas' milliseconds stand for; any other value as it is, and null for
+    NaN. Numbers that may count seconds are no milliseconds.
+    """
+    if value != value:
+        return None
+    is_text = isinstance(value, str)
+    if (is_text and not _MILLISECONDS.fullmatch(value)) or isinstance(value, bool):
+        return value
+    try:
+        if isinstance(value, str | int | float) and abs(float(value)) >= _LEAST_MILLISECONDS:
+            return _EPOCH + timedelta(milliseconds=float(value))
+    except OverflowError:
+        pass
+    return value
+
+
+def decode_time(kind: Any, value: Any) -> Any:
+    """msgspec's ``dec_hook`` for dates as pandas writes them. Raises ``ValueError``."""
+    return times.decode_time(kind, from_milliseconds(value))
+
+
 def _read(value: Any, row: int, field: str) -> datetime:
     try:
         if isinstance(value, str) and not _MILLISECONDS.fullmatch(value):
             time = f"{value}T00:00:00" if _DAY.fullmatch(value) else value
             local: datetime = msgspec.convert(time, EVENT_TIME)
             return local
-        if (
-            not isinstance(value, bool)
-            and isinstance(value, str | int | float)
-            and abs(float(value)) >= _LEAST_MILLISECONDS
-        ):
-            return _EPOCH + timedelta(milliseconds=float(value))
+        if isinstance(moment := from_milliseconds(value), datetime):
+            return moment
     except (msgspec.ValidationError, OverflowError, ValueError):
         pass
     raise InputError(f"{place_of(row, field)}: {_EXPECTED}; got {shorten(value)}.", row, field)

@@ -17,7 +17,7 @@ import msgspec
 from serving.errors import InputError, MalformedBody
 from serving.formats.columns import ColumnReader, columns_of
 from serving.formats.csv_rows import convert_text, read_tables
-from serving.formats.mlflow.local_times import read_local
+from serving.formats.mlflow.local_times import decode_time, from_milliseconds, read_local
 from serving.formats.rows import (
     FLOOD_BYTES,
     CheckedRows,
@@ -132,7 +132,7 @@ def _records_of(reader: RowReader, *, exact: bool) -> Any:
         forbid_unknown_fields=exact,
         event_time_type=Any,
     )
-    return msgspec.json.Decoder(list[row], strict=False)  # type: ignore[valid-type]
+    return msgspec.json.Decoder(list[row], strict=False, dec_hook=decode_time)  # type: ignore[valid-type]
 
 
 def _read_records(
@@ -147,7 +147,7 @@ def _read_records(
             decoded = _records_of(reader, exact=False).decode(content)
             ignored = _ignored(columns, _NAMES.decode(content))
     except msgspec.ValidationError as error:
-        refusal = _explain(error, body, shape)
+        refusal = _explain(error, body, shape, reader.expected)
         return _read_loosely(columns, content, refusal, max_rows)
     rows = list(map(msgspec.structs.astuple, decoded))
     check_count(len(rows), max_rows)
@@ -163,8 +163,10 @@ def _ignored(reader: ColumnReader, rows: Iterable[Iterable[str]]) -> list[str]:
     return list(dict.fromkeys(name for row in rows for name in row if name not in field_names))
 
 
-def _explain(error: msgspec.ValidationError, body: bytes, shape: str) -> InputError:
-    refusal = explain(error, body, shape, {})
+def _explain(
+    error: msgspec.ValidationError, body: bytes, shape: str, expected: Mapping[str, str]
+) -> InputError:
+    refusal = explain(error, body, shape, expected)
     if refusal.field is None:
         return InputError(
             f"{refusal} The model's columns have names: send records, dataframe_split with "
@@ -271,6 +273,8 @@ def _read_columns(
 def convert_fields(reader: ColumnReader, columns: Mapping[str, Any], max_rows: int) -> CheckedRows:
     """Rows of the fields' columns; other columns are left out and named. Raises ``InputError``."""
     fields = {name: columns[name] for name in reader.names if name in columns}
+    for name in reader.dates & fields.keys():
+        fields[name] = list(map(from_milliseconds, fields[name]))
     if reader.event_time in columns:
         fields[reader.event_time] = read_local(columns[reader.event_time], reader.event_time)
     request = convert_text(reader, fields, max_rows)

@@ -99,7 +99,7 @@ class _Stage:
             stated = Reading(source.decimal, source.date_format, source.time_zone, source.nulls)
             reading = self._votes.reading(time, stated)
             self._notes.append(str(reading))
-            typing = Typing(self._case, reading, self._votes.words > 0)
+            typing = Typing(self._case, reading, self._votes)
             first = typing.first_time(block for one in raw for block in one.blocks([time]))
             parts = []
             for at, one in enumerate(raw):

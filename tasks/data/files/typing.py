@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import polars as pl
 
+from tasks.data.columns.booleans import booleans
 from tasks.data.files import values
 from tasks.data.files.values import Reading, Votes
 from tasks.data.kinds import KINDS
@@ -27,15 +28,18 @@ def wanted_columns(case: UseCase) -> list[str]:
 
 
 class Typing:
-    """``words`` says whether labels are no numbers, where they may be either."""
+    """``votes`` are those of all values: they say how dates are read, and whether labels are no
+    numbers, where they may be either. Raises ``SourceError`` for dates that nobody can read."""
 
-    def __init__(self, case: UseCase, reading: Reading, words: bool) -> None:
+    def __init__(self, case: UseCase, reading: Reading, votes: Votes) -> None:
         self._case, self._reading = case, reading
         by_kind = {
             kind: {column.name for column in case.columns if column.kind == kind} for kind in KINDS
         }
         self._numbers, self._categories = by_kind["number"], by_kind["category"]
-        if not (is_text_label(case) or (isinstance(case.target, Binary) and words)):
+        self._booleans = by_kind["boolean"]
+        self._dates = {name: votes.reading_of_dates(name, reading) for name in by_kind["datetime"]}
+        if not (is_text_label(case) or (isinstance(case.target, Binary) and votes.words)):
             self._numbers.add(case.label)
         self._examples: dict[str, str] = {}
 
@@ -46,7 +50,7 @@ class Typing:
         if self._case.arrival:
             return None
         for block in blocks:
-            known = self._times(block[self._case.event_time])[0].drop_nulls()
+            known = self._times(block[self._case.event_time], self._reading)[0].drop_nulls()
             if len(known):
                 return known[0]
         raise SourceError(f"No row has a time in {self._case.event_time!r}.")
@@ -72,11 +76,17 @@ class Typing:
         for texts in block:
             column, bad, word = texts.name, None, ""
             if column == case.event_time:
-                texts, bad = self._times(texts)
+                texts, bad = self._times(texts, self._reading)
                 word = "time"
+            elif column in self._dates and (texts.dtype == pl.String or texts.dtype.is_temporal()):
+                texts, bad = self._times(texts, self._dates[column])
+                word = "date"
             elif column in self._numbers and texts.dtype == pl.String:
                 texts, bad = values.numbers(texts, self._reading)
                 word = "number"
+            elif column in self._booleans and texts.dtype == pl.String:
+                texts, bad = booleans(values.words(texts, self._reading))
+                word = "boolean"
             elif column in self._categories:
                 texts = _as_category(name, texts)
             if texts.dtype == pl.String:
@@ -91,10 +101,10 @@ class Typing:
         )
         return pl.DataFrame([*typed, reason.set(reason == "", None).alias(REASON)])
 
-    def _times(self, moments: pl.Series) -> tuple[pl.Series, pl.Series | None]:
+    def _times(self, moments: pl.Series, reading: Reading) -> tuple[pl.Series, pl.Series | None]:
         if moments.dtype == pl.String:
-            return values.times(moments, self._reading)
-        return values.local_times(moments, moments.name, self._reading.time_zone), None
+            return values.times(moments, reading)
+        return values.local_times(moments, moments.name, reading.time_zone), None
 
     def _reason(self, texts: pl.Series, bad: pl.Series, word: str) -> pl.Series:
         example = self._examples.setdefault(texts.name, texts.filter(bad)[0][:40])
@@ -122,6 +132,9 @@ def count(votes: Votes, case: UseCase, block: pl.DataFrame) -> None:
                 votes.count_words(block[name])
     if block.schema.get(case.event_time) == pl.String:
         votes.count_times(block[case.event_time])
+    for name in (column.name for column in case.columns if column.kind == "datetime"):
+        if block.schema.get(name) == pl.String:
+            votes.count_dates(block[name])
 
 
 def _as_category(name: str, codes: pl.Series) -> pl.Series:

@@ -32,23 +32,26 @@ ORDERS = {
     "named months": _NAMED,
 }
 _FIRST = next(iter(ORDERS))
+_AMBIGUOUS = ("day first", "month first")
 _EPOCH = "seconds since 1970"
 _UNITS = {10: 1_000_000, 13: 1_000, 16: 1}  # digits of a moment in this century -> µs
 _ZONE = r"(Z|[+-]\d{2}:?\d{2})$"
 _CENTURIES = (1900, 2199)
+_ALL_YEARS = (1000, 9999)  # of dates that are inputs: births, and the end of what has none
 _MOST = 0.5
 
 
 @dataclass(frozen=True)
 class Reading:
     """How texts are read. ``decimal`` is the mark, ``order`` one of ``ORDERS`` or a format; what is
-    ``None`` is not known yet.
+    ``None`` is not known yet. A time outside of ``years`` is none.
     """
 
     decimal: str | None = None
     order: str | None = None
     time_zone: str | None = None
     nulls: tuple[str, ...] = ()
+    years: tuple[int, int] = _CENTURIES
 
     def __str__(self) -> str:
         zone = f", in {self.time_zone}" if self.time_zone else ""
@@ -57,7 +60,8 @@ class Reading:
 
 @dataclass
 class Votes:
-    """What the values of all files say. Each batch of distinct texts is counted once."""
+    """What the values of all files say. Each batch of distinct texts is counted once. ``dates`` are
+    the votes of each column of dates."""
 
     points: int = 0
     commas: int = 0
@@ -66,6 +70,9 @@ class Votes:
     times: int = 0
     zoned: str | None = None
     examples: list[str] = field(default_factory=list)
+    years: tuple[int, int] = _CENTURIES
+    remedy: str = "state it, as in date_format='%d.%m.%Y %H:%M'"
+    dates: dict[str, "Votes"] = field(default_factory=dict)
 
     def count_numbers(self, texts: pl.Series) -> None:
         """Values that can be read with one mark alone."""
@@ -91,7 +98,7 @@ class Votes:
             return
         self.zoned = self.zoned or next(iter(distinct.filter(_has_zone(distinct))), None)
         for order in (*ORDERS, _EPOCH):
-            self.orders[order] += int(_moments(distinct, order).is_not_null().sum())
+            self.orders[order] += int(_moments(distinct, order, self.years).is_not_null().sum())
 
     def reading(self, column: str, stated: Reading) -> Reading:
         """What was voted for, where nothing is ``stated``. ``column`` is that of the event time.
@@ -109,6 +116,23 @@ class Votes:
             )
         return replace(stated, decimal=mark, order=order)
 
+    def count_dates(self, texts: pl.Series) -> None:
+        """The same of dates that are an input."""
+        fresh = Votes(years=_ALL_YEARS, remedy="write them as 2024-01-31")
+        self.dates.setdefault(texts.name, fresh).count_times(texts)
+
+    def reading_of_dates(self, column: str, of_times: Reading) -> Reading:
+        """How the dates in ``column`` are read, where the event times are read as ``of_times``,
+        whose order of day and month counts for dates that can be read both ways. Raises
+        ``SourceError`` as ``reading`` does.
+        """
+        votes = self.dates.get(column, Votes())
+        order = of_times.order if of_times.order in ORDERS else _order_of(of_times.order or "")
+        most = max(votes.orders.values(), default=0)
+        both_ways = all(votes.orders[name] == most for name in _AMBIGUOUS)
+        stated = replace(of_times, order=order if both_ways and order in _AMBIGUOUS else None)
+        return replace(votes.reading(column, stated), years=_ALL_YEARS)
+
     def _order(self, column: str) -> str:
         if not self.times:
             return _FIRST
@@ -117,14 +141,19 @@ class Votes:
         if most < _MOST * self.times:
             raise SourceError(
                 f"The values of {column!r}, such as {shown}, have no form of a time that Laurel "
-                "knows: state it, as in date_format='%d.%m.%Y %H:%M'."
+                f"knows: {self.remedy}."
             )
-        if {"day first", "month first"} <= {best, *(name for name, n in others if n == most)}:
+        if {*_AMBIGUOUS} <= {best, *(name for name, n in others if n == most)}:
             raise SourceError(
                 f"The values of {column!r}, such as {shown}, can be read with the day or with the "
                 "month first: state which, as in date_format='%d/%m/%Y' or '%m/%d/%Y'."
             )
         return best
+
+
+def _order_of(form: str) -> str:
+    """Which of the ambiguous orders a stated format of times has."""
+    return _AMBIGUOUS[form.find("%m") < form.find("%d")]
 
 
 def numbers(texts: pl.Series, reading: Reading) -> tuple[pl.Series, pl.Series]:
@@ -149,7 +178,7 @@ def words(texts: pl.Series, reading: Reading) -> pl.Series:
 def times(texts: pl.Series, reading: Reading) -> tuple[pl.Series, pl.Series]:
     """Local times ``(n_rows,)``, and whether each text is none though it is not empty."""
     known = _known(texts, reading)
-    moments = _moments(known, reading.order or _FIRST)
+    moments = _moments(known, reading.order or _FIRST, reading.years)
     if reading.time_zone is not None:
         moments = _localized(known, moments, reading)
     return moments, known.is_not_null() & moments.is_null()
@@ -186,36 +215,36 @@ def _has_zone(texts: pl.Series) -> pl.Series:
     return texts.str.contains(rf"\d:\d{{2}}.*{_ZONE}")
 
 
-def _moments(texts: pl.Series, order: str) -> pl.Series:
+def _moments(texts: pl.Series, order: str, years: tuple[int, int] = _CENTURIES) -> pl.Series:
     """The times as they are written, whatever zone they name; null for other texts."""
     if order == _EPOCH:
         return _since_1970(texts)
     if order not in ORDERS:
-        return _years(texts.str.to_datetime(order, strict=False, time_unit="us"))
+        return _years(texts.str.to_datetime(order, strict=False, time_unit="us"), years)
     plain = (
         _without_zone(texts).str.replace("T", " ", literal=True)
         if order == "year first"
         else (_without_zone(texts))
     )
-    return _years(_first(plain, (day + time for time in _TIMES for day in ORDERS[order])))
+    return _first(plain, (day + time for time in _TIMES for day in ORDERS[order]), years)
 
 
-def _first(texts: pl.Series, formats: Iterable[str]) -> pl.Series:
+def _first(texts: pl.Series, formats: Iterable[str], years: tuple[int, int]) -> pl.Series:
     """By the first format that reads a text."""
     moments = pl.Series(texts.name, [None] * len(texts), dtype=pl.Datetime("us"))
     for form in formats:
         if not (missing := moments.is_null() & texts.is_not_null()).any():
             break
         found = _years(
-            texts.set(~missing, None).str.to_datetime(form, strict=False, time_unit="us")
+            texts.set(~missing, None).str.to_datetime(form, strict=False, time_unit="us"), years
         )
         moments = moments.zip_with(moments.is_not_null(), found)
     return moments
 
 
-def _years(moments: pl.Series) -> pl.Series:
+def _years(moments: pl.Series, years: tuple[int, int]) -> pl.Series:
     """A year of two digits, read as one of four, is none."""
-    likely = moments.dt.year().is_between(*_CENTURIES).fill_null(False)
+    likely = moments.dt.year().is_between(*years).fill_null(False)
     return moments.set(~likely, None) if len(moments) else moments
 
 

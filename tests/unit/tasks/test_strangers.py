@@ -318,6 +318,47 @@ def hours(folder: Path) -> dict[str, Any]:
     }
 
 
+def subscribers(folder: Path) -> dict[str, Any]:
+    """Births, sign-ups and a yes or no beside nulls, as pandas has them: moments of UTC, and true,
+    false and None as objects."""
+    import pandas as pd
+
+    chance = np.random.default_rng(5)
+    rows = 6000
+    seen = pd.Timestamp("2024-01-01", tz="UTC") + pd.to_timedelta(
+        np.sort(chance.integers(0, 182 * 24, rows)), unit="h"
+    )
+    waited = pd.to_timedelta(chance.integers(1, 24 * 365, rows), unit="h")
+    signed_up, born = seen - waited, 1940 + chance.integers(0, 60, rows)
+    paid = chance.random(rows) < 0.5
+    evening = np.asarray(signed_up.tz_convert("Europe/Berlin").hour) >= 18
+    margin = 2.0 * paid + 1.5 * evening + 0.05 * (born - 1970) - 1.5
+    frame = pd.DataFrame(
+        {
+            "who": np.arange(rows),
+            "seen": seen,
+            "signed_up": signed_up,
+            "born": [f"{year}-02-28" for year in born],
+            "paid": [None if at % 11 == 0 else bool(one) for at, one in enumerate(paid)],
+            "stayed": chance.random(rows) < 1 / (1 + np.exp(-margin)),
+        }
+    )
+    return {
+        "source": FrameSource(function=lambda: frame, time_zone="Europe/Berlin"),
+        "event_time": "seen",
+        "key": ("who",),
+        "columns": (
+            Column(name="paid", kind="boolean", nullable=True, null_tolerance=0.2),
+            Column(name="signed_up", kind="datetime", parts=("hour", "week_cycle")),
+            Column(name="born", kind="datetime", parts=("year",)),
+        ),
+        "target": Binary(label="stayed"),
+        "candidates": recipe(boosting),
+        "gate": gate(ROC_AUC, 0.75),
+        "promotion": Promotion(slices=("paid",)),
+    }
+
+
 STRANGERS = {
     "wine": Stranger(wine, 178),
     "tumours": Stranger(tumours, 569),
@@ -327,6 +368,7 @@ STRANGERS = {
     "claims": Stranger(claims, 8000),
     "shops": Stranger(shops, 40_000),
     "hours": Stranger(hours, 1440),
+    "subscribers": Stranger(subscribers, 6000),
 }
 
 

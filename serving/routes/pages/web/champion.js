@@ -71,22 +71,29 @@ function workersOf(workers) {
   return workers.map(worker => say("workerOn", worker.id, worker.version ?? say("workerEmpty"))).join(", ");
 }
 
-function allowed({ kind, low, high, categories }) {
+function allowed(feature) {
+  const { kind, categories } = feature;
   if (kind === "category") return categories?.length ? say("knownValues", count(categories.length)) : say("anyText");
-  return rangeOf(low, high) || say("anyNumber");
+  if (kind === "boolean") return say("yesOrNo");
+  return boundsOf(feature) || say(kind === "datetime" ? "anyTime" : "anyNumber");
 }
 
-function rangeOf(low, high) {
-  if (low !== null && high !== null) return say("fieldRange", plain(low), plain(high));
-  if (low !== null) return say("atLeast", plain(low));
-  return high !== null ? say("atMost", plain(high)) : "";
+/** The range of a number or of a time; empty if it has none. */
+function boundsOf({ kind, low, high, earliest = null, latest = null }) {
+  return kind === "datetime" ? rangeOf(earliest, latest, time => time) : rangeOf(low, high, plain);
+}
+
+function rangeOf(low, high, write) {
+  if (low !== null && high !== null) return say("fieldRange", write(low), write(high));
+  if (low !== null) return say("atLeast", write(low));
+  return high !== null ? say("atMost", write(high)) : "";
 }
 
 function schemaTable(features) {
   const names = ["field", "kind", "mayBe", "nullable", "meaning"].map(name => node("th", { scope: "col", textContent: say(name) }));
   const rows = features.map(feature => node("tr", {},
     node("td", {}, text("code", "", feature.name)),
-    text("td", "", ["number", "category"].includes(feature.kind) ? say(feature.kind) : feature.kind),
+    text("td", "", feature.kind in INPUTS ? say(feature.kind) : feature.kind),
     text("td", "", allowed(feature)),
     text("td", "", say(feature.nullable ? "yes" : "no")),
     text("td", "", feature.description)));

@@ -4,7 +4,7 @@ const LONGEST_SELECT = 20;
 class Problem extends Error {}
 
 // A new kind of input (such as an image) needs an entry here; until then the page says that it has no input for it.
-const INPUTS = { number: numberInput, category: categoryInput };
+const INPUTS = { number: numberInput, category: categoryInput, boolean: booleanInput, datetime: dateInput };
 
 function fieldOf(feature, form) {
   const makeInput = INPUTS[feature.kind];
@@ -39,7 +39,7 @@ function labelled(name, id, input, hint) {
 /** The field's meaning and range. An empty field shows that it may be empty; this text says it to a screen reader. */
 function hintOf(feature) {
   const size = feature.kind === "category" && feature.categories?.length;
-  const range = feature.kind === "number" ? rangeOf(feature.low, feature.high) : "";
+  const range = boundsOf(feature);
   const others = size > LONGEST_SELECT ? `${say("knownValues", count(size))}, ${say("otherValues")}` : "";
   return [[feature.description, range, others].filter(Boolean).join(" · "), feature.nullable ? text("span", "unseen", `, ${say("mayBeEmpty")}`) : ""];
 }
@@ -63,12 +63,16 @@ function numberInput(feature) {
 }
 
 function categoryInput(feature, id) {
-  return feature.categories?.length && feature.categories.length <= LONGEST_SELECT ? choice(feature) : freeText(feature, id);
+  return feature.categories?.length && feature.categories.length <= LONGEST_SELECT ? choice(feature, feature.categories, value => value) : freeText(feature, id);
 }
 
-function choice(feature) {
-  const option = value => node("option", { value: JSON.stringify(value), textContent: value ?? say("unknown") });
-  const control = node("select", {}, ...feature.categories.map(option), feature.nullable ? option(null) : null);
+function booleanInput(feature) {
+  return choice(feature, [true, false], value => say(value ? "yes" : "no"));
+}
+
+function choice(feature, values, words) {
+  const option = value => node("option", { value: JSON.stringify(value), textContent: value === null ? say("unknown") : words(value) });
+  const control = node("select", {}, ...values.map(option), feature.nullable ? option(null) : null);
   return {
     control,
     read: () => JSON.parse(control.value),
@@ -98,14 +102,31 @@ function empty(feature) {
 }
 
 function timeField(name, form) {
-  const control = node("input", { type: "datetime-local", step: 1, min: "1900-01-01T00:00", max: "2099-12-31T23:59:59" });
-  const input = {
+  const input = timeInput({ nullable: true, earliest: "1900-01-01T00:00", latest: "2099-12-31T23:59:59" });
+  return labelled(name, `${form}-${name}`, input, [say("eventTimeHint")]);
+}
+
+function dateInput(feature) {
+  return timeInput({ ...feature, earliest: feature.earliest ?? "0001-01-01T00:00:00", latest: feature.latest ?? "9999-12-31T23:59:59" });
+}
+
+function timeInput(feature) {
+  const control = node("input", { type: "datetime-local", step: 1, required: !feature.nullable, min: toTheSecond(feature.earliest), max: toTheSecond(feature.latest) });
+  return {
     control,
     read() {
-      if (!control.validity.valid) throw new Problem(say("notTime"));
-      return control.value === "" ? null : control.value.length === 16 ? `${control.value}:00` : control.value;
+      const { badInput, rangeUnderflow, rangeOverflow } = control.validity;
+      if (rangeUnderflow) throw new Problem(say("tooLow", feature.earliest));
+      if (rangeOverflow) throw new Problem(say("tooHigh", feature.latest));
+      if (badInput) throw new Problem(say("notTime"));
+      return control.value === "" ? empty(feature) : toTheSecond(control.value);
     },
-    write: value => { control.value = value ?? ""; },
+    write: value => { control.value = value === null || value === undefined ? "" : toTheSecond(value); },
   };
-  return labelled(name, `${form}-${name}`, input, [say("eventTimeHint")]);
+}
+
+/** A local time as the browser's field takes it: a date is its midnight, and fractions of a second are cut. */
+function toTheSecond(time) {
+  const whole = time.length === 10 ? `${time}T00:00:00` : time.replace(" ", "T");
+  return whole.length === 16 ? `${whole}:00` : whole.slice(0, 19);
 }

@@ -1,5 +1,6 @@
 // The try-it panel: a form made from the champion's schema, and the answer with its reasons.
 const SHOWN_FIELDS = 8;
+const CHOICES = ["category", "boolean"];
 
 function tryPanel(name) {
   const element = node("section", { className: "card try", attributes: { "aria-labelledby": `try-${name}` } });
@@ -43,9 +44,9 @@ function tryForm(state, champion, typed) {
   const which = text("span", "hint", "");
   const form = node("form", { id, noValidate: true, className: "columns" },
     node("div", { className: "fields" },
-      group(say("categories"), field => kinds[field.name] === "category"),
-      group(say("numbers"), field => field.name in kinds && kinds[field.name] !== "category"),
-      group(say("when"), field => !(field.name in kinds))),
+      group(say("categories"), field => CHOICES.includes(kinds[field.name])),
+      group(say("numbers"), field => field.name in kinds && !CHOICES.includes(kinds[field.name]) && kinds[field.name] !== "datetime"),
+      group(say("when"), field => !(field.name in kinds) || kinds[field.name] === "datetime")),
     node("div", { className: "answer-column" },
       node("div", { className: "sticky" },
         node("div", { className: "actions" }, button, next, which),

@@ -1,6 +1,7 @@
 """A SQLite file as the warehouse: its times are texts."""
 
 import sqlite3
+from datetime import datetime
 from pathlib import Path
 
 import polars as pl
@@ -9,8 +10,8 @@ from pydantic import SecretStr
 
 from blocks.warehouse import Warehouse
 from tasks.data.tables import Query
-from tasks.data.validation import validate
-from tests.unit.tasks.data.files.test_file_source import case
+from tasks.data.validation import BatchRefused, validate
+from tests.unit.tasks.data.files.test_file_source import case, with_kinds
 from usecases.definition import MONTHS, SourceError
 
 ROWS = [
@@ -48,3 +49,15 @@ def test_text_that_is_no_time_is_told(query: Query) -> None:
         connection.execute("UPDATE orders SET shipped_at = '2024-01-02 soon'")
     with pytest.raises(SourceError, match="have no form of a time"):
         query.read("2024-01")
+
+
+def test_booleans_and_dates_are_taken_as_sqlite_has_them(query: Query) -> None:
+    kinds = with_kinds(Path("unused"))
+    january = query.read("2024-01")
+    born = ["1980-05-04", "1980-05-04 10:30:00.000000"]
+    rows = january.with_columns(member=pl.Series([1, None]), born=pl.Series(born))
+    good = validate(kinds, "2024-01", rows).good
+    assert good["member"].to_list() == [True, None]
+    assert good["born"].to_list() == [datetime(1980, 5, 4), datetime(1980, 5, 4, 10, 30)]
+    with pytest.raises(BatchRefused, match="'member' has numbers other than 1 and 0, such as 2"):
+        validate(kinds, "2024-01", rows.with_columns(member=pl.lit(2)))

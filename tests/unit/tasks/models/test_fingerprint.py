@@ -117,3 +117,18 @@ def test_a_definition_has_one_digest_whatever_the_order_of_its_columns() -> None
     assert definition_digest(columns, "{}") == definition_digest(reversed(columns), "{}")
     assert definition_digest(columns, "{}") != definition_digest(columns[:1], "{}")
     assert definition_digest(columns, "{}") != definition_digest(columns, None)
+
+
+def test_other_parts_of_a_date_are_noticed() -> None:
+    """A champion that saw the hour is another model than one that sees the weekday too."""
+    born = Column(name="born", kind="datetime", parts=("weekday", "hour"))
+    case = TOY.model_copy(update={"columns": (born,)})
+    seen, others = (
+        cast(
+            Manifest,
+            SimpleNamespace(features=[Feature("born", "datetime", nullable=True, parts=parts)]),
+        )
+        for parts in (["weekday", "hour"], ["hour"])
+    )
+    assert changes_since(case, seen, None) == ()
+    assert changes_since(case, others, None) == ("column born has changed",)

@@ -436,3 +436,69 @@ def test_a_million_rows_need_little_memory(tmp_path: Path) -> None:
         [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
     )
     assert int(done.stdout) < 600, "MB beyond the imports"
+
+
+def with_kinds(path: Path, **source: Any) -> UseCase:
+    """Orders with a boolean and a date."""
+    orders = case(path, **source)
+    columns = (
+        Column(name="member", kind="boolean", nullable=True, null_tolerance=1),
+        Column(name="born", kind="datetime", parts=("year",), nullable=True, null_tolerance=1),
+    )
+    return orders.model_copy(update={"columns": (*orders.columns, *columns)})
+
+
+def read_kinds(
+    folder: Path, shipped: list[str], member: list[str], born: list[str], **source: Any
+) -> pl.DataFrame:
+    lines = [
+        f"a{number};{cells[0]};12,5;shoes;0;{cells[1]};{cells[2]}"
+        for number, cells in enumerate(zip(shipped, member, born, strict=True))
+    ]
+    header = "order;shipped_at;price;department;returned;member;born"
+    (folder / "orders.csv").write_text("\n".join([header, *lines]))
+    return source_of(with_kinds(folder / "orders.csv", **source)).read("2024-01")
+
+
+@pytest.mark.parametrize("words", [("true", "false"), ("TRUE", "FALSE"), ("T", "F"), ("1", "0")])
+def test_booleans_as_python_r_and_databases_write_them(
+    tmp_path: Path, words: tuple[str, str]
+) -> None:
+    shipped = ["13.01.2024", "14.01.2024", "15.01.2024", "16.01.2024"]
+    rows = read_kinds(tmp_path, shipped, [*words, "", "yes"], [""] * 4)
+    assert rows["member"].to_list() == [True, False, None, None]
+    assert rows[REASON].to_list() == [None, None, None, "member: no boolean, such as 'yes'"]
+
+
+def test_dates_are_read_by_their_own_order(tmp_path: Path) -> None:
+    """A German file whose births are American, one of which can be read both ways."""
+    born = ["12/31/1899", "04/05/1980", "12/31/9999", "soon"]
+    shipped = ["13.01.2024", "14.01.2024", "15.01.2024", "16.01.2024"]
+    rows = read_kinds(tmp_path, shipped, ["1"] * 4, born)
+    expected = [datetime(1899, 12, 31), datetime(1980, 4, 5), datetime(9999, 12, 31), None]
+    assert rows["born"].to_list() == expected
+    assert rows[REASON].to_list()[3] == "born: no date, such as 'soon'"
+
+
+def test_dates_that_can_be_read_both_ways_are_read_as_the_times_are(tmp_path: Path) -> None:
+    rows = read_kinds(
+        tmp_path, ["13.01.2024", "14.01.2024"], ["1"] * 2, ["04.05.1980", "01.02.1990"]
+    )
+    assert rows["born"].to_list() == [datetime(1980, 5, 4), datetime(1990, 2, 1)]
+    with pytest.raises(
+        SourceError, match="'born', such as .* can be read with the day or with the"
+    ):
+        read_kinds(tmp_path, ["2024-01-13"], ["1"], ["04/05/1980"])
+
+
+def test_dates_of_several_zones_become_those_of_the_stated_one(tmp_path: Path) -> None:
+    born = ["1980-05-04T23:30:00Z", "1980-05-04T23:30:00-05:00", "1980-05-04T23:30:00"]
+    shipped = ["2024-01-13", "2024-01-14", "2024-01-15"]
+    with pytest.raises(SourceError, match="'born', such as '1980.*have a zone.*state the zone"):
+        read_kinds(tmp_path, shipped, ["1"] * 3, born)
+    rows = read_kinds(tmp_path, shipped, ["1"] * 3, born, time_zone="Europe/Berlin")
+    assert rows["born"].to_list() == [
+        datetime(1980, 5, 5, 1, 30),
+        datetime(1980, 5, 5, 6, 30),
+        datetime(1980, 5, 4, 23, 30),
+    ]
