@@ -26,6 +26,8 @@ _TRUSTED_TYPES = {
         "xgboost.sklearn.XGBRFClassifier",
         "xgboost.sklearn.XGBRFRegressor",
     ),
+    # Laurel's own: ONNX that a use case brings (docs/decisions/0027-own-onnx.md)
+    "onnxruntime": ("tasks.models.own_models.KeptModel",),
     "catboost": ("catboost.core.CatBoostClassifier", "catboost.core.CatBoostRegressor"),
 }
 

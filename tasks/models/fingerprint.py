@@ -84,7 +84,8 @@ def _differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]
 
 
 def _recipe(candidate: Candidate) -> list[Any]:
-    return [dict(candidate.params), candidate.baseline, _code(candidate.build)]
+    functions = [candidate.build, *([candidate.export] if candidate.export else [])]
+    return [dict(candidate.params), candidate.baseline, *map(_code, functions)]
 
 
 def _code(build: Any) -> str:

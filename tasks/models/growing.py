@@ -46,7 +46,22 @@ WARM_START = Grower(_has_warm_start, _fit_on)
 
 REFIT = Grower(counts_trees, refit)
 
-GROWERS: list[Grower] = [WARM_START, REFIT]
+
+def _is_own(estimator: Any, resource: str) -> bool:
+    from tasks.models.own_models import OwnModel
+
+    return isinstance(estimator, OwnModel)
+
+
+def _build_and_fit(
+    estimator: Any, resource: str, rung: int, matrix: np.ndarray, labels: np.ndarray
+) -> Any:
+    return estimator.with_param(resource, rung).fit(matrix, labels)
+
+
+REBUILD = Grower(_is_own, _build_and_fit)
+
+GROWERS: list[Grower] = [REBUILD, WARM_START, REFIT]
 """In the order in which they are asked: the first that takes an estimator grows it."""
 
 

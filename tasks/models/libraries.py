@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 
-_ALONE = "Let build return it alone: it takes codes and missing values as they are."
-
 
 @dataclass(frozen=True)
 class Library:
@@ -98,22 +96,6 @@ def library_of(model: Any) -> Library | None:
     return next((LIBRARIES[name] for name in LIBRARIES if is_of(model, name)), None)
 
 
-def why_not_served(model: Any) -> str:
-    """Return why an unfitted ``model`` cannot be served, and the way out; empty if nothing speaks
-    against it yet."""
-    parameters = model.get_params()
-    inside = next((part for part in parameters.values() if library_of(part)), None)
-    if inside is not None:
-        return f"with a {type(inside).__name__} inside, which is served alone only. {_ALONE}"
-    library = library_of(model)
-    for name, is_refused, remedy in library.refusals if library else ():
-        value = parameters.get(name)
-        if value is not None and is_refused(value):
-            text = "a function" if callable(value) else repr(value)
-            return f"with {name}={text}, which cannot be served. {remedy}"
-    return ""
-
-
 def configure(model: Any, seed: int) -> Any:
     """Return ``model`` with what build has left open and must not depend on the machine: the seed,
     one thread, no output and no files."""
@@ -123,7 +105,7 @@ def configure(model: Any, seed: int) -> Any:
     defaults = {**library.settings, library.seeds: seed, library.threads: 1}
     given = {name for name, value in model.get_params().items() if value is not None}
     return model.set_params(
-        **{names[0]: value for names, value in defaults.items() if not given & {*names}}
+        **{names[0]: value for names, value in defaults.items() if names and not given & {*names}}
     )
 
 

@@ -11,8 +11,9 @@ import polars as pl
 
 from tasks.data.kinds import KINDS
 from tasks.data.targets import lacks, truth_of
-from tasks.models.libraries import configure, why_not_served
-from tasks.outside.user_code import UseCaseFailed, calling, describe_value
+from tasks.models.libraries import configure
+from tasks.models.refusals import why_not_served
+from tasks.outside.user_code import UseCaseFailed, WrongAnswers, calling, describe_value
 from usecases.definition import SCORE, Candidate, Classes, Column, Number, UseCase
 
 if TYPE_CHECKING:
@@ -25,10 +26,6 @@ _NO_PROBABILITIES = (
     "without predict_proba: wrap it in CalibratedClassifierCV, or use another "
     "(SVC has it with probability=True, SGDClassifier with loss='log_loss')"
 )
-
-
-class NoProbabilities(UseCaseFailed):
-    """A fitted model gives decisions but no probabilities."""
 
 
 def inputs(case: UseCase, rows: pl.DataFrame) -> "pd.DataFrame":
@@ -108,32 +105,69 @@ def encode(fitted: "Pipeline", case: UseCase, rows: pl.DataFrame) -> np.ndarray:
 def build(case: UseCase, candidate: Candidate, params: Mapping[str, Any], seed: int) -> Any:
     """What the candidate builds, configured: an unfitted classifier with scikit-learn's methods, or
     for a number a regressor. Raises ``UseCaseFailed`` for anything else, and for what is known to
-    be impossible to serve.
+    be impossible to serve: every fit goes through here first.
     """
-    from sklearn.base import is_regressor
-
-    number = isinstance(case.target, Number)
-    estimator = "regressor" if number else "classifier with predict_proba"
     call = f"build of candidate {candidate.name!r} with {dict(params)}"
-    expectation = (
-        f"build(params, layout, seed) must return an unfitted scikit-learn {estimator} for a "
-        f"{type(case.target).__name__} target."
-    )
+    expectation = _expectation(case, candidate)
     with calling(case.name, call, expectation):
         model = candidate.build(params, case.layout, seed)
     if isinstance(model, type):
         problem = f"returned the class {model.__name__}: write {model.__name__}(**params)"
-    elif not (hasattr(model, "fit") and hasattr(model, "get_params")):
-        problem = f"returned {describe_value(model)}"
-    elif is_regressor(model) != number:
-        problem = f"returned a {type(model).__name__}, which is no {estimator.split()[0]}"
-    elif not number and not hasattr(type(_last_step(model)), "predict_proba"):
-        problem = f"returned a {type(model).__name__} {_NO_PROBABILITIES}"
-    elif reason := why_not_served(model):
-        problem = f"returned a {type(model).__name__} {reason.rstrip('.')}"
+    elif candidate.export is None:
+        problem = _why_not(case, model)
     else:
+        problem = _lacks_methods(case, model)
+    if problem:
+        raise UseCaseFailed(f"{case.name}: {call} {problem}. {expectation}")
+    if candidate.export is None:
         return configure(model, seed)
-    raise UseCaseFailed(f"{case.name}: {call} {problem}. {expectation}")
+    from tasks.models.own_models import OwnModel
+
+    return OwnModel(case.name, candidate, dict(params), case.layout, seed, _count_classes(case))
+
+
+def _expectation(case: UseCase, candidate: Candidate) -> str:
+    number, kind = isinstance(case.target, Number), type(case.target).__name__
+    if candidate.export is not None:
+        return (
+            "build(params, layout, seed) must return an unfitted model with fit and "
+            f"{'predict' if number else 'predict_proba'} for a {kind} target."
+        )
+    estimator = "regressor" if number else "classifier with predict_proba"
+    return (
+        f"build(params, layout, seed) must return an unfitted scikit-learn {estimator} for a "
+        f"{kind} target."
+    )
+
+
+def _why_not(case: UseCase, model: Any) -> str:
+    """Return what is wrong with the estimator that was built; empty if nothing is known yet."""
+    from sklearn.base import is_regressor
+
+    number, name = isinstance(case.target, Number), type(model).__name__
+    if not (hasattr(model, "fit") and hasattr(model, "get_params")):
+        way = "A model of your own brings its ONNX: Candidate(export=...)"
+        return f"returned {describe_value(model)}. {way}"
+    if reason := why_not_served(model):
+        return f"returned a {name} {reason.rstrip('.')}"
+    if is_regressor(model) != number:
+        return f"returned a {name}, which is no {'regressor' if number else 'classifier'}"
+    if not number and not hasattr(type(_last_step(model)), "predict_proba"):
+        return f"returned a {name} {_NO_PROBABILITIES}"
+    return ""
+
+
+def _lacks_methods(case: UseCase, model: Any) -> str:
+    needed = ("fit", "predict" if isinstance(case.target, Number) else "predict_proba")
+    missing = [name for name in needed if not callable(getattr(model, name, None))]
+    return f"returned {describe_value(model)} without {' and '.join(missing)}" if missing else ""
+
+
+def _count_classes(case: UseCase) -> int:
+    """Return the number of classes of the target; 0 for a number."""
+    if isinstance(case.target, Classes):
+        return len(case.target.classes)
+    return 0 if isinstance(case.target, Number) else 2
 
 
 def _last_step(model: Any) -> Any:
@@ -165,7 +199,7 @@ def fit(
     with calling(case.name, call, "Models are fitted on the encoded matrix of docs/use-cases.md."):
         whole.fit(inputs(case, rows), labels(case, rows))
     if not isinstance(case.target, Number) and not hasattr(whole, "predict_proba"):
-        raise NoProbabilities(
+        raise WrongAnswers(
             f"{case.name}: candidate {candidate.name!r} is fitted to a "
             f"{type(whole[-1]).__name__} {_NO_PROBABILITIES}."
         )

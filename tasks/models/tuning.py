@@ -153,6 +153,8 @@ def check_search(case: UseCase, candidate: Candidate, seed: int) -> None:
         params = {name: _end(within, end) for name, within in search.space.items()}
         estimator = build(case, candidate, {**candidate.params, **params}, seed)
         grow_of(case, candidate, search.resource[0], estimator)
+        resource, rungs = search.resource
+        build(case, candidate, {**candidate.params, **params, resource: rungs[-1]}, seed)
 
 
 def _end(within: Range, end: str) -> float | int:

@@ -54,6 +54,10 @@ class UseCaseFailed(RuntimeError):
     """
 
 
+class WrongAnswers(UseCaseFailed):
+    """A fitted model does not give the answers that its target needs, such as probabilities."""
+
+
 @contextmanager
 def calling(use_case: str, call: str, expectation: str) -> Iterator[None]:
     """Wraps a call of the use case's code. Raises ``UseCaseFailed``, or ``SourceAway`` for an

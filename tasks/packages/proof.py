@@ -1,6 +1,6 @@
 """The proof of a model package: the ONNX model must answer as the pipeline does."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -15,6 +15,8 @@ from usecases.definition import Number, UseCase
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
+_ROWS_ALONE = 20
+
 
 class ParityBroken(ValueError):
     """The ONNX model does not answer as its pipeline does: it must not be served."""
@@ -28,20 +30,23 @@ def prove(
 
     A decision counts as changed when both scores are further than the tolerance from the decision
     threshold, and a class when it is likelier than any other by more than the tolerance. Above 1,
-    differences are relative. Raises ``ParityBroken`` with the worst row."""
+    differences are relative. A kept model (``tasks/models/own_models.py``) was compared where it
+    was fitted: it has that parity. Raises ``ParityBroken`` with the worst row."""
     chance = np.random.default_rng(seed)
     rows = pl.concat([rows.select(case.column_names), _with_nulls(case, rows, chance)])
     matrix = _encoded_alike(case, fitted, package, rows)
-    beside = _beside_thresholds(matrix, thresholds(fitted.named_steps["model"]), chance)
-    everything = np.vstack([matrix, beside])
+    model = fitted.named_steps["model"]
+    everything = np.vstack([matrix, _beside_thresholds(matrix, thresholds(model), chance)])
     try:
-        expected = scores_of(fitted.named_steps["model"], everything)
+        expected = scores_of(model, everything)
     except ValueError as error:
         raise ParityBroken(
             "The pipeline refuses rows that the service lets through, with nulls in nullable "
             f"columns and unknown categories: {error}"
         ) from error
-    scores = package.score(everything.astype(package.manifest.dtype))
+    everything_encoded = everything.astype(package.manifest.dtype)
+    scores = package.score(everything_encoded)
+    _check_rows_alone(case, package, everything_encoded, scores)
     parity = _parity(case, scores, expected)
     if parity.changed_decisions or not parity.largest_difference <= case.parity_tolerance:
         worst = int(_differences(scores, expected).argmax())
@@ -49,9 +54,38 @@ def prove(
             f"ONNX and the pipeline disagree by up to {parity.largest_difference:.2g} "
             f"(tolerated {case.parity_tolerance:g}), {parity.changed_decisions} decisions "
             f"or classes change; worst is row {worst} of the proof: "
-            f"{_shown(package, everything[worst])}."
+            f"{_shown(package, everything[worst])}.{_hint(model)}"
         )
-    return parity
+    kept: tuple[int, float, int] | None = getattr(model, "parity", None)
+    return Parity(*kept) if kept else parity
+
+
+def _hint(model: Any) -> str:
+    if not hasattr(model, "candidate"):
+        return ""
+    return (
+        " The ONNX that export returns must compute what the model does: softmax or sigmoid, the "
+        "classes in the order 0, 1, ..., nulls and unknown codes, and no dropout on either side "
+        "(model.eval())."
+    )
+
+
+def _check_rows_alone(
+    case: UseCase, package: Package, matrix: np.ndarray, scores: np.ndarray
+) -> None:
+    """Raises ``ParityBroken`` if some rows score differently alone, as the service has them, than
+    among the others."""
+    some = np.linspace(0, len(matrix) - 1, _ROWS_ALONE).astype(int)
+    alone = np.concatenate([package.score(matrix[row : row + 1]) for row in some])
+    apart = _differences(alone, scores[some])
+    known = np.isfinite(np.reshape(scores[some], (len(some), -1))).all(axis=1)
+    if known.any() and not apart[known].max() <= case.parity_tolerance:
+        raise ParityBroken(
+            "The ONNX model answers a row alone otherwise than among others, by up to "
+            f"{apart[known].max():.2g} (tolerated {case.parity_tolerance:g}): an answer must "
+            "depend on its own row only. A network that normalises over the batch needs "
+            "model.eval()."
+        )
 
 
 def _shown(package: Package, row: np.ndarray) -> dict[str, float | str]:

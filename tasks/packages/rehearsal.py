@@ -2,18 +2,23 @@
 converted once."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from blocks.saved_models import saved_types
 from tasks.models import modelling
 from tasks.models.tuning import check_search
-from tasks.outside.user_code import UseCaseFailed, calling
+from tasks.outside.user_code import UseCaseFailed, WrongAnswers, calling
 from tasks.packages.exporters.exporter import NotConvertible
 from tasks.packages.exporters.registry import export
-from tasks.packages.proof import with_nulls
+from tasks.packages.keeping import keep
+from tasks.packages.packaging import Origin
+from tasks.packages.proof import ParityBroken, with_nulls
 from usecases.definition import Candidate, Number, UseCase
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 ROWS_OF_A_CLASS = 300
 ROWS_OF_A_KIND = 20
@@ -26,8 +31,9 @@ def rehearse(
 
     ``False`` if the sample is too small to fit this model on: the fit itself then shows what is
     wrong, if anything is. Raises ``ValueError`` for rows that nothing can be trained on,
-    ``UseCaseFailed`` for a model that cannot be built, saved, or scored on nulls, and
-    ``NotConvertible`` for a step that cannot become ONNX."""
+    ``UseCaseFailed`` for a model that cannot be built, saved, or scored on nulls,
+    ``NotConvertible`` for a step that cannot become ONNX, and ``ParityBroken`` for a use case's own
+    ONNX that answers otherwise than its model."""
     modelling.check_rows(case, rows)
     check_search(case, candidate, seed)
     modelling.build(case, candidate, params, seed)
@@ -35,16 +41,20 @@ def rehearse(
     try:
         fitted = modelling.fit(case, candidate, params, sample, seed)
         modelling.predict(fitted, case, sample)
-    except modelling.NoProbabilities:
+    except WrongAnswers:
         raise
     except (UseCaseFailed, ValueError):
         return False
     name = f"candidate {candidate.name!r}"
-    _check_saving(case, name, fitted)
     try:
-        export(fitted.named_steps["model"], len(modelling.owners(case, fitted)))
-    except NotConvertible as error:
-        raise NotConvertible(f"{case.name}: {name} cannot be served: {error}") from error
+        if candidate.export is None:
+            export(fitted.named_steps["model"], len(modelling.owners(case, fitted)))
+            kept = fitted
+        else:
+            kept = _keep(case, candidate, fitted, sample, seed)
+    except (NotConvertible, ParityBroken) as error:
+        raise type(error)(f"{case.name}: {name} cannot be served: {error}") from error
+    _check_saving(case, name, kept)
     with calling(
         case.name,
         f"{name} on rows with nulls and unknown categories",
@@ -52,6 +62,14 @@ def rehearse(
     ):
         modelling.predict(fitted, case, with_nulls(case, sample, seed))
     return True
+
+
+def _keep(
+    case: UseCase, candidate: Candidate, fitted: "Pipeline", sample: pl.DataFrame, seed: int
+) -> "Pipeline":
+    periods = sample.select(case.period_of_rows).to_series().unique().to_list()
+    origin = Origin(candidate.name, {}, "rehearsal", dict.fromkeys(periods, ""), {})
+    return keep(case, fitted, origin, sample, lambda: sample, seed)
 
 
 def _check_saving(case: UseCase, name: str, fitted: Any) -> None:

@@ -19,7 +19,6 @@ from prefect.artifacts import (
 
 from blocks.clients.registry import CHALLENGER
 from blocks.registry import ModelVersion
-from tasks.data.dataset import read_periods, read_version
 from tasks.ledger.outcomes import Outcome, against_gate, below_the_gate
 from tasks.measures import plots
 from tasks.measures.conformal import conformal_offsets
@@ -33,13 +32,13 @@ from tasks.models.fingerprint import TAG, recipes_of
 from tasks.models.importance import permutation_importance
 from tasks.models.selection import Recipe, best_of, best_trial, first_trials
 from tasks.models.tuning import Tuned, inner_split, tune
-from tasks.outside.blocks_of_run import RESUMED, artifact_key, lake, registry, tell
+from tasks.outside.blocks_of_run import RESUMED, artifact_key, registry, tell
 from tasks.packages.expected_losses import fit_losses
 from tasks.packages.packaging import Holdout, Origin, make_package
-from tasks.steps.plan import Plan, training_rows
+from tasks.steps.plan import Plan, holdout_rows, training_rows
 from tasks.steps.rematch import REMATCH
-from tasks.steps.train import Fitted, plan_tags, run_tags
-from usecases.definition import Number, UseCase, load, periods_of
+from tasks.steps.train import Fitted, kept_of, plan_tags, run_tags
+from usecases.definition import Number, UseCase, load
 from usecases.definition.columns import Frozen
 
 if TYPE_CHECKING:
@@ -84,15 +83,6 @@ def judge_holdout(
     if predicted.ndim == 2:
         return replace(judged, calibrations=fit_calibrations(predicted, truth, days))
     return replace(judged, calibration=fit_calibration(predicted, truth, days))
-
-
-def holdout_rows(case: UseCase, plan: Plan) -> pl.DataFrame:
-    return read_periods(
-        lake(),
-        read_version(lake(), plan.use_case, plan.dataset_version),
-        periods_of(plan.holdout),
-        case.label,
-    )
 
 
 @task(task_run_name="score {fitted.recipe.candidate}", **RESUMED)
@@ -252,7 +242,7 @@ def fit_and_score_tuned(plan: Plan, recipe: Recipe, before: Scored) -> Scored:
             **plan_tags(plan, recipe),
             "laurel.holdout": plan.holdout,
         },
-        model=fitted,
+        model=kept_of(plan, recipe, fitted, dataset, rows),
         example=modelling.inputs(case, rows.head(5)),
     )
     name = case.gate.metric.name

@@ -23,6 +23,7 @@ from usecases.definition import (
     load,
     names_before,
     period_named,
+    periods_of,
 )
 from usecases.definition.columns import Frozen
 
@@ -170,3 +171,9 @@ def training_rows(case: UseCase, plan: Plan) -> tuple[DatasetVersion, pl.DataFra
     """Return the dataset version of the plan, and the labelled rows of its training window."""
     dataset = read_version(lake(), plan.use_case, plan.dataset_version)
     return dataset, read_periods(lake(), dataset, plan.periods, case.label)
+
+
+def holdout_rows(case: UseCase, plan: Plan) -> pl.DataFrame:
+    """Return the labelled rows of the plan's hold-out."""
+    dataset = read_version(lake(), plan.use_case, plan.dataset_version)
+    return read_periods(lake(), dataset, periods_of(plan.holdout), case.label)

@@ -15,6 +15,7 @@ from tasks.models import modelling
 from tasks.models.fingerprint import TAG
 from tasks.outside.blocks_of_run import RESUMED, lake, registry
 from tasks.packages.expected_losses import losses_of
+from tasks.packages.keeping import as_kept
 from tasks.packages.packaging import Holdout, Origin, make_package, offsets_of
 from tasks.packages.registered import open_package
 from tasks.steps.rematch import REFIT_OF
@@ -74,7 +75,7 @@ def refit_winner(challenger: ModelVersion, decision: Decision, seed: int) -> Mod
                 **{f"holdout_{k}": v for k, v in won.metrics.items()},
             },
             tags=tags,
-            model=fitted,
+            model=as_kept(fitted, refitted),
             example=modelling.inputs(case, rows.head(5)),
             package=refitted.folder,
         )

@@ -4,7 +4,9 @@ import hashlib
 import math
 import subprocess
 import time
+from typing import TYPE_CHECKING
 
+import polars as pl
 from prefect import get_run_logger, task
 from prefect.artifacts import create_table_artifact
 from prefect.runtime import flow_run
@@ -24,10 +26,15 @@ from tasks.models.selection import (
 )
 from tasks.models.tuning import inner_split
 from tasks.outside.blocks_of_run import RESUMED, artifact_key, lake, registry, tell
+from tasks.packages.keeping import keep
+from tasks.packages.packaging import Origin
 from tasks.packages.rehearsal import rehearse
-from tasks.steps.plan import Plan, training_rows
+from tasks.steps.plan import Plan, holdout_rows, training_rows
 from usecases.definition import holdout_named, last_of, load, period_named
 from usecases.definition.columns import Frozen
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 _MOST_DIGESTS = 100
 
@@ -152,7 +159,7 @@ def fit_candidate(plan: Plan, recipe: Recipe) -> Fitted:
         params={"candidate": recipe.candidate, "seed": plan.seed, **recipe.params},
         metrics={"fit_seconds": seconds, "training_rows": len(rows)},
         tags={**run_tags(dataset, plan.periods), **plan_tags(plan, recipe)},
-        model=fitted,
+        model=kept_of(plan, recipe, fitted, dataset, rows),
         example=modelling.inputs(case, rows.head(5)),
         dataset=(dataset.version, f"{lake().url}/{manifest_path(case.name, dataset.version)}"),
     )
@@ -164,6 +171,19 @@ def fit_candidate(plan: Plan, recipe: Recipe) -> Fitted:
         seconds,
     )
     return Fitted(recipe=recipe, run_id=run_id, rows=len(rows), fit_seconds=seconds)
+
+
+def kept_of(
+    plan: Plan, recipe: Recipe, fitted: "Pipeline", dataset: DatasetVersion, rows: pl.DataFrame
+) -> "Pipeline":
+    """Return what MLflow keeps of a pipeline that was ``fitted`` on ``rows``.
+
+    The ONNX of a model of the use case's own is compared with it here, on the inputs of the
+    hold-out, since only this process has the model; their labels are not looked at."""
+    case = load(plan.use_case)
+    digests = dataset.digests(plan.periods)
+    origin = Origin(recipe.candidate, recipe.params, dataset.version, digests, {})
+    return keep(case, fitted, origin, rows, lambda: holdout_rows(case, plan), plan.seed)
 
 
 def run_tags(dataset: DatasetVersion, periods: tuple[str, ...]) -> dict[str, str]:

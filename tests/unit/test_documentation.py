@@ -365,6 +365,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "PCA": {"n_components": 2},
     "Pipeline": {"steps": [("scaled", StandardScaler())]},
     "ColumnTransformer": {"transformers": [("scaled", StandardScaler(), [0])]},
+    "SGDClassifier": {"loss": "log_loss"},
     "SVC": {"probability": True},
     "SelectKBest": {"k": 2},
     "SelectPercentile": {"percentile": 60},

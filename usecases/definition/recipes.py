@@ -64,26 +64,24 @@ class Candidate(Frozen):
     """A recipe: ``build(params, layout, seed)`` returns an unfitted classifier (for a number a
     regressor) of scikit-learn, LightGBM, XGBoost or CatBoost on the encoded matrix.
 
+    With ``export``, it may return any object with ``fit`` and ``predict_proba`` (for a number
+    ``predict``): ``export(model, n_features)`` returns the fitted object as the bytes of an ONNX
+    model, which must answer as the object does (docs/use-cases.md#a-model-of-your-own).
+
     ``baseline`` candidates are fitted by every ``train``; the others are reached by HPO or as the
     champion's recipe."""
 
     name: str = Field(min_length=1)
     build: Callable[[Mapping[str, Any], Layout, int], Any]
+    export: Callable[[Any, int], bytes] | None = None
     params: Mapping[str, Any] = {}
     baseline: bool = True
     search: Search | None = None
 
     @model_validator(mode="after")
     def _can_be_built_and_recorded(self) -> Self:
-        try:
-            inspect.signature(self.build).bind({}, Layout(categories=(), numbers=()), 0)
-        except TypeError as error:
-            raise ValueError(
-                f"build of candidate {self.name!r} does not take (params, layout, seed): {error}. "
-                "Write def build(params, layout, seed), which returns an unfitted classifier"
-            ) from error
-        except ValueError:  # a callable of C has no signature to look at
-            pass
+        self._check_call("build", ("params", "layout", "seed"), "an unfitted classifier")
+        self._check_call("export", ("model", "n_features"), "the bytes of an ONNX model")
         try:
             json.dumps(dict(self.params), allow_nan=False)
         except (TypeError, ValueError) as error:
@@ -93,3 +91,17 @@ class Candidate(Frozen):
                 "lists and None there, and create other objects in build"
             ) from error
         return self
+
+    def _check_call(self, name: str, arguments: tuple[str, ...], returns: str) -> None:
+        function, listed = getattr(self, name), ", ".join(arguments)
+        if function is None:
+            return
+        try:
+            inspect.signature(function).bind(*arguments)
+        except TypeError as error:
+            raise ValueError(
+                f"{name} of candidate {self.name!r} does not take ({listed}): {error}. "
+                f"Write def {name}({listed}), which returns {returns}"
+            ) from error
+        except ValueError:  # a callable of C has no signature to look at
+            pass

@@ -42,7 +42,9 @@ def count_classes(model: Any) -> int:
     return len(getattr(model, "classes_", ()))
 
 
-def finish(graph: Any, classes: int = 0, opsets: Mapping[str, int] = OPSETS) -> bytes:
+def finish(
+    graph: Any, classes: int = 0, opsets: Mapping[str, int] = OPSETS, ir_version: int = 9
+) -> bytes:
     """Return the model of ``graph`` as bytes; its one output is the float32 node ``OUTPUT``, with a
     column for each of more than two ``classes``."""
     import onnx
@@ -52,7 +54,9 @@ def finish(graph: Any, classes: int = 0, opsets: Mapping[str, int] = OPSETS) -> 
     del graph.output[:]
     graph.output.append(helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, shape))
     model = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid(*opset) for opset in opsets.items()], ir_version=9
+        graph,
+        opset_imports=[helper.make_opsetid(*opset) for opset in opsets.items()],
+        ir_version=ir_version,
     )
     onnx.checker.check_model(model)
     return model.SerializeToString()

@@ -9,13 +9,14 @@ from tasks.packages.exporters.cat_boost import CATBOOST
 from tasks.packages.exporters.exporter import Exporter, NotConvertible, package_of
 from tasks.packages.exporters.forests import FORESTS
 from tasks.packages.exporters.light_gbm import LIGHTGBM
+from tasks.packages.exporters.own import OWN
 from tasks.packages.exporters.scikit_learn import SCIKIT_LEARN
 from tasks.packages.exporters.xg_boost import XGBOOST
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
 
-EXPORTERS: list[Exporter] = [BOOSTING, FORESTS, LIGHTGBM, XGBOOST, CATBOOST, SCIKIT_LEARN]
+EXPORTERS: list[Exporter] = [OWN, BOOSTING, FORESTS, LIGHTGBM, XGBOOST, CATBOOST, SCIKIT_LEARN]
 
 
 def export(model: "BaseEstimator", n_features: int) -> tuple[bytes, str]:
@@ -44,6 +45,6 @@ def _exporter_of(model: Any) -> Exporter:
     supported = ", ".join(exporter.supports for exporter in EXPORTERS)
     raise NotConvertible(
         f"{type(model).__name__} of the library {package_of(model)!r} cannot become ONNX: no "
-        f"exporter takes it. Supported: {supported}. Replace that step, or add an exporter to "
-        "tasks/packages/exporters/registry.py."
+        f"exporter takes it. Supported: {supported}. Replace that step, bring its ONNX "
+        "(Candidate.export), or add an exporter to tasks/packages/exporters/registry.py."
     )

@@ -1,12 +1,13 @@
 """Models of scikit-learn that are known to convert wrongly and silently: they are refused by the
-name of the step (docs/decisions/0006-onnx.md)."""
+name of the step (docs/decisions/0006-onnx.md). What shows before the fit was refused when the model
+was built (``tasks/models/refusals.py``)."""
 
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from tasks.models.libraries import library_of
+from tasks.models.refusals import why_not_served
 from tasks.packages.exporters.exporter import NotConvertible
 
 # Where scikit-learn keeps the estimators inside another one.
@@ -17,9 +18,12 @@ _HOLDERS = (
 
 
 def refuse_traps(model: Any) -> None:
-    """Raises ``NotConvertible`` for the first step of ``model`` that would score differently."""
+    """Raises ``NotConvertible`` for the first step of the fitted ``model`` that would score
+    differently."""
+    if reason := why_not_served(model):
+        raise NotConvertible(f"{type(model).__name__} {reason}")
     for step in steps_of(model):
-        _refuse_known_traps(step, alone=step is model)
+        _refuse_learned_nulls(step)
 
 
 def steps_of(model: Any) -> Iterator[Any]:
@@ -51,19 +55,11 @@ def _learned_nulls(tree: Any) -> bool:
     return bool(np.any(tree.missing_go_to_left[inner].astype(bool) != larger))
 
 
-def _refuse_known_traps(step: Any, alone: bool) -> None:
-    name = type(step).__name__
-    if not alone and (name.startswith("HistGradientBoosting") or library_of(step)):
-        raise NotConvertible(
-            f"{name} inside another step loses its double thresholds in ONNX. Let the candidate "
-            "build it alone: it takes codes and missing values as they are."
-        )
+def _refuse_learned_nulls(step: Any) -> None:
     members = getattr(step, "estimators_", ())
     whole = (step, *(members.ravel() if isinstance(members, np.ndarray) else members))
     if any(_learned_nulls(tree.tree_) for tree in whole if hasattr(tree, "tree_")):
         raise NotConvertible(
-            f"{name} trained on missing values scores wrongly in ONNX here. Put a SimpleImputer "
-            "before it, or let the candidate build a forest alone."
+            f"{type(step).__name__} trained on missing values scores wrongly in ONNX here. Put a "
+            "SimpleImputer before it, or let the candidate build a forest alone."
         )
-    if name == "LinearDiscriminantAnalysis":
-        raise NotConvertible(f"{name} has other probabilities in ONNX. Use LogisticRegression.")

@@ -10,9 +10,10 @@ import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 from usecases.toy import toy_rows
 
-from tasks.models import growing
+from tasks.models import growing, libraries, refusals
 from tasks.models.executors import core_threads
 from tasks.models.growing import GROWERS, Grower
+from tasks.models.libraries import LIBRARIES, Library
 from tasks.models.tuning import check_search, tune
 from tasks.outside.user_code import UseCaseFailed
 from usecases.definition import Candidate, Range, Search, UseCase
@@ -58,6 +59,16 @@ CANDIDATE = Candidate(
     build=lambda params, layout, seed: Descent(**params),
     search=Search(space={"rate": Range(low=0.01, high=0.1)}, resource=("rounds", RUNGS), trials=5),
 )
+
+
+@pytest.fixture(autouse=True)
+def library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library of ``Descent`` is one of Laurel's."""
+    none: tuple[str, ...] = ()
+    own = Library(settings={}, seeds=none, threads=none, rounds=none, refusals=())
+    name = Descent.__module__.partition(".")[0]
+    monkeypatch.setattr(refusals, "LIBRARIES", {**LIBRARIES, name: own})
+    monkeypatch.setattr(libraries, "LIBRARIES", {**LIBRARIES, name: own})
 
 
 @pytest.fixture

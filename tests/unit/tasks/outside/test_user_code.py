@@ -279,25 +279,42 @@ def without_nulls(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(pl.col("second").fill_null(0))
 
 
-def test_model_that_is_not_converted_is_told_before_it_is_trained(case: UseCase) -> None:
+def test_model_that_is_not_converted_is_told_before_anything_is_fitted(case: UseCase) -> None:
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
     from sklearn.impute import SimpleImputer
     from sklearn.pipeline import make_pipeline
 
     own = candidate(lambda: make_pipeline(SimpleImputer(), LinearDiscriminantAnalysis()))
     assert (
-        "toy: candidate 'own' cannot be served: LinearDiscriminantAnalysis has other "
-        "probabilities in ONNX"
-    ) in refusal(case, own, NotConvertible)
+        "build of candidate 'own' with {} returned a Pipeline with a LinearDiscriminantAnalysis "
+        "inside, which has other probabilities in ONNX. Use LogisticRegression"
+    ) in refusal(case, own)
 
 
-def test_model_that_cannot_be_saved_is_told_before_it_is_trained(case: UseCase) -> None:
+def test_trees_that_learned_nulls_are_told_before_they_are_trained(case: UseCase) -> None:
+    from sklearn.compose import ColumnTransformer
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.pipeline import make_pipeline
+
+    own = candidate(
+        lambda: make_pipeline(
+            ColumnTransformer([("all", "passthrough", [0, 1, 2, 3])]), RandomForestClassifier(5)
+        )
+    )
+    assert "toy: candidate 'own' cannot be served: RandomForestClassifier trained on" in refusal(
+        case, own, NotConvertible
+    )
+
+
+def test_model_that_cannot_be_saved_is_told_before_anything_is_fitted(case: UseCase) -> None:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     class Own(HistGradientBoostingClassifier):
         """Of the use case's own file."""
 
-    assert "candidate 'own'" in (message := refusal(case, candidate(Own))) and "sav" in message
+    message = refusal(case, candidate(Own))
+    assert "returned a Own that comes from 'tests'" in message
+    assert "bring its ONNX yourself: Candidate(export=...)" in message
 
 
 def test_model_that_refuses_nulls_is_told_though_the_training_rows_have_none(case: UseCase) -> None:
