@@ -23,8 +23,8 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
-demo: venv ## Run the whole loop on real flights, on a stack of its own that stays up (KEEP=0: stops it)
-	@$(BIN)/python -m deployments.demo $(if $(filter 0,$(KEEP)),--down)
+demo: venv ## Run the whole loop on real flights, on a stack of its own that stays up (KEEP=0: stops it; USE_CASE=diabetes: a shorter story)
+	@$(BIN)/python -m deployments.demo $(if $(USE_CASE),--use-case $(USE_CASE)) $(if $(filter 0,$(KEEP)),--down)
 
 test: venv ## Run all tests, on real servers, in three lanes (ARGS='-k ports': some)
 	@$(BIN)/pytest -n 3 $(ARGS)
@@ -81,7 +81,7 @@ env: ## Write random secrets for compose.yaml to .env (once; never overwritten)
 	@infra/compose/make-env
 
 compose-demo: ## Run the demo on the stack that `docker compose up` started
-	@docker compose run --rm --no-deps apply python -m deployments.demo --against-running
+	@docker compose run --rm --no-deps apply python -m deployments.demo --against-running $(if $(USE_CASE),--use-case $(USE_CASE))
 
 compose-test: venv ## Test compose.yaml: build, up, demo, kill each part, down (Docker; ARGS='-k killed': some tests)
 	@$(BIN)/pytest -s tests/compose $(ARGS)

@@ -26,6 +26,7 @@ from tests.fakes.slack import SlackServer
 
 LocalSettings = Callable[..., Settings]
 FIXTURES = Path(__file__).parent / "fixtures"
+EXAMPLES = Path(__file__).parents[1] / "examples"
 EXIT_STATUS = pytest.StashKey[int]()
 STACK_MODULES = pytest.StashKey[Path]()
 AUTHORITIES = pytest.StashKey[str | None]()
@@ -193,11 +194,11 @@ def stack(
     """
     requested = local_settings(
         tmp_path_factory.mktemp("stack"),
-        PYTHONPATH=str(FIXTURES),
+        PYTHONPATH=f"{FIXTURES}{os.pathsep}{EXAMPLES}",
         serving_use_cases="flights,toy,toy_github,toy_contest,toy_drift,toy_retrain,toy_approval,"
         "toy_hasty,toy_rollback,toy_slack,toy_late,toy_reign,toy_schema,toy_small,toy_governor,"
         "toy_hopeless,toy_long,toy_changed,toy_two_months,toy_number,toy_classes,diabetes,"
-        "toy_daily,toy_weekly,toy_own",
+        "toy_daily,toy_weekly,toy_own,departures",
         # MLflow's webhook reports a champion at once. Polling twice a second for each of these use
         # cases took a quarter of a core in MLflow, and every five seconds took a fortieth.
         serving_poll_seconds=20.0,

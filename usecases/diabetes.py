@@ -11,6 +11,7 @@ from usecases.definition import (
     RMSE,
     Candidate,
     Column,
+    DriftPolicy,
     FrameSource,
     Gate,
     Guard,
@@ -99,4 +100,6 @@ USE_CASE = UseCase(
     ),
     gate=Gate(metric=RMSE, threshold=65.0),
     promotion=Promotion(holdout_periods=2, guards=(Guard(metric=MAE, tolerance=3.0),)),
+    # A clinic sees fewer patients in a week than the default asks for.
+    drift=DriftPolicy(minimum_rows=200),
 )

@@ -5,6 +5,10 @@
     python -m benchmarks.serving --quick                  four servers, four cases: less than two
                                                           minutes
     python -m benchmarks.serving --only laurel,mlflow,floor-asgi --json FILE
+    python -m benchmarks.serving --use-case diabetes      a number instead of a yes or no, without
+                                                          the peers that are written for flights
+    python -m benchmarks.serving targets                  a yes or no, a number and classes by
+                                                          equally many trees: ratios, one minute
     python -m benchmarks.serving profile                  where the microseconds of one request go
                                                           (--picture FILE: drawn)
     python -m benchmarks.serving mixed                    small requests alone and beside large
@@ -27,7 +31,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", nargs="?", choices=("profile", "mixed"), help="see above")
+    parser.add_argument(
+        "what", nargs="?", choices=("profile", "mixed", "targets"), help="see above"
+    )
+    parser.add_argument("--use-case", choices=("flights", "diabetes"), default="flights")
     parser.add_argument("--json", type=Path, help="write the figures there")
     parser.add_argument(
         "--only", type=lambda names: names.split(","), help="servers, separated by commas"

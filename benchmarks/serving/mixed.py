@@ -27,7 +27,7 @@ from urllib.parse import urlsplit
 import psutil
 
 from benchmarks.serving import figures as serving_figures
-from benchmarks.serving.model import USE_CASE, Row, prepare
+from benchmarks.serving.model import FLIGHTS, Row, prepare
 from benchmarks.serving.registry import RegistryProcess, free_port
 from benchmarks.serving.servers import Place, Server, laurel
 from benchmarks.serving.visit import LoadPlan, running
@@ -77,7 +77,7 @@ def run(state: Path, seconds: float, file: Path | None) -> int:
         RegistryProcess(model.registry) as registry,
         tempfile.TemporaryDirectory(prefix="laurel-mixed-") as folder,
     ):
-        registry.crown(USE_CASE, "1")
+        registry.crown(FLIGHTS, "1")
         folders = [Path(folder) / name for name in ("small", "large")]
         for place in folders:
             place.mkdir()

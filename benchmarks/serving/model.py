@@ -2,14 +2,14 @@
 
 The flights champion as the loop makes it: boosting with 200 iterations behind the use case's
 encoder, fitted on two months by the code of ``tasks/``, packaged and proven on a third, and logged
-to a real MLflow server as two versions of ``flights``. It is made once for each state of the code
-and the libraries, in ``.laurel/benchmarks/<digest>``:
+to a real MLflow server as two versions of ``flights``. Or the diabetes forest, fitted on four
+fifths of the patients and proven on the last. It is made once for each use case and each state of
+the code and the libraries, in ``.laurel/benchmarks/<use case>-<digest>``:
 
     mlflow/          database and artifacts of the registry: versions 1 and 2, with their packages
     mlflow-model/    version 1 as MLflow logged it, for ``mlflow models serve``
     pipeline.joblib  the same fitted pipeline, for the other peers
-    rows.json        rows of the third month as callers send them, with what ``predict_proba`` says
-                     of each
+    rows.json        rows of the proof as callers send them, with what the pipeline says of each
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from typing import Any
 from benchmarks.serving.registry import RegistryProcess
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-USE_CASE = "flights"
+FLIGHTS, DIABETES = USE_CASES = ("flights", "diabetes")
 TRAINING, PROOF = ("2013-01", "2013-02"), "2013-03"
 ITERATIONS = 200
 LEARNING_RATES = {"1": 0.1, "2": 0.09}  # of the two versions: their answers differ
@@ -50,9 +50,10 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Model:
-    """What was made: ``folder`` holds it."""
+    """What was made for a use case: ``folder`` holds it."""
 
     folder: Path
+    use_case: str
 
     @property
     def registry(self) -> Path:
@@ -80,13 +81,13 @@ class Model:
 
     @property
     def scores(self) -> list[float]:
-        """Probability that the flight is late, by version 1's pipeline."""
+        """Probability that the flight is late, or the number, by version 1's pipeline."""
         return self._rows["scores"]
 
 
-def prepare(state: Path) -> Model:
+def prepare(state: Path, use_case: str = FLIGHTS) -> Model:
     """The model of this code and these libraries, made if it is not there (about 30 s)."""
-    folder = state / "benchmarks" / _digest()
+    folder = state / "benchmarks" / f"{use_case}-{_digest()}"
     if not (folder / "rows.json").exists():
         print(f"Making the model once, in {folder} ...", file=sys.stderr)
         shutil.rmtree(folder, ignore_errors=True)
@@ -101,6 +102,7 @@ def prepare(state: Path) -> Model:
                 "benchmarks.serving.model",
                 str(folder),
                 registry.url,
+                use_case,
             ]
             with (folder / "made.log").open("wb") as output:
                 if subprocess.run(
@@ -109,7 +111,7 @@ def prepare(state: Path) -> Model:
                     raise ChildProcessError(
                         f"The model could not be made; see {folder / 'made.log'}"
                     )
-    return Model(folder)
+    return Model(folder, use_case)
 
 
 def read_rows() -> list[Row]:
@@ -117,7 +119,7 @@ def read_rows() -> list[Row]:
     from deployments.demo.replay import as_rows
     from usecases.definition import TableSource, load
 
-    case = load(USE_CASE)
+    case = load(FLIGHTS)
     assert not isinstance(case.source, TableSource)
     return as_rows(case, case.source.read(PROOF).sample(ROWS, seed=SEED, shuffle=True))
 
@@ -137,14 +139,38 @@ def _digest() -> str:
     return whole.hexdigest()[:12]
 
 
-def make(folder: Path, registry_url: str) -> None:
+@dataclass(frozen=True)
+class _Subject:
+    """What is fitted, and on what: a candidate, its parameters for each version, and rows."""
+
+    case: Any
+    recipe: str
+    params: dict[str, dict[str, Any]]
+    dataset_version: str
+    digests: dict[str, str]
+    training: Any
+    proof: Any
+
+
+def make(folder: Path, registry_url: str, use_case: str) -> None:
     """Fit, package, log and register both versions; ``rows.json`` is written last and marks the
     folder as whole.
     """
+    from blocks.registry import ModelRegistry
+
+    subject = {FLIGHTS: _flights, DIABETES: _diabetes}[use_case]()
+    registry = ModelRegistry(tracking_uri=registry_url)
+    for number, params in subject.params.items():
+        fitted, run_id = _register(folder, subject, registry, params)
+        if number == "1":
+            _keep_for_peers(folder, subject, fitted, run_id, registry_url)
+    _mark(folder)
+
+
+def _flights() -> _Subject:
     import tempfile
 
     from blocks.lake import Lake
-    from blocks.registry import ModelRegistry
     from tasks.data.dataset import (
         read_periods,
         write_version,
@@ -152,7 +178,7 @@ def make(folder: Path, registry_url: str) -> None:
     from tasks.data.ingestion import ingest_period
     from usecases.definition import load
 
-    case, registry = load(USE_CASE), ModelRegistry(tracking_uri=registry_url)
+    case = load(FLIGHTS)
     with tempfile.TemporaryDirectory() as lake_folder:
         lake = Lake(url=f"file://{lake_folder}", credentials=None)
         dataset, _ = write_version(
@@ -160,38 +186,49 @@ def make(folder: Path, registry_url: str) -> None:
         )
         training = read_periods(lake, dataset, TRAINING, case.label)
         proof = read_periods(lake, dataset, [PROOF], case.label)
-    for number, rate in LEARNING_RATES.items():
-        params = {
-            **case.candidate("boosting").params,
-            "max_iter": ITERATIONS,
-            "learning_rate": rate,
-        }
-        fitted, run_id = _register(folder, case, registry, params, dataset, training, proof)
-        if number == "1":
-            _keep_for_peers(folder, case, fitted, run_id, registry_url, proof)
-    _mark(folder)
+    usual = case.candidate("boosting").params
+    params = {
+        number: {**usual, "max_iter": ITERATIONS, "learning_rate": rate}
+        for number, rate in LEARNING_RATES.items()
+    }
+    digests = dataset.digests(TRAINING)
+    return _Subject(case, "boosting", params, dataset.version, digests, training, proof)
+
+
+def _diabetes() -> _Subject:
+    """The last fifth of the patients is the proof. The table has no times: each gets a day."""
+    from datetime import datetime, timedelta
+
+    import polars as pl
+
+    from usecases.definition import load
+    from usecases.diabetes import patients
+
+    case, rows = load(DIABETES), patients().sample(fraction=1.0, seed=SEED, shuffle=True)
+    at = [datetime(2026, 1, 5) + timedelta(days=place % 70) for place in range(len(rows))]
+    rows = rows.with_columns(pl.Series(case.event_time, at)).with_row_index("row_id")
+    cut = len(rows) * 4 // 5
+    usual = dict(case.candidate("forest").params)
+    params = {"1": usual, "2": {**usual, "n_estimators": 49}}
+    digests = {"2026-W02": ""}
+    return _Subject(case, "forest", params, "benchmark", digests, rows.head(cut), rows.slice(cut))
 
 
 def _register(
-    folder: Path,
-    case: Any,
-    registry: Any,
-    params: dict[str, Any],
-    dataset: Any,
-    training: Any,
-    proof: Any,
+    folder: Path, subject: _Subject, registry: Any, params: dict[str, Any]
 ) -> tuple[Any, str]:
     from tasks.measures.metrics import score
     from tasks.models.modelling import fit, inputs, labels, predict
     from tasks.packages.packaging import Origin, make_package
 
-    fitted = fit(case, case.candidate("boosting"), params, training, SEED)
+    case, training, proof = subject.case, subject.training, subject.proof
+    fitted = fit(case, case.candidate(subject.recipe), params, training, SEED)
     metrics = {
         case.gate.metric.name: score(
             case.gate.metric, labels(case, proof), predict(fitted, case, proof)
         )
     }
-    origin = Origin("boosting", params, dataset.version, dataset.digests(TRAINING), metrics)
+    origin = Origin(subject.recipe, params, subject.dataset_version, subject.digests, metrics)
     package = make_package(folder / "package", case, fitted, origin, training, proof, SEED)
     run_id = registry.log_run(
         case.name,
@@ -211,7 +248,7 @@ def _register(
 
 
 def _keep_for_peers(
-    folder: Path, case: Any, fitted: Any, run_id: str, registry_url: str, proof: Any
+    folder: Path, subject: _Subject, fitted: Any, run_id: str, registry_url: str
 ) -> None:
     import joblib
     import mlflow
@@ -228,7 +265,10 @@ def _keep_for_peers(
     )
     reused.rename(folder / "mlflow-model")
     joblib.dump(fitted, folder / "pipeline.joblib")
-    sample = proof.sample(ROWS, seed=SEED, shuffle=True)
+    case, proof = subject.case, subject.proof
+    # A small table has fewer rows than are asked: they come again.
+    again = len(proof) < ROWS
+    sample = proof.sample(ROWS, seed=SEED, shuffle=True, with_replacement=again)
     document = {"rows": as_rows(case, sample), "scores": predict(fitted, case, sample).tolist()}
     (folder / "rows.partial").write_bytes(msgspec.json.encode(document))
 
@@ -238,4 +278,4 @@ def _mark(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    make(Path(sys.argv[1]), sys.argv[2])
+    make(Path(sys.argv[1]), sys.argv[2], sys.argv[3])

@@ -19,7 +19,7 @@ from benchmarks.serving import figures
 from benchmarks.serving import load as serving_load
 from benchmarks.serving import perf as serving_perf
 from benchmarks.serving import process as serving_process
-from benchmarks.serving.model import USE_CASE, Model, prepare
+from benchmarks.serving.model import FLIGHTS, Model, prepare
 from benchmarks.serving.process import BenchmarkFailed
 from benchmarks.serving.registry import RegistryProcess, free_port
 from benchmarks.serving.servers import SERVERS, Place, Server
@@ -59,7 +59,7 @@ def profile(state: Path, seconds: float, generator: str) -> list[Profile]:
         RegistryProcess(model.registry) as registry,
         tempfile.TemporaryDirectory(prefix="laurel-profile-") as folder,
     ):
-        registry.crown(USE_CASE, "1")
+        registry.crown(FLIGHTS, "1")
         bench = _Bench(model, registry.url, Path(folder), seconds, generator)
         profiles = [
             _median([bench.profile(connections) for _ in range(ROUNDS)])

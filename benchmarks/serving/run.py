@@ -13,11 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.environments import Unavailable, install
-from benchmarks.serving import figures, load, mixed, profile, report
-from benchmarks.serving.model import USE_CASE, Model, prepare, read_rows
+from benchmarks.serving import figures, load, mixed, profile, report, targets
+from benchmarks.serving.model import FLIGHTS, Model, prepare, read_rows
 from benchmarks.serving.process import BenchmarkFailed
 from benchmarks.serving.registry import RegistryProcess, free_port
-from benchmarks.serving.servers import PEERS, SERVERS, WITH_REGISTRY, WITHOUT_MODEL, Place
+from benchmarks.serving.servers import (
+    FLIGHTS_ONLY,
+    PEERS,
+    SERVERS,
+    WITH_REGISTRY,
+    WITHOUT_MODEL,
+    Place,
+)
 from benchmarks.serving.swap import swap
 from benchmarks.serving.visit import Case, LoadPlan, Visit, visit
 from blocks.settings import Settings
@@ -37,6 +44,7 @@ OWN_ENVIRONMENT = ("mlserver", "bentoml")
 class Plan:
     """What is done with each server."""
 
+    use_case: str
     names: list[str]
     cases: Sequence[Case]
     rounds: int
@@ -47,12 +55,20 @@ class Plan:
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> "Plan":
+        use_case = arguments.use_case
         names = arguments.only or (QUICK_SERVERS if arguments.quick else list(SERVERS))
+        if use_case != FLIGHTS:
+            if impossible := set(arguments.only or ()) & set(FLIGHTS_ONLY):
+                raise SystemExit(f"Only flights: {', '.join(sorted(impossible))}.")
+            if arguments.what or arguments.swap:
+                raise SystemExit("A profile, mixed requests and a swap are those of flights.")
+            names = [name for name in names if name not in FLIGHTS_ONLY]
         if unknown := [name for name in names if name not in SERVERS]:
             raise SystemExit(
                 f"Unknown server {', '.join(unknown)}. There are: {', '.join(SERVERS)}."
             )
         return cls(
+            use_case,
             names,
             QUICK if arguments.quick else FULL,
             arguments.rounds,
@@ -61,7 +77,9 @@ class Plan:
             if arguments.quick
             else 1.0,  # the checked answers before each case warm a server up as well
             arguments.generator or load.find_generator(),
-            not arguments.quick if arguments.swap is None else arguments.swap,
+            arguments.swap
+            if arguments.swap is not None
+            else use_case == FLIGHTS and not arguments.quick,
         )
 
 
@@ -72,7 +90,9 @@ def run(arguments: argparse.Namespace) -> int:
         return profile.run(Settings.read().state, plan.seconds, plan.generator, arguments.picture)
     if arguments.what == "mixed":
         return mixed.run(Settings.read().state, plan.seconds, arguments.json)
-    document: dict[str, Any] = {"machine": figures.machine()}
+    if arguments.what == "targets":
+        return targets.run(plan.seconds, plan.rounds, plan.generator, arguments.json)
+    document: dict[str, Any] = {"machine": figures.machine(), "use_case": plan.use_case}
     document |= {"generator": plan.generator, "rounds": plan.rounds, "seconds": plan.seconds}
     document |= Bench(plan, Settings.read().state).run()
     document["ratios"] = figures.ratios(document["results"])
@@ -95,7 +115,8 @@ class Bench:
 
     def run(self) -> dict[str, Any]:
         self._install()
-        model = prepare(self._state) if set(self._visits) - set(WITHOUT_MODEL) else None
+        with_model = bool(set(self._visits) - set(WITHOUT_MODEL))
+        model = prepare(self._state, self._plan.use_case) if with_model else None
         with (
             self._registry(model) as registry,
             tempfile.TemporaryDirectory(prefix="laurel-serving-") as folder,
@@ -139,7 +160,7 @@ class Bench:
             yield None
             return
         with RegistryProcess(model.registry) as registry:
-            registry.crown(USE_CASE, "1")
+            registry.crown(model.use_case, "1")
             yield registry
 
     def _place(

@@ -20,12 +20,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.serving.model import REPOSITORY, USE_CASE, Model, Row
+from benchmarks.serving.model import FLIGHTS, REPOSITORY, Model, Row
 from benchmarks.serving.process import BenchmarkFailed
 from benchmarks.serving.registry import free_port
 
 PEERS = REPOSITORY / "benchmarks" / "serving" / "peers"
-EVENT_TIME = "event_time"
+EVENT_TIMES = ("event_time", "arrived_at")
 # Threads that wait for each other on a busy machine cost peers up to a hundred times their
 # throughput.
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
@@ -74,12 +74,14 @@ class Place:
 
 
 def laurel(place: Place, workers: int = 1) -> Server:
+    use_case = place.given_model.use_case
+    value = "score" if use_case == FLIGHTS else "value"
     environment = {
         "LAUREL_STATE": str(place.folder / "state"),
         "LAUREL_LAKE": f"file://{place.folder / 'lake'}",
         "LAUREL_MLFLOW_URL": place.registry_url,
         "LAUREL_SERVING_PORT": str(place.port),
-        "LAUREL_SERVING_USE_CASES": USE_CASE,
+        "LAUREL_SERVING_USE_CASES": use_case,
         "LAUREL_SERVING_REQUIRE_KEYS": "true",
         "LAUREL_SERVING_KEYS_FILE": str(place.folder / "keys.json"),
         "LAUREL_SERVING_WORKERS": str(workers),
@@ -108,14 +110,14 @@ def laurel(place: Place, workers: int = 1) -> Server:
     return Server(
         "laurel" if workers == 1 else f"laurel-{workers}-workers",
         [sys.executable, "-m", "serving"],
-        lambda rows: f"/v1/{USE_CASE}/predict",
+        lambda rows: f"/v1/{use_case}/predict",
         _rows_body,
-        lambda answer: [prediction["score"] for prediction in json.loads(answer)["predictions"]],
+        lambda answer: [prediction[value] for prediction in json.loads(answer)["predictions"]],
         place.port,
         environment,
         {"Authorization": f"Bearer {process.stdout.strip()}"},
         fetches=True,
-        described_at=f"/v1/{USE_CASE}",
+        described_at=f"/v1/{use_case}",
     )
 
 
@@ -138,7 +140,10 @@ def mlflow(place: Place) -> Server:
         + ["--host", "127.0.0.1", "--port", str(place.port)],
         lambda rows: "/invocations",
         _split_body,
-        lambda answer: [pair[1] for pair in json.loads(answer)["predictions"]],
+        lambda answer: [
+            answered[1] if isinstance(answered, list) else answered
+            for answered in json.loads(answer)["predictions"]
+        ],
         place.port,
         {**ONE_THREAD, "PATH": path, "MLFLOW_DISABLE_TELEMETRY": "true"},
     )
@@ -147,14 +152,17 @@ def mlflow(place: Place) -> Server:
 def mlserver(place: Place) -> Server:
     from benchmarks.environments import python_of
 
-    folder = place.folder / USE_CASE
+    use_case = place.given_model.use_case
+    # Of two classes the probabilities of both, and of a number the number.
+    output, every = ("predict_proba", 2) if use_case == FLIGHTS else ("predict", 1)
+    folder = place.folder / use_case
     folder.mkdir()
     ports = {"http_port": place.port, "grpc_port": free_port(), "metrics_port": free_port()}
     (folder / "settings.json").write_text(
         json.dumps({"host": "127.0.0.1", "debug": False, **ports})
     )
     described = {
-        "name": USE_CASE,
+        "name": use_case,
         "implementation": "mlserver_sklearn.SKLearnModel",
         "parameters": {"uri": str(place.given_model.pipeline)},
         "max_batch_size": 1000,
@@ -165,9 +173,9 @@ def mlserver(place: Place) -> Server:
     return Server(
         "mlserver",
         [str(program), "start", "."],
-        lambda rows: f"/v2/models/{USE_CASE}/infer",
-        _protocol_body,
-        lambda answer: json.loads(answer)["outputs"][0]["data"][1::2],
+        lambda rows: f"/v2/models/{use_case}/infer",
+        lambda rows: _protocol_body(rows, output),
+        lambda answer: json.loads(answer)["outputs"][0]["data"][every - 1 :: every],
         place.port,
         {**ONE_THREAD, "PATH": f"{program.parent}{os.pathsep}{os.environ.get('PATH', '')}"},
         folder=folder,
@@ -237,6 +245,8 @@ SERVERS: dict[str, Callable[[Place], Server]] = {
 }
 WITH_REGISTRY = ("laurel", "laurel-2-workers")
 WITHOUT_MODEL = ("floor-asgi",)
+# They are written for the columns of the flights, or for a probability.
+FLIGHTS_ONLY = ("bentoml", "plain-fastapi")
 
 
 def _uvicorn(module: str, port: int) -> list[str]:
@@ -258,7 +268,7 @@ def _json(content: Any) -> bytes:
 
 
 def _features(row: Row) -> Row:
-    return {name: value for name, value in row.items() if name != EVENT_TIME}
+    return {name: value for name, value in row.items() if name not in EVENT_TIMES}
 
 
 def _rows_body(rows: list[Row]) -> bytes:
@@ -282,8 +292,10 @@ def _split_body(rows: list[Row]) -> bytes:
     )
 
 
-def _protocol_body(rows: list[Row]) -> bytes:
-    """Open Inference Protocol v2, a tensor a column, read as a DataFrame."""
+def _protocol_body(rows: list[Row], output: str) -> bytes:
+    """Open Inference Protocol v2, a tensor a column, read as a DataFrame; ``output`` is the
+    estimator's method.
+    """
     inputs = []
     for name in _features(rows[0]):
         values = [row[name] for row in rows]
@@ -298,6 +310,6 @@ def _protocol_body(rows: list[Row]) -> bytes:
         {
             "inputs": inputs,
             "parameters": {"content_type": "pd"},
-            "outputs": [{"name": "predict_proba"}],
+            "outputs": [{"name": output}],
         }
     )

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from benchmarks.serving import load as serving_load
 from benchmarks.serving.client import Answer
-from benchmarks.serving.model import REPOSITORY, USE_CASE
+from benchmarks.serving.model import FLIGHTS, REPOSITORY
 from benchmarks.serving.process import BenchmarkFailed
 from benchmarks.serving.registry import RegistryProcess
 from benchmarks.serving.servers import Server
@@ -43,7 +43,7 @@ def swap(
         with running(server, load_plan):
             swaps = [_one(server, load_plan, registry, version) for version in SWAPS]
     finally:
-        registry.crown(USE_CASE, "1")
+        registry.crown(FLIGHTS, "1")
         registry.forget_webhooks()
     told_by = "webhook" if webhook else "poll"
     return {
@@ -100,7 +100,7 @@ def _one(
         [*command, "--timeline", str(timeline)], cwd=REPOSITORY, stderr=subprocess.PIPE, text=True
     ) as load:
         time.sleep(WARM_UP_SECONDS + BEFORE_SECONDS)
-        crowned = registry.crown(USE_CASE, version)
+        crowned = registry.crown(FLIGHTS, version)
         _, output = load.communicate()
     if load.returncode:
         raise BenchmarkFailed(f"The generator failed on {server.name}: {output.strip()}")

@@ -1,1 +1,1 @@
-"""The loop on real flights: ``python -m deployments.demo``."""
+"""The loop on real data, a story for each use case: ``python -m deployments.demo``."""

@@ -1,4 +1,4 @@
-"""Months replayed as callers would send them: one request for each hour of flights, labels as
+"""Windows replayed as callers would send them: one request for the rows of each hour, labels as
 feedback a day later, and steady traffic.
 """
 
@@ -13,7 +13,7 @@ import msgspec
 import polars as pl
 from pydantic import SecretStr
 
-from usecases.definition import UseCase
+from usecases.definition import Binary, UseCase
 
 TRAFFIC_PAUSE_SECONDS = 0.02
 # On a busy machine an answer may be late, which is not a failed request.
@@ -104,6 +104,7 @@ def replay(case: UseCase, frame: pl.DataFrame, caller: Caller) -> int:
     labels. Returns the number of rows.
     """
     labels: list[dict[str, Any]] = []
+    as_label: Any = int if isinstance(case.target, Binary) else lambda label: label
     day = None
     for rows in _hours(case, frame.sort(case.event_time)):
         today = rows[case.event_time][0].date()
@@ -115,7 +116,7 @@ def replay(case: UseCase, frame: pl.DataFrame, caller: Caller) -> int:
         ids = caller.predict(requested)
         labelled = zip(ids, rows[case.label].to_list(), requested, strict=False)
         labels += [
-            {"id": i, "label": int(y), "event_time": row[case.event_time]}
+            {"id": i, "label": as_label(y), "event_time": row[case.event_time]}
             for i, y, row in labelled
             if y is not None
         ]

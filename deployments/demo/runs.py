@@ -23,7 +23,6 @@ from prefect.client.schemas.sorting import LogSort
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from blocks.settings import Settings
-from deployments.demo.story import USE_CASE
 from deployments.local.watch import StackWatch
 from deployments.supervision.signs_of_life import LOG_LINES, Sign, Vigil, cpu_seconds
 
@@ -45,7 +44,7 @@ class DemoFailed(RuntimeError):
 
 
 class Runs:
-    """The runs of ``<flow>/flights``, by the flow's name.
+    """The runs of ``<flow>/<use case>``, by the flow's name.
 
     ``watch`` sees the local stack's programs, and is ``None`` if the servers are somebody else's;
     ``say`` reports progress while a run is awaited."""
@@ -54,13 +53,15 @@ class Runs:
         self,
         settings: Settings,
         prefect: SyncPrefectClient,
+        use_case: str,
         watch: StackWatch | None = None,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
-        self._settings, self._prefect, self._watch, self._say = settings, prefect, watch, say
+        self._settings, self._prefect, self._use_case = settings, prefect, use_case
+        self._watch, self._say = watch, say
 
     def start(self, name: str, **parameters: Any) -> FlowRun:
-        """Start a run of ``<flow>/flights`` on the work pool."""
+        """Start a run of ``<flow>/<use case>`` on the work pool."""
         deployment_id, key = self._deployment_id(name), uuid4().hex
         start = self._prefect.create_flow_run_from_deployment
         return self._ask(lambda: start(deployment_id, parameters=parameters, idempotency_key=key))
@@ -110,8 +111,9 @@ class Runs:
     def subflows(self, run: FlowRun) -> list[tuple[str, FlowRun]]:
         """The subflow runs of ``run``, in order, each with the name of its flow."""
         of_run = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run.id]))
-        names = {flow.id: flow.name for flow in self._ask(self._prefect.read_flows)}
         runs = self._ask(lambda: self._prefect.read_flow_runs(flow_run_filter=of_run))
+        # A run's flow may be registered by the run itself: the flows are read after the runs.
+        names = {flow.id: flow.name for flow in self._ask(self._prefect.read_flows)}
         return [
             (names[part.flow_id], part)
             for part in sorted(runs, key=lambda part: str(part.start_time))
@@ -135,7 +137,8 @@ class Runs:
         return None
 
     def _deployment_id(self, name: str) -> UUID:
-        return self._ask(lambda: self._prefect.read_deployment_by_name(f"{name}/{USE_CASE}")).id
+        deployment = f"{name}/{self._use_case}"
+        return self._ask(lambda: self._prefect.read_deployment_by_name(deployment)).id
 
     def _of(self, deployment_id: UUID) -> list[FlowRun]:
         of_deployment = DeploymentFilter(id=DeploymentFilterId(any_=[deployment_id]))

@@ -2,9 +2,11 @@
 
 import os
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
+from pkgutil import extend_path
 
+import usecases
 from blocks.settings import PLACES, Settings, private_variables, state_in_use
 from deployments.supervision.supervisor import Supervisor
 
@@ -18,9 +20,16 @@ def read_stack_settings() -> Settings:
     settings = running_settings(state_in_use())
     for line in Settings.differences(settings.state):
         print(line, file=sys.stderr)
-    folders = settings.flow_run_pythonpath.split(os.pathsep)
-    sys.path += [folder for folder in folders if folder not in sys.path]
+    import_from(settings.flow_run_pythonpath.split(os.pathsep))
     return settings
+
+
+def import_from(folders: Iterable[str]) -> None:
+    """Import from these folders too, and merge their packages ``usecases`` into ours, which has
+    been imported already.
+    """
+    sys.path += [folder for folder in folders if folder not in sys.path]
+    usecases.__path__[:] = extend_path(usecases.__path__, usecases.__name__)
 
 
 def running_settings(state: Path, fixed: Collection[str] = PLACES) -> Settings:

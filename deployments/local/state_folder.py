@@ -12,6 +12,7 @@ LAID_OUT = ("logs", "prefect", "mlflow", "seaweedfs")
 LOCK = "lock"
 MADE = (
     *LAID_OUT,
+    "mariadb",
     "serving",
     "lake",
     "tmp",

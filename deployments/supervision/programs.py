@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from blocks.settings import Settings
-from deployments.servers import seaweedfs
+from deployments.servers import mariadb, seaweedfs
 from deployments.servers.environment import prefect_auth
 from deployments.servers.worker import POOL
 
@@ -47,6 +47,8 @@ def programs(settings: Settings) -> list[Program]:
         listing.insert(0, _mlflow(settings))
     if seaweedfs.is_local(settings):
         listing.insert(0, _seaweedfs(settings))
+    if mariadb.is_local(settings):
+        listing.insert(0, _mariadb(settings))
     if settings.prefect_url is None:
         listing.insert(0, _prefect(settings))
     return listing
@@ -76,6 +78,15 @@ def _seaweedfs(settings: Settings) -> Program:
         # On SIGTERM its filer waits 15 s for its own subscribers; killing it loses nothing
         # (docs/decisions/0003).
         stop_seconds=2,
+    )
+
+
+def _mariadb(settings: Settings) -> Program:
+    return Program(
+        "mariadb",
+        mariadb.command(settings),
+        f"unix:{settings.state.resolve() / mariadb.SOCKET}",
+        lambda started: mariadb.is_readable(settings),
     )
 
 

@@ -29,7 +29,7 @@ from deployments.servers.environment import prefect_auth
 
 settings = Settings.read()
 with SyncPrefectClient(settings.prefect_api_url, auth_string=prefect_auth(settings)) as prefect:
-    runs = Runs(settings, prefect)
+    runs = Runs(settings, prefect, "flights")
     run = runs.start("retrain", through=sys.argv[1], reason="asked for by the test")
     print(runs.wait(run, "retrain").state)
 """

@@ -237,7 +237,7 @@ def test_failed_run_of_the_demo_is_told_with_its_log_and_a_link_only_where_the_s
         SyncPrefectClient(applied.prefect_api_url) as prefect,
         StackWatch(Supervisor(applied.state), print) as watch,
     ):
-        own, of_others = Runs(applied, prefect, watch), Runs(applied, prefect)
+        own, of_others = Runs(applied, prefect, "flights", watch), Runs(applied, prefect, "flights")
         run = own.start("rollback", version="999", reason="a version that never was")
         with pytest.raises(DemoFailed, match="the rollback ended as Failed") as caught:
             own.wait(run, "the rollback")

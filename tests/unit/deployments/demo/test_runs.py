@@ -35,7 +35,7 @@ def test_question_to_a_stack_that_is_gone_ends_with_what_happened_and_its_log(
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs" / "supervisord.log").write_text("received SIGTERM\n")
     with StackWatch(Supervisor(tmp_path), lambda line: None) as watch:
-        runs = Runs(Settings(state=tmp_path), prefect, watch)
+        runs = Runs(Settings(state=tmp_path), prefect, "flights", watch)
         with pytest.raises(
             StackError, match=r"was stopped, or its supervisord died(.|\n)*    received SIGTERM"
         ):
@@ -53,7 +53,7 @@ def test_question_is_asked_again_while_a_server_is_started_again(
             raise answer
         return answer
 
-    assert Runs(Settings(state=tmp_path), prefect)._ask(question) == "there"
+    assert Runs(Settings(state=tmp_path), prefect, "flights")._ask(question) == "there"
 
 
 class PrefectWithALateLog:
@@ -82,4 +82,4 @@ class PrefectWithALateLog:
 def test_failed_run_is_told_with_the_lines_that_come_after_its_end(tmp_path: Path) -> None:
     prefect = PrefectWithALateLog(looks=4)
     with pytest.raises(DemoFailed, match=r"Finished in state Failed\('why'\)"):
-        Runs(Settings(state=tmp_path), prefect).wait(prefect.run, "a run")  # type: ignore[arg-type]
+        Runs(Settings(state=tmp_path), prefect, "flights").wait(prefect.run, "a run")  # type: ignore[arg-type]

@@ -1,71 +1,43 @@
-"""The demo's own summary: it must not report a closed loop that did not close."""
+"""The summary of any story: what is not as expected is said, and nothing is lost on the way."""
 
-import math
+import io
 
 import pytest
+from rich.console import Console
 
-from deployments.demo.replay import Answers
-from deployments.demo.story import Story
-
-
-def closed() -> Story:
-    return Story(
-        champions=[{"version": "2"}, {"version": "5"}],
-        contest={"verdict": "promote"},
-        drift={
-            "2013-04": {"verdict": "stable"},
-            "2013-05": {"verdict": "stable"},
-            "2013-06": {"verdict": "drifted"},
-        },
-        later_rows={"champion_1": 0.75, "champion_2": 0.78},
-        rejection={"holdout": "2013-04", "verdict": "keep"},
-        rollbacks=[{"to": "2"}, {"to": "5"}],
-    )
+from blocks.settings import Settings
+from deployments.demo.story import Story, gain, number, tell
 
 
-def test_a_closed_loop_departs_nowhere() -> None:
-    assert closed().departures() == []
+def summary(story: Story) -> str:
+    output = io.StringIO()
+    tell(story, Settings(), Console(file=output, width=40))
+    return output.getvalue()
 
 
-@pytest.mark.parametrize(
-    ("change", "departure"),
-    [
-        ({"drift": {}}, "not checked"),
-        ({"champions": [{"version": "2"}]}, "1 champions"),
-        ({"contest": {"verdict": "keep"}}, "ended with keep"),
-        ({"failed_requests": 1}, "1 requests failed"),
-        ({"later_rows": {}}, "not scored"),
-        (
-            {"rejection": {"holdout": "2013-04", "verdict": "promote"}},
-            "the retrain by hand held a contest on 2013-04: promote",
-        ),
-        (
-            {"rejection": {"holdout": "2013-03", "verdict": "keep"}},
-            "the retrain by hand held a contest on 2013-03",
-        ),
-        ({"rejection": {}}, "the retrain by hand held a contest on None"),
-        ({"rollbacks": [{"to": "2"}]}, "did not go back and forth"),
-    ],
-)
-def test_every_departure_is_said(change: dict, departure: str) -> None:
-    story = closed()
-    for name, value in change.items():
-        setattr(story, name, value)
-    assert any(departure in line for line in story.departures())
+def test_story_as_expected_has_no_departures() -> None:
+    story = Story("toy", requests=5)
+    story.expect(True, "the week was broken")
+    assert story.departures() == [] and "Not as expected" not in summary(story)
 
 
-def test_a_quiet_month_that_drifts_is_a_departure() -> None:
-    story = closed()
-    story.drift["2013-05"] = {"verdict": "drifted"}
-    assert story.departures() == ["2013-05 was drifted, not stable"]
+def test_each_departure_is_said() -> None:
+    story = Story("toy", requests=5, failed_requests=2)
+    story.expect(False, "the week was broken")
+    assert story.departures() == ["the week was broken", "2 requests failed"]
+    assert "Not as expected: the week was broken.\n" in summary(story)
 
 
-def test_the_gap_is_the_longest_wait_near_the_first_answer_of_the_new_version() -> None:
-    answers = Answers(
-        times=[(0.0, "1"), (5.0, "1"), (5.1, "1"), (5.4, "2"), (5.5, "2"), (9.0, "2")]
-    )
-    assert answers.longest_gap_ms("2") == pytest.approx(300)
+def test_reason_with_brackets_is_printed_as_it_is() -> None:
+    story = Story("toy", lines=["95 % interval [bold red][/] on a narrow terminal, in one line"])
+    assert story.lines[0] in summary(story)
 
 
-def test_the_gap_of_a_version_that_never_answered_is_not_known() -> None:
-    assert math.isnan(Answers(times=[(0.0, "1")]).longest_gap_ms("2"))
+def test_score_that_is_not_known_is_not_a_number() -> None:
+    assert number(None) == "not known" and number(0.5, "+") == "+0.5000"
+
+
+@pytest.mark.parametrize(("confidence", "sure"), [(0.95, "90 %"), (0.975, "95 %"), (None, "90 %")])
+def test_interval_is_two_sided(confidence: float | None, sure: str) -> None:
+    contest = {"difference": 0.1, "low": 0.0, "high": None, "confidence": confidence}
+    assert gain(contest) == f"gain +0.1000, {sure} interval [+0.0000, not known]"
