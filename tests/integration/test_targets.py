@@ -185,6 +185,7 @@ def test_every_form_of_the_answer_has_them(
                 (column.name, "FP64" if column.kind == "number" else "BYTES")
                 for column in case.columns
             )
+            if row[name] is not None
         ]
     }
     inferred = loop.service.post(
@@ -194,7 +195,8 @@ def test_every_form_of_the_answer_has_them(
     for name in names:
         answered = answers[0][name]
         as_text = json.dumps(answered, separators=(",", ":"))
-        assert outputs[name] == (as_text if isinstance(answered, list) else answered)
+        expected = pytest.approx(answered) if isinstance(answered, float) else answered
+        assert outputs[name] == (as_text if isinstance(answered, list) else expected)
     mlflow = loop.service.post(
         "/invocations",
         json={"dataframe_records": [row]},
@@ -228,7 +230,8 @@ def test_quiet_month_with_labels_is_stable_and_level(
     performance = checked.performance
     assert (performance.verdict, performance.coverage) == ("level", 1.0), performance.reasons
     held = {"interval coverage" if kind is NUMBER else "set coverage"}
-    assert performance.held == "as promised"
+    # The champion has learned this month, so that it may be better there than it promises.
+    assert performance.held in ("as promised", "more")
     assert set(performance.metrics) == kind.metrics | held
 
 
