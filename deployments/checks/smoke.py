@@ -87,6 +87,8 @@ def _has(prediction: dict[str, Any], output: dict[str, Any]) -> bool:
         return isinstance(value, bool)
     if output["kind"] == "category":
         return value in output["categories"]
+    if output["kind"] == "set":
+        return isinstance(value, list) and {*value} <= {*output["categories"]}
     low, high = _bounds(output)
     return isinstance(value, float | int) and math.isfinite(value) and low <= value <= high
 

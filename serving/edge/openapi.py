@@ -131,7 +131,9 @@ def _output(output: Output) -> dict[str, Any]:
     bounds = {"minimum": output.low, "maximum": output.high}
     schema: dict[str, Any] = {"type": OUTPUT_KINDS[output.kind].schema}
     schema |= {name: bound for name, bound in bounds.items() if bound is not None}
-    if output.categories:
+    if output.kind == "set":
+        schema["items"] = {"type": "string", "enum": output.categories}
+    elif output.categories:
         schema["enum"] = output.categories
     return schema | ({"description": output.description} if output.description else {})
 

@@ -17,11 +17,27 @@ def _quoted(text: str) -> str:
 class Kind(NamedTuple):
     """A kind of output, in every form."""
 
-    value: type  # in Python, and so in JSON
-    arrow: str  # alias of the Arrow type, in answers and in the lake
+    value: Any  # type in Python, and so in JSON
+    arrow: str  # in answers and in the lake: alias of the Arrow type, or of that of list items
     tensor: str  # datatype of the Open Inference Protocol
     schema: str  # type in JSON Schema
     text: Callable[[Any], str]  # in CSV
+    listed: bool = False
+
+    @property
+    def arrow_type(self) -> Any:
+        import pyarrow as pa
+
+        item = pa.type_for_alias(self.arrow)
+        return pa.list_(item) if self.listed else item
+
+    def flat(self, values: Sequence[Any]) -> Sequence[Any]:
+        """Values of a column where none can be a list: a list is its JSON."""
+        return list(map(_json, values)) if self.listed else values
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 OUTPUT_KINDS = {
@@ -29,6 +45,9 @@ OUTPUT_KINDS = {
     "decision": Kind(bool, "bool", "BOOL", "boolean", lambda value: "true" if value else "false"),
     "bound": Kind(float, "double", "FP64", "number", repr),
     "category": Kind(str, "string", "BYTES", "string", _quoted),
+    "set": Kind(
+        list[str], "string", "BYTES", "array", lambda value: _quoted(_json(value)), listed=True
+    ),
 }
 
 
@@ -51,7 +70,7 @@ class AnswerForm:
         self.is_chance = decides and (first.low, first.high) == (0, 1)
         self._head = ",".join(["id", *map(_quoted, self.names), "model_version"])
         self._texts = [OUTPUT_KINDS[output.kind].text for output in outputs]
-        self._arrow = [OUTPUT_KINDS[output.kind].arrow for output in outputs]
+        self._kinds = [OUTPUT_KINDS[output.kind] for output in outputs]
 
     def csv(self, ids: Sequence[str], values: Values, version: str) -> bytes:
         columns: list[Iterable[str]] = [
@@ -60,13 +79,17 @@ class AnswerForm:
         lines = [",".join([*row, version]) for row in zip(ids, *columns, strict=True)]
         return "\n".join([self._head, *lines, ""]).encode()
 
+    def flat(self, values: Values) -> Values:
+        """The ``values`` for a form without lists."""
+        return [list(kind.flat(column)) for kind, column in zip(self._kinds, values, strict=True)]
+
     def arrow(self, ids: Sequence[str], values: Values, version: str) -> bytes:
         """An Arrow stream of one batch."""
         import pyarrow as pa
 
         columns = {"id": pa.array(ids, pa.string())}
-        for name, alias, column in zip(self.names, self._arrow, values, strict=True):
-            columns[name] = pa.array(column, pa.type_for_alias(alias))
+        for name, kind, column in zip(self.names, self._kinds, values, strict=True):
+            columns[name] = pa.array(column, kind.arrow_type)
         columns["model_version"] = pa.repeat(pa.scalar(version, pa.string()), len(ids))
         sink = pa.BufferOutputStream()
         batch = pa.record_batch(columns)

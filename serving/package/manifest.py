@@ -4,7 +4,8 @@ loading.
     package.json        the manifest below: schema, outputs, metrics, what it was trained on,
                         SHA-256 of every other file
     model.onnx          one tensor "matrix" (n_rows, n_features) in, one tensor of numbers out:
-                        (n_rows,) for one output of kind "number", else (n_rows, n_numbers)
+                        (n_rows,) for one output of kind "number", else (n_rows, n_numbers); a
+                        number with quantiles has them beside it: (n_rows, 3)
     smoke.json          rows with the fitted pipeline's numbers for them
     reference.parquet   rows and scores for the drift check's comparison (the service never reads
                         it, nor what follows)
@@ -19,9 +20,10 @@ verified from the registry down."""
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from serving.errors import PackageError
 from serving.package.kinds import check_kind
@@ -69,6 +71,28 @@ class Parity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     changed_decisions: int
 
 
+Method = Literal["split", "quantiles", "set"]
+
+
+class Coverage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the interval of a number (``split``: equally wide for all rows; ``quantiles``: as wide
+    as the errors on rows like this one) or the ``set`` of classes promises: to hold the share
+    ``promise`` (0-1) of the labels. It was calibrated on ``rows`` of ``windows``; ``needed`` are
+    the fewest that can promise it.
+
+    Calibrated on the other windows (of a single one, on its other days), it held the share
+    ``held`` of each, between ``low`` and ``high`` at 90 %; ``None``: not known."""
+
+    promise: float
+    method: Method
+    rows: int
+    needed: int
+    windows: list[str]
+    held: float | None
+    low: float | None
+    high: float | None
+
+
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The description of a package. ``outputs`` are the values of a row's answer, in order;
     ``decision_threshold`` is that of an output of kind "decision".
@@ -105,6 +129,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     calibration: list[tuple[float, float]] = []
     # the same for each class against the rest, in the order of the outputs
     calibrations: list[list[tuple[float, float]]] = []
+    # none: nothing is promised, or in packages from before December 2026
+    coverage: Coverage | UnsetType = UNSET
     # why the crown is provisional, on too little evidence; empty if it is not
     provisional: str = ""
     log_sample_rate: float = 1.0

@@ -25,7 +25,13 @@ from serving.package.manifest import (
     digest,
     read_manifest,
 )
-from serving.package.outputs import check_outputs, count_numbers, number_places, values_of
+from serving.package.outputs import (
+    check_outputs,
+    count_numbers,
+    has_quantiles,
+    numbers_of_model,
+    values_of,
+)
 
 _SMOKE = msgspec.json.Decoder(Smoke)
 
@@ -63,6 +69,7 @@ class Package:
         check_outputs(manifest.outputs, names, manifest.decision_threshold)
         self.values_of = values_of(manifest.outputs, manifest.decision_threshold)
         self.manifest = manifest
+        self._has_quantiles = has_quantiles(manifest.outputs)
         self.smoke = smoke
         self.names = names
         self._codes = {
@@ -177,25 +184,30 @@ class Package:
 
     def score(self, matrix: np.ndarray) -> np.ndarray:
         """The model's numbers of a matrix made by ``encode``: ``(n_rows,)``, or ``(n_rows,
-        n_numbers)`` of several outputs of kind "number".
+        n_numbers)`` of several outputs of kind "number", or of one and its quantiles.
         """
         return self._session.run(None, {"matrix": matrix})[0]
 
     def predict(self, columns: Mapping[str, Sequence[Any]]) -> np.ndarray:
-        return self.score(self.encode(columns))
+        """The same of raw columns, without the quantiles of a number."""
+        return self.without_quantiles(self.score(self.encode(columns)))
+
+    def without_quantiles(self, numbers: np.ndarray) -> np.ndarray:
+        """The model's ``numbers`` that are outputs of their own."""
+        return numbers[:, 0] if self._has_quantiles else numbers
 
     def check_smoke(self, tolerance: float = 1e-4) -> None:
         """Raises ``PackageError`` if a smoke row's score differs from its score when the package
         was made; above 1 by that share of it.
         """
         rows = self.smoke.rows
-        got = self.predict({name: [row[name] for row in rows] for name in self.names})
+        got = self.score(self.encode({name: [row[name] for row in rows] for name in self.names}))
         expected = np.asarray(self.smoke.scores)
-        count = len(number_places(self.manifest.outputs))
+        count = numbers_of_model(self.manifest.outputs)
         if count_numbers(got) != count or count_numbers(expected) != count:
             raise PackageError(
                 f"{MODEL} gives {count_numbers(got)} numbers for a row, {SMOKE} has "
-                f"{count_numbers(expected)}, and {count} outputs of {MANIFEST} are numbers."
+                f"{count_numbers(expected)}, and the outputs of {MANIFEST} need {count}."
             )
         expected = expected.reshape(-1, count)
         difference = np.abs(got.reshape(-1, count) - expected) / np.maximum(1, np.abs(expected))

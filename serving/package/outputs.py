@@ -2,12 +2,14 @@
 
 The model gives numbers, one for each output of kind "number". The other kinds follow from them: a
 "decision" is whether the only number reaches the package's threshold, a "bound" is the only number
-and an offset, and a "category" names the largest number. An answer has the outputs in the order of
-the manifest, in every form."""
+and an offset, a "category" names the largest number, and a "set" those that are large enough. A
+model with quantiles gives two further numbers, to which the offsets of the bounds are added. An
+answer has the outputs in the order of the manifest, in every form."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -15,7 +17,7 @@ from msgspec import UNSET, UnsetType
 
 from serving.errors import PackageError
 
-KINDS = ("number", "decision", "bound", "category")
+KINDS = ("number", "decision", "bound", "category", "set")
 # Names of a row's other values in answers, explanations and the prediction log.
 RESERVED = frozenset(
     {"id", "prediction_id", "time", "event_time", "model_version", "sample_rate", "role"}
@@ -27,8 +29,9 @@ Values = Sequence[list[Any]]  # a list for each output, with a value for each ro
 
 class Output(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One value of a row's answer: a "number" in ``low``-``high``, a "decision" (true or false), a
-    "bound" that is ``offset`` from the number and within ``low``-``high``, or a "category", one of
-    ``categories``, which are in the order of the numbers.
+    "bound" that is ``offset`` from the number or from the model's ``quantile`` and within
+    ``low``-``high``, a "category", one of ``categories``, which are in the order of the numbers, or
+    a "set" of those whose number is at least ``least``, and of the largest.
     """
 
     name: str
@@ -38,6 +41,8 @@ class Output(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     description: str = ""
     categories: list[str] | UnsetType = UNSET
     offset: float | UnsetType = UNSET
+    quantile: Literal["low", "high"] | UnsetType = UNSET
+    least: float | UnsetType = UNSET
 
 
 def check_outputs(
@@ -69,7 +74,9 @@ def _problem(output: Output, numbers: int, threshold: float | None) -> str:
         return f"needs one number and a threshold: got {numbers} numbers, threshold {threshold}"
     if output.kind == "bound" and (numbers != 1 or output.offset is UNSET):
         return f"needs one number and an offset: got {numbers} numbers, offset {output.offset}"
-    if output.kind == "category" and len(output.categories or ()) != max(numbers, 2):
+    if output.kind == "set" and output.least is UNSET:
+        return "has no least number"
+    if output.kind in ("category", "set") and len(output.categories or ()) != max(numbers, 2):
         return f"names {len(output.categories or ())} categories for {numbers} numbers"
     return ""
 
@@ -100,6 +107,16 @@ def number_places(outputs: Sequence[Output]) -> list[int]:
     return [place for place, output in enumerate(outputs) if output.kind == "number"]
 
 
+def numbers_of_model(outputs: Sequence[Output]) -> int:
+    """The count of numbers that the model must give for each row, with those of its quantiles."""
+    return len(number_places(outputs)) + 2 * has_quantiles(outputs)
+
+
+def has_quantiles(outputs: Sequence[Output]) -> bool:
+    """Whether the model gives the quantiles of a number beside it."""
+    return any(output.quantile is not UNSET for output in outputs)
+
+
 def count_numbers(numbers: np.ndarray) -> int:
     """The count of numbers for each row in a model's result."""
     return 1 if numbers.ndim == 1 else int(numbers.shape[1])
@@ -128,14 +145,42 @@ def _take(
         # Python compares in full precision; numpy would round the limit to the model's.
         return lambda columns, numbers: [number >= limit for number in columns[0]]
     if output.kind == "bound":
-        offset = float(output.offset or 0)
-        low = -np.inf if output.low is None else output.low
-        high = np.inf if output.high is None else output.high
-        return lambda columns, numbers: [
-            min(max(number + offset, low), high) for number in columns[0]
-        ]
+        return _bound(output)
+    if output.kind == "set":
+        return _set(output)
     if output.kind == "category":
         names = np.array(output.categories or [], dtype=object)
         return lambda columns, numbers: names[numbers.argmax(axis=1)].tolist()
     take = itemgetter(places.index(place))
     return lambda columns, numbers: take(columns)
+
+
+def _bound(output: Output) -> Callable[[list[list[float]], np.ndarray], list[Any]]:
+    """The end of an interval is never on the other side of the number."""
+    offset = float(output.offset or 0)
+    column = {"low": 1, "high": 2}[output.quantile] if output.quantile else 0
+    outer = min if (output.quantile == "low" if output.quantile else offset < 0) else max
+    low, high = output.low, output.high
+    if low is None and high is None:
+        return lambda columns, numbers: [
+            outer(number, end + offset)
+            for number, end in zip(columns[0], columns[column], strict=True)
+        ]
+    least, most = (-np.inf if low is None else low), (np.inf if high is None else high)
+    return lambda columns, numbers: [
+        outer(number, min(max(end + offset, least), most))
+        for number, end in zip(columns[0], columns[column], strict=True)
+    ]
+
+
+def _set(output: Output) -> Callable[[list[list[float]], np.ndarray], list[Any]]:
+    names, least = output.categories or [], float(output.least or 0)
+
+    def sets(columns: list[list[float]], numbers: np.ndarray) -> list[list[str]]:
+        limits = map(min, numbers.max(axis=1).tolist(), itertools.repeat(least))
+        return [
+            [name for name, chance in zip(names, chances, strict=True) if chance >= limit]
+            for chances, limit in zip(numbers.tolist(), limits, strict=True)
+        ]
+
+    return sets

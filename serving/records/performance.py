@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from serving.records.record import OneOf, record
 
 PerformanceVerdict = Literal["level", "worse", "provisional", "unknown"]
+Held = Literal["", "as promised", "fewer", "more"]
 
 
 @record
@@ -41,7 +42,9 @@ class Performance:
     ``labels`` of the ``rows`` have come (``coverage``, 0-1), on ``days`` days; ``repeated`` of them
     came more than once, ``skewed`` ones before the outcome could be known. ``unknown_ids`` are
     labels for ids outside the window; ``None``: not counted, since the window was sampled.
-    ``provisional``: there are too few labels yet. ``metrics`` are those of the window, ``holdout``
+    ``provisional``: there are too few labels yet. ``held``: whether the answers' intervals or sets
+    held ``fewer`` or ``more`` of the labels than they promise, surely, or ``as promised``; empty if
+    that is not known. ``metrics`` are those of the window, ``holdout``
     the champion's own on its hold-out."""
 
     champion: str | None
@@ -56,6 +59,7 @@ class Performance:
     unknown_ids: int | None = 0
     repeated: int = 0
     skewed: int = 0
+    held: Annotated[str, OneOf(Held)] = ""
     metrics: dict[str, Interval] = field(default_factory=dict)
     holdout: dict[str, Interval] = field(default_factory=dict)
     estimates: dict[str, Estimate] = field(default_factory=dict)

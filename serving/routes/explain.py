@@ -88,7 +88,7 @@ def explain(champion: Champion, row: tuple[Any, ...]) -> Explanation:
     )
     matrix = package.encode_rows([row])
     numbers = package.score(matrix)  # alone, as /predict scores it
-    number = int(numbers.reshape(-1).argmax())
+    number = int(package.without_quantiles(numbers).reshape(-1).argmax())
 
     def score_rows(rows: np.ndarray) -> np.ndarray:
         scores = package.score(rows)

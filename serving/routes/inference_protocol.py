@@ -88,7 +88,8 @@ def describe_model(champion: Champion, model: str) -> dict[str, Any]:
 def write_answer(scored: Scored, model: str, inference: Inference) -> tuple[bytes, int | None]:
     """The answer, and the length of its JSON part if binary tensors follow it."""
     datatypes = scored.champion.form.tensors
-    columns = dict(zip(datatypes, [*scored.values, scored.ids], strict=True))
+    values_by_output = scored.champion.form.flat(scored.values)
+    columns = dict(zip(datatypes, [*values_by_output, scored.ids], strict=True))
     all_binary = (inference.parameters or {}).get("binary_data_output") is True
     outputs, tail = [], []
     for requested in inference.outputs or map(Output, datatypes):

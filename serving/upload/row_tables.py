@@ -55,7 +55,7 @@ def schema_of(header: Header) -> Any:
         return pa.schema(
             [
                 common[0],
-                ("label", pa.type_for_alias(OUTPUT_KINDS[header.label].arrow)),
+                ("label", OUTPUT_KINDS[header.label].arrow_type),
                 common[1],
                 ("received", common[1][1]),
                 common[2],
@@ -64,10 +64,7 @@ def schema_of(header: Header) -> Any:
     inputs = [
         (column.name, pa.type_for_alias(KINDS[column.kind].lake_type)) for column in header.columns
     ]
-    outputs = [
-        (output.name, pa.type_for_alias(OUTPUT_KINDS[output.kind].arrow))
-        for output in header.outputs
-    ]
+    outputs = [(output.name, OUTPUT_KINDS[output.kind].arrow_type) for output in header.outputs]
     metadata = [
         ("model_version", pa.string()),
         ("sample_rate", pa.float64()),

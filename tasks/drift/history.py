@@ -47,6 +47,23 @@ def sequence_before(store: Lake, use_case: str, champion: str, window: str) -> f
     return 0.0
 
 
+def held_before(store: Lake, use_case: str, window: str, windows: int) -> list[str]:
+    """What the answers' intervals or sets held in the last ``windows`` windows before ``window``
+    of which that is known, the newest last: whatever champion answered, since the use case
+    promises it. Windows in quarantine are left out. Raises ``ValueError`` for a verdict that
+    cannot be read."""
+    left_out, held = quarantined(store, use_case) if windows else set(), list[str]()
+    for name in _windows_before(store, use_case, window) if windows else []:
+        path = f"reports/{use_case}/{name}/verdict.json"
+        performance = _read(path, store.read(path)).performance
+        if performance is None or not performance.held or name in left_out:
+            continue
+        held.append(performance.held)
+        if len(held) == windows:
+            break
+    return held[::-1]
+
+
 def last_notes(store: Lake, use_case: str, window: str) -> list[Finding]:
     """The notes of the last check of ``window``; none if it was not checked, or if its verdict
     cannot be read.

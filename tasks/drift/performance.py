@@ -16,12 +16,16 @@ from serving.package.manifest import Manifest
 from serving.records.drift import Cause, DriftVerdict
 from serving.records.performance import Estimate, Interval, Performance, PerformanceVerdict
 from tasks.data.targets import late_dtype, possible_labels, truth_of
+from tasks.drift.coverage import (
+    coverage_columns,
+    coverage_remarks,
+    judge_coverage,
+    measure_coverage,
+)
 from tasks.measures.estimate import calibrate_classes, calibrate_scores, estimate
 from tasks.measures.intervals import LEVEL, days_of, intervals
 from tasks.measures.metrics import measure_of, metrics_of, score
-from usecases.definition import MAE, Metric, Number, UseCase
-
-_COVERAGE = "interval coverage"
+from usecases.definition import Metric, UseCase
 
 
 def judge_performance(
@@ -59,16 +63,17 @@ def judge_performance(
         for name, (low, high) in manifest.holdout_intervals.items()
     }
     realised = _realised(case, metrics, joined, seed)
-    coverage = _coverage_of_interval(case, joined, seed)
+    coverage = measure_coverage(case, joined, seed) if len(joined) else {}
     days = joined["event_time"].cast(pl.Date).n_unique() if len(joined) else 0
     verdict, provisional, reasons = _judge(case, holdout, realised, len(own), len(joined), days)
+    held = "" if provisional else judge_coverage(case, manifest, coverage)
     return Performance(
         champion=version,
         verdict=verdict,
         provisional=provisional,
         reasons=[
             *reasons,
-            *_interval_remarks(case, coverage, provisional),
+            *coverage_remarks(case, coverage, held),
             *_remarks(len(logged) - len(own), unknown_ids or 0, len(known) - len(last)),
         ],
         rows=len(own),
@@ -80,6 +85,7 @@ def judge_performance(
         repeated=int((joined["given"] > 1).sum()) if len(joined) else 0,
         skewed=_skewed(joined),
         metrics=realised | coverage if len(joined) else {},
+        held=held,
         holdout=holdout,
         estimates=(
             _estimates(case, manifest, own, joined)
@@ -92,7 +98,8 @@ def judge_performance(
 
 def logged_numbers(case: UseCase) -> list[str]:
     """The columns of the prediction log that the judgement needs."""
-    return [output.name for output in case.outputs if output.kind in ("number", "bound")]
+    numbers = [output.name for output in case.outputs if output.kind == "number"]
+    return [*numbers, *coverage_columns(case)]
 
 
 def _answers(case: UseCase, rows: pl.DataFrame) -> np.ndarray:
@@ -144,31 +151,6 @@ def _realised(
         return {metric.name: Interval() for metric in metrics}
     truth = truth_of(case, joined["label"])
     return intervals(metrics, truth, _answers(case, joined), days_of(joined["event_time"]), seed)
-
-
-def _coverage_of_interval(case: UseCase, joined: pl.DataFrame, seed: int) -> dict[str, Interval]:
-    """The share of the labels within the answers' own intervals, with its interval by days."""
-    if not isinstance(case.target, Number) or not {"low", "high"} <= set(joined.columns):
-        return {}
-    inside = joined["label"].is_between(joined["low"], joined["high"])
-    share = inside.cast(pl.Float64).to_numpy()
-    # The mean of a column is that of its distance from zero.
-    measured = intervals([MAE], np.zeros(len(share)), share, days_of(joined["event_time"]), seed)
-    return {_COVERAGE: measured[MAE.name]}
-
-
-def _interval_remarks(case: UseCase, coverage: dict[str, Interval], provisional: bool) -> list[str]:
-    share = coverage.get(_COVERAGE, Interval())
-    if provisional or share.bounds is None or not isinstance(case.target, Number):
-        return []
-    low, high = share.bounds
-    if low <= case.target.coverage <= high:
-        return []
-    side = "fewer" if high < case.target.coverage else "more"
-    return [
-        f"the answers' intervals held {share.value:.1%} of the labels, {side} than the "
-        f"{case.target.coverage:.0%} that they are made for: retrain to have them measured anew"
-    ]
 
 
 def _judge(

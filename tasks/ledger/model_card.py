@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from html import escape
 
-from serving.package.manifest import Manifest
+from serving.package.manifest import Coverage, Manifest
 from serving.records.contest import Contest
 from serving.records.ledger import Decision
 from tasks.data.dataset import DatasetVersion
@@ -35,6 +35,7 @@ def model_card(
         _decision(decision),
         "## Scores on the hold-out",
         _scores(case, manifest, decision),
+        *_coverage(manifest.coverage or None),
         "## Data",
         _data(manifest, dataset),
         "## Inputs, and how they are watched",
@@ -112,6 +113,40 @@ def _scores(case: UseCase, manifest: Manifest, decision: Decision) -> str:
     if unjudged:
         parts.append(f"Not compared by {', '.join(unjudged)}.")
     return "\n\n".join(parts)
+
+
+_METHODS = {
+    "split": "all intervals are equally wide",
+    "quantiles": "an interval is as wide as the errors on rows like this one",
+    "set": "the classes whose probability is large enough",
+}
+
+
+def _coverage(coverage: Coverage | None) -> list[str]:
+    """Return what the intervals or sets promise, and what they held; nothing without them."""
+    if coverage is None:
+        return []
+    bounds = (
+        "not known"
+        if coverage.low is None or coverage.high is None
+        else f"{coverage.low:.1%} to {coverage.high:.1%}"
+    )
+    rows = [
+        ("made to hold", f"{coverage.promise:.0%} of the labels"),
+        ("held where it was left out", _share(coverage.held)),
+        ("90 % interval", bounds),
+        ("method", f"{coverage.method}: {_METHODS[coverage.method]}"),
+        ("calibrated on", f"{coverage.rows:,} rows of {', '.join(coverage.windows)}"),
+    ]
+    too_few = (
+        [
+            f"It takes {coverage.needed:,} rows to promise {coverage.promise:.0%}: these reach as "
+            "far as the farthest error that was seen, and hold less."
+        ]
+        if coverage.rows < coverage.needed
+        else []
+    )
+    return ["## Coverage of its answers", _table(("", ""), rows), *too_few]
 
 
 def _contest(contest: Contest) -> str:

@@ -26,6 +26,7 @@ _OUTPUTS = {  # by their kind
     "decision": "truth value",
     "bound": "number",
     "category": "text",
+    "set": "texts",
 }
 
 
@@ -133,6 +134,8 @@ def _kind_of(kind: Any) -> str:
         return "time"
     if types.is_dictionary(kind):
         return _kind_of(kind.value_type)
+    if types.is_list(kind) and _kind_of(kind.value_type) in ("text", "nothing"):
+        return "texts"
     if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
         return "text"
     return str(kind)
@@ -149,6 +152,7 @@ def _conformed(array: "Array", kind: str) -> "Array":
     target = {
         "number": pa.float64(),
         "text": pa.string(),
+        "texts": pa.list_(pa.string()),
         "truth value": pa.bool_(),
         "time": pa.timestamp("us", tz=zone),
     }[kind]

@@ -117,8 +117,8 @@ def _requests(rows: Counter[float]) -> float:
 
 
 class Tally:
-    """Counts the use case's columns, and the outputs that are no decisions, over batches; from
-    several threads. ``rates`` are the sample rates met.
+    """Counts the use case's columns, and the outputs that are numbers or classes, over batches;
+    from several threads. ``rates`` are the sample rates met.
     """
 
     def __init__(self, case: UseCase, columns: Collection[str] | None) -> None:
@@ -126,7 +126,7 @@ class Tally:
         counted |= {
             output.name: output.kind == "category"
             for output in case.outputs
-            if output.kind != "decision"
+            if output.kind not in ("decision", "set")
         }
         self._columns = {
             name: _Column(is_counted)

@@ -29,6 +29,7 @@ from tasks.messages.training import (
 )
 from tasks.messages.watch import (
     breaker_closed,
+    coverage_off,
     drift_checked,
     flow_failed,
     ledger_accepted,
@@ -47,6 +48,7 @@ __all__ = [
     "approval_asked",
     "breaker_closed",
     "contest_decided",
+    "coverage_off",
     "crown_vacated",
     "deployed",
     "deployment_failed",

@@ -126,6 +126,37 @@ def performance_worse(
 
 
 @spoken
+def coverage_off(
+    say: Say,
+    use_case: str,
+    *,
+    window: str,
+    held: float | None,
+    promised: float | None,
+    windows: int,
+    fewer: bool,
+    reasons: Sequence[str],
+    links: Links = NO_LINKS,
+) -> Message:
+    """Tell that the answers' intervals or sets ``held`` surely ``fewer`` of the labels (or more)
+    than the share ``promised`` (0-1), in so many ``windows`` in a row."""
+    known = {
+        name: say("unknown share") if share is None else say.percent(share)
+        for name, share in (("held", held), ("promised", promised))
+    }
+    return Message(
+        headline=say(
+            f"coverage.{'fewer' if fewer else 'more'}", use_case=use_case, window=window, **known
+        ),
+        facts={say("coverage.windows"): str(windows)},
+        details=(*reasons, say("coverage.advice")),
+        links=links,
+        emoji=":straight_ruler:",
+        broadcast=True,
+    )
+
+
+@spoken
 def predictions_missing(
     say: Say, use_case: str, *, reasons: Sequence[str], links: Links = NO_LINKS
 ) -> Message:

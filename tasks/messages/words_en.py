@@ -208,6 +208,16 @@ WORDS = {
     ),
     "performance.holdout": "hold-out interval",
     "performance.coverage": "labels arrived for",
+    "coverage.fewer": (
+        "{use_case}: the intervals of the answers of {window} held {held} of the labels, less than "
+        "the promised {promised}"
+    ),
+    "coverage.more": (
+        "{use_case}: the intervals of the answers of {window} held {held} of the labels, more than "
+        "the promised {promised}"
+    ),
+    "coverage.windows": "windows in a row",
+    "coverage.advice": "To do: retrain, so that they are calibrated on newer rows.",
     "silent": "{use_case}: no predictions to check for drift",
     # the rest
     "flow run": "flow run",

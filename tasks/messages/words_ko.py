@@ -152,6 +152,14 @@ WORDS = {
     "performance.worse": "{use_case}: {window} 기간에 챔피언의 성능이 홀드아웃보다 낮아졌습니다({metric} {value})",
     "performance.holdout": "홀드아웃 구간",
     "performance.coverage": "레이블 도착률",
+    "coverage.fewer": (
+        "{use_case}: {window} 기간 응답 구간의 레이블 포함률이 {held}, 약속은 {promised}: 약속보다 적게 포함"
+    ),
+    "coverage.more": (
+        "{use_case}: {window} 기간 응답 구간의 레이블 포함률이 {held}, 약속은 {promised}: 약속보다 많이 포함"
+    ),
+    "coverage.windows": "연속된 기간 수",
+    "coverage.advice": "할 일: 재학습하세요. 다음 챔피언의 구간은 더 최근의 행으로 보정됩니다.",
     "silent": "{use_case}: 드리프트를 점검할 예측이 없습니다",
     # the rest
     "flow run": "플로우 실행",

@@ -32,7 +32,8 @@ _IMPORTANCE_ROWS = 4000
 @dataclass(frozen=True)
 class CrossFit:
     """``answers`` (n_rows,) to the training rows, null where too few others were left to fit on:
-    the probability of a yes, the number, or the likeliest class.
+    the probability of a yes, the number, or the likeliest class. ``scores`` are the same, or the
+    probability of each of several classes ``(n_rows, n_classes)``; NaN for null.
 
     ``importance`` of each input, or of the traits that it is watched by, at least 0, all together
     1. Empty: not known, since no fold could be fitted, or shuffling no column made the scores
@@ -40,6 +41,7 @@ class CrossFit:
 
     answers: pl.Series
     importance: dict[str, float]
+    scores: np.ndarray
 
 
 def cross_fit(case: UseCase, fitted: "Pipeline", training: pl.DataFrame, seed: int) -> CrossFit:
@@ -80,7 +82,7 @@ def cross_fit(case: UseCase, fitted: "Pipeline", training: pl.DataFrame, seed: i
             for loss in threads.map(leave_out, range(fold.max(initial=0) + 1))
             if loss is not None
         ]
-    return CrossFit(modelling.watched(case, scores), _normalised(case, losses))
+    return CrossFit(modelling.watched(case, scores), _normalised(case, losses), scores)
 
 
 def _without(

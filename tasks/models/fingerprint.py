@@ -55,8 +55,17 @@ def other_answer(case: UseCase, manifest: Manifest) -> str:
     same target."""
     if manifest.label != case.label:
         return f"it predicts {manifest.label!r}, and the use case asks for {case.label!r}"
-    answers = {output.name: (output.kind, output.categories or []) for output in manifest.outputs}
-    outputs = {output.name: (output.kind, [*output.categories]) for output in case.outputs}
+    # A set follows from the classes: with it or without it, the target is the same.
+    answers = {
+        output.name: (output.kind, output.categories or [])
+        for output in manifest.outputs
+        if output.kind != "set"
+    }
+    outputs = {
+        output.name: (output.kind, [*output.categories])
+        for output in case.outputs
+        if output.kind != "set"
+    }
     if answers == outputs:
         return ""
     return (

@@ -26,16 +26,18 @@ from serving.package.manifest import (
 )
 from serving.package.model import Package
 from serving.package.model import load as load_package
-from serving.package.outputs import Output
+from serving.package.outputs import has_quantiles
 from tasks.data.kinds import KINDS
 from tasks.data.traits import case_by_traits
 from tasks.drift.learning import learn_profile
 from tasks.drift.profile.profile import encode_profile
 from tasks.drift.thresholds import calibrate, draw_reference, monitored
-from tasks.models.cross_fitting import cross_fit
-from tasks.models.modelling import encoded_together, encoders_of, owners, predict
+from tasks.models.cross_fitting import CrossFit, cross_fit
+from tasks.models.modelling import encode, encoded_together, encoders_of, owners
+from tasks.packages.calibration import Calibrated, declared_outputs, learn_quantiles
+from tasks.packages.error_quantiles import ErrorQuantiles
 from tasks.packages.exporters.registry import export
-from tasks.packages.proof import prove
+from tasks.packages.proof import expected_numbers, prove
 from usecases.definition import SCORE, UseCase, period_named
 
 if TYPE_CHECKING:
@@ -56,18 +58,17 @@ class SavedPackage:
 @dataclass(frozen=True)
 class Holdout:
     """What a model was judged on: the name of the hold-out, the two-sided interval of each metric
-    there, the calibration of its scores there (of each class, where there are several), and for a
-    number how far below and above its answers the labels lay there
-    (``tasks/measures/conformal.py``), and what tells its errors
-    (``tasks/packages/expected_losses.py``).
+    there, the calibration of its scores there (of each class, where there are several), what tells
+    the errors of a number (``tasks/packages/expected_losses.py``), and its interval or set
+    (``tasks/packages/calibration.py``).
     """
 
     name: str = ""
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     calibration: list[tuple[float, float]] = field(default_factory=list)
-    offsets: tuple[float, float] = (0.0, 0.0)
     calibrations: list[list[tuple[float, float]]] = field(default_factory=list)
     losses: bytes = b""
+    calibrated: Calibrated | None = None
 
 
 @dataclass(frozen=True)
@@ -99,22 +100,31 @@ def make_package(
     proof: pl.DataFrame,
     seed: int,
     watched: bool = True,
+    unseen: CrossFit | None = None,
 ) -> SavedPackage:
     """Write the package of ``fitted`` into ``folder``, proven on all rows of ``proof`` and on rows
     beside thresholds.
 
     ``training`` are the rows it was fitted on: a sample of them, scored out of sample, is the drift
-    reference and yields the thresholds, and their profile is learned. A package that is not
+    reference and yields the thresholds, and their profile is learned. ``unseen`` are those scores,
+    if they are there already. A package that is not
     ``watched``, such as a challenger's, which is refitted before it serves, has neither: they cost
     several fits. Raises ``NotConvertible``, ``ParityBroken``, or ``PackageError`` if ONNX Runtime
     rejects the model."""
     model, dtype = export(fitted.named_steps["model"], len(owners(case, fitted)))
-    smoke = _smoke(case, fitted, proof, seed)
     manifest = _manifest(case, fitted, origin, dtype)
-    parity = prove(case, fitted, Package(manifest, model, smoke), proof, seed)
+    quantiles = None
+    if has_quantiles(manifest.outputs):
+        unseen = unseen or cross_fit(case, fitted, training, seed)
+        quantiles = learn_quantiles(case, fitted, training, unseen.scores, seed)
+        model = quantiles.into(model)
+    package = Package(manifest, model, Smoke([], []))
+    smoke = _smoke(case, fitted, package, proof, seed, quantiles)
+    parity = prove(case, fitted, package, proof, seed, quantiles)
     manifest = msgspec.structs.replace(manifest, parity=parity)
     if watched:
-        manifest, reference = _with_reference(case, fitted, manifest, training, seed)
+        unseen = unseen or cross_fit(case, fitted, training, seed)
+        manifest, reference = _with_reference(case, unseen, manifest, training, seed)
     else:
         reference = draw_reference(case, training, seed)
     files = {
@@ -129,21 +139,28 @@ def make_package(
     return SavedPackage(folder, sha256, read_manifest((folder / MANIFEST).read_bytes()))
 
 
-def _smoke(case: UseCase, fitted: "Pipeline", proof: pl.DataFrame, seed: int) -> Smoke:
+def _smoke(
+    case: UseCase,
+    fitted: "Pipeline",
+    package: Package,
+    proof: pl.DataFrame,
+    seed: int,
+    quantiles: ErrorQuantiles | None,
+) -> Smoke:
     """Some rows of ``proof`` with the scores of the pipeline."""
     rows = _with_stand_ins(case, proof.sample(min(SMOKE_ROWS, len(proof)), seed=seed))
-    return Smoke(
-        rows.select(case.column_names).to_dicts(),
-        predict(fitted, case, rows).tolist(),
-    )
+    expected = expected_numbers(fitted, package, encode(fitted, case, rows), quantiles)
+    return Smoke(rows.select(case.column_names).to_dicts(), expected.tolist())
 
 
 def _manifest(case: UseCase, fitted: "Pipeline", origin: Origin, dtype: str) -> Manifest:
     """Return all but what is measured on rows: parity, and what drift is judged by."""
+    calibrated = origin.holdout.calibrated or Calibrated(declared_outputs(case))
     return Manifest(
         **_declared(case),
         **_derived(origin),
-        outputs=_outputs(case, origin.holdout.offsets),
+        outputs=calibrated.outputs,
+        coverage=calibrated.coverage or UNSET,
         features=_features(case, fitted),
         dtype=dtype,
         parity=Parity(0, 0.0, 0),
@@ -200,11 +217,10 @@ def _profile(case: UseCase, training: pl.DataFrame, seed: int) -> dict[str, byte
 
 
 def _with_reference(
-    case: UseCase, fitted: "Pipeline", manifest: Manifest, training: pl.DataFrame, seed: int
+    case: UseCase, unseen: CrossFit, manifest: Manifest, training: pl.DataFrame, seed: int
 ) -> tuple[Manifest, pl.DataFrame]:
     """Return the manifest with what drift is judged by, and the reference: training rows with
     scores of models that have not seen them."""
-    unseen = cross_fit(case, fitted, training, seed)
     reference, limits, calibrated = calibrate(
         case, training.with_columns(unseen.answers.alias(SCORE)), seed
     )
@@ -258,27 +274,3 @@ def _features(case: UseCase, fitted: "Pipeline") -> list[Feature]:
         for name, columns in encoded_together(case)
         for position, column in enumerate(columns)
     ]
-
-
-def _outputs(case: UseCase, offsets: tuple[float, float]) -> list[Output]:
-    of_bound = dict(zip(("low", "high"), offsets, strict=True))
-    return [
-        Output(
-            output.name,
-            output.kind,
-            output.low,
-            output.high,
-            output.description,
-            list(output.categories) or UNSET,
-            of_bound[output.name] if output.kind == "bound" else UNSET,
-        )
-        for output in case.outputs
-    ]
-
-
-def offsets_of(manifest: Manifest) -> tuple[float, float]:
-    """Return how far the ends of the interval are from a package's number; 0 without one."""
-    low, high = [
-        float(output.offset or 0) for output in manifest.outputs if output.kind == "bound"
-    ] or (0.0, 0.0)
-    return low, high

@@ -9,6 +9,7 @@ from serving.package.manifest import Parity
 from serving.package.model import Package
 from tasks.data.kinds import KINDS
 from tasks.models.modelling import encode, scores_of
+from tasks.packages.error_quantiles import ErrorQuantiles
 from tasks.packages.exporters.registry import thresholds
 from usecases.definition import Number, UseCase
 
@@ -23,22 +24,34 @@ class ParityBroken(ValueError):
 
 
 def prove(
-    case: UseCase, fitted: "Pipeline", package: Package, rows: pl.DataFrame, seed: int
+    case: UseCase,
+    fitted: "Pipeline",
+    package: Package,
+    rows: pl.DataFrame,
+    seed: int,
+    quantiles: ErrorQuantiles | None = None,
 ) -> Parity:
     """Compare package and pipeline on ``rows``, on rows moved beside the model's thresholds, and on
     rows with nulls.
 
     A decision counts as changed when both scores are further than the tolerance from the decision
     threshold, and a class when it is likelier than any other by more than the tolerance. Above 1,
-    differences are relative. A kept model (``tasks/models/own_models.py``) was compared where it
-    was fitted: it has that parity. Raises ``ParityBroken`` with the worst row."""
+    differences are relative. ``quantiles`` are those of a number's errors. A kept model
+    (``tasks/models/own_models.py``) was compared where it was fitted: it has that parity. Raises
+    ``ParityBroken`` with the worst row."""
     chance = np.random.default_rng(seed)
     rows = pl.concat([rows.select(case.column_names), _with_nulls(case, rows, chance)])
     matrix = _encoded_alike(case, fitted, package, rows)
     model = fitted.named_steps["model"]
-    everything = np.vstack([matrix, _beside_thresholds(matrix, thresholds(model), chance)])
+    splits = [thresholds(model)]
+    if quantiles is not None:
+        # Codes stay codes: a pipeline of other steps does not split as the quantiles do.
+        numbers = quantiles.thresholds.keys() & {*case.layout.numbers}
+        splits.append({at: quantiles.thresholds[at] for at in sorted(numbers)})
+    beside = [_beside_thresholds(matrix, each, chance) for each in splits]
+    everything = np.vstack([matrix, *beside])
     try:
-        expected = scores_of(model, everything)
+        expected = expected_numbers(fitted, package, everything, quantiles)
     except ValueError as error:
         raise ParityBroken(
             "The pipeline refuses rows that the service lets through, with nulls in nullable "
@@ -86,6 +99,21 @@ def _check_rows_alone(
             "depend on its own row only. A network that normalises over the batch needs "
             "model.eval()."
         )
+
+
+def expected_numbers(
+    fitted: "Pipeline", package: Package, matrix: np.ndarray, quantiles: ErrorQuantiles | None
+) -> np.ndarray:
+    """What the model of ``package`` has to say of a ``matrix`` ``(n_rows, width)``: the answers of
+    the pipeline, and beside the number those of the ``quantiles``, which see the matrix and the
+    answer as they are served."""
+    expected = scores_of(fitted.named_steps["model"], matrix)
+    if quantiles is None:
+        return expected
+    served = matrix.astype(package.manifest.dtype)
+    answers = package.score(served)[:, 0].astype(np.float64)
+    ends = quantiles.beside(served.astype(np.float64), answers)[:, 1:]
+    return np.column_stack([expected, ends])
 
 
 def _shown(package: Package, row: np.ndarray) -> dict[str, float | str]:

@@ -14,9 +14,10 @@ from tasks.ledger.model_card import as_page, model_card
 from tasks.models import modelling
 from tasks.models.fingerprint import TAG
 from tasks.outside.blocks_of_run import RESUMED, lake, registry
+from tasks.packages.calibration import Calibrated
 from tasks.packages.expected_losses import losses_of
 from tasks.packages.keeping import as_kept
-from tasks.packages.packaging import Holdout, Origin, make_package, offsets_of
+from tasks.packages.packaging import Holdout, Origin, make_package
 from tasks.packages.registered import open_package
 from tasks.steps.rematch import REFIT_OF
 from tasks.steps.train import run_tags
@@ -49,9 +50,9 @@ def refit_winner(challenger: ModelVersion, decision: Decision, seed: int) -> Mod
         won.holdout or decision.holdout,
         won.holdout_intervals,
         won.calibration,
-        offsets_of(won),
         won.calibrations,
         losses,
+        Calibrated(won.outputs, won.coverage or None),
     )
     provisional = str(decision.facts.get("provisional") or "")
     origin = Origin(

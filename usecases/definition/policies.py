@@ -39,12 +39,15 @@ class LabelPolicy(Frozen):
     """What a metric on late labels is worth: *provisional* below ``coverage`` (0-1) of the
     predictions, ``rows`` labels, or ``days``.
 
-    The interval draws whole days, so that of a few days says nothing.
+    The interval draws whole days, so that of a few days says nothing. People are told that the
+    answers' own intervals or sets do not hold what they promise after ``coverage_windows`` windows
+    in a row.
     """
 
     coverage: float = Field(0.8, gt=0, le=1)
     rows: int = Field(500, ge=1)
     days: int = Field(7, ge=2)
+    coverage_windows: int = Field(2, ge=1, le=52)
 
 
 class EventTimePolicy(Frozen):

@@ -72,12 +72,14 @@ def _unlike(classes: tuple[str, ...]) -> tuple[str, ...]:
 
 class Classes(Target):
     """One of three or more ``classes``, as texts; an integer label is taken as its digits. The
-    answer has a probability for each, ``score_<class>``, and the likeliest."""
+    answer has a probability for each, ``score_<class>``, and the likeliest; with ``coverage`` (0-1)
+    also ``class_set``, the classes that together are to hold that share of the labels."""
 
     kind = "classes"
     classes: Annotated[
         tuple[str, ...], Field(min_length=3, max_length=MOST_CLASSES), AfterValidator(_unlike)
     ]
+    coverage: float | None = Field(None, ge=0.5, lt=1)
 
     @model_validator(mode="before")
     @classmethod
@@ -108,6 +110,15 @@ class Classes(Target):
                 )
                 for name in self.classes
             ),
+            *([] if self.coverage is None else [self._set(self.coverage)]),
+        )
+
+    def _set(self, coverage: float) -> Output:
+        return Output(
+            name="class_set",
+            kind="set",
+            categories=self.classes,
+            description=f"the classes that are to hold {coverage:.0%} of {self.label}",
         )
 
     @property
@@ -118,13 +129,17 @@ class Classes(Target):
 class Number(Target):
     """A number, in ``unit``. A label outside ``low..high`` (inclusive) goes to quarantine. The
     answer is a ``value`` and an interval, ``low`` and ``high``, that is to hold the share
-    ``coverage`` (0-1) of the labels."""
+    ``coverage`` (0-1) of the labels.
+
+    ``intervals``: with ``quantiles`` they are as wide as the errors on rows like this one, where
+    that proves itself; with ``split`` all are equally wide."""
 
     kind = "number"
     unit: str = ""
     low: float | None = Field(None, allow_inf_nan=False)
     high: float | None = Field(None, allow_inf_nan=False)
     coverage: float = Field(0.9, ge=0.5, lt=1)
+    intervals: Literal["quantiles", "split"] = "quantiles"
 
     @model_validator(mode="after")
     def _possible(self) -> "Number":

@@ -20,7 +20,7 @@ def _takes(model: Any) -> bool:
     return isinstance(model, HistGradientBoostingClassifier | HistGradientBoostingRegressor)
 
 
-def _read(model: Any) -> Forest:
+def read_boosting(model: Any) -> Forest:
     """A tree a round, or one for each of several classes."""
     columns = _Columns(model)
     trees = [
@@ -91,4 +91,4 @@ class _Columns:
         ]
 
 
-BOOSTING = exporter_of_trees("HistGradientBoosting", _takes, _read)
+BOOSTING = exporter_of_trees("HistGradientBoosting", _takes, read_boosting)

@@ -10,7 +10,8 @@ from tasks.packages.exporters.exporter import OPSETS, OUTPUT, Exporter, count_cl
 from tasks.packages.exporters.trees import Forest, thresholds_of
 
 _LINKS = {"identity": "Identity", "exp": "Exp", "sigmoid": "Sigmoid", "softmax": "Softmax"}
-_LEQ, _MEMBER = 0, 6  # modes of a node of ONNX-ML 5
+_TREE_ENSEMBLE = 5  # the version of ONNX-ML that has it
+_LEQ, _MEMBER = 0, 6  # modes of its nodes
 
 
 def exporter_of_trees(
@@ -34,7 +35,8 @@ def to_onnx(forest: Forest, n_features: int, classes: int) -> bytes:
     with_codes = any(tree.codes for tree in forest.trees)
     nodes, constants = _null_nodes(forest, n_features)
     source = nodes[-1].output[0] if nodes else "matrix"
-    nodes += _ensemble_with_codes(forest, source) if with_codes else [_ensemble(forest, source)]
+    opsets = {**OPSETS, "ai.onnx.ml": _TREE_ENSEMBLE} if with_codes else OPSETS
+    nodes += ensemble(forest, source, "raw", opsets["ai.onnx.ml"])
     nodes += _answer(_LINKS[forest.link], len(forest.base), classes)
     if classes <= 2:
         constants.append(numpy_helper.from_array(np.array([-1], np.int64), "flat"))
@@ -45,7 +47,15 @@ def to_onnx(forest: Forest, n_features: int, classes: int) -> bytes:
         [],
         constants,
     )
-    return finish(graph, classes, {**OPSETS, "ai.onnx.ml": 5} if with_codes else OPSETS)
+    return finish(graph, classes, opsets)
+
+
+def ensemble(forest: Forest, source: str, result: str, version: int) -> list[Any]:
+    """Return the nodes from the double matrix ``source`` to the float sums ``result`` ``(n_rows,
+    n_outputs)`` of the trees, in an ONNX-ML of ``version``."""
+    if version >= _TREE_ENSEMBLE:
+        return _ensemble_of_five(forest, source, result)
+    return [_ensemble_of_three(forest, source, result)]
 
 
 @dataclass(frozen=True)
@@ -114,7 +124,7 @@ def _null_nodes(forest: Forest, n_features: int) -> tuple[list[Any], list[Any]]:
     return nodes, [numpy_helper.from_array(value, name) for name, value in constants.items()]
 
 
-def _ensemble(forest: Forest, source: str) -> Any:
+def _ensemble_of_three(forest: Forest, source: str, result: str) -> Any:
     """Return the node of ONNX-ML 3, with double thresholds and leaf values."""
     from onnx import helper, numpy_helper
 
@@ -122,7 +132,7 @@ def _ensemble(forest: Forest, source: str) -> Any:
     return helper.make_node(
         "TreeEnsembleRegressor",
         [source],
-        ["raw"],
+        [result],
         domain="ai.onnx.ml",
         n_targets=len(forest.base),
         aggregate_function="SUM",
@@ -143,7 +153,7 @@ def _ensemble(forest: Forest, source: str) -> Any:
     )
 
 
-def _ensemble_with_codes(forest: Forest, source: str) -> list[Any]:
+def _ensemble_of_five(forest: Forest, source: str, result: str) -> list[Any]:
     """Return the nodes of ONNX-ML 5: its trees begin with a split and have no base."""
     from onnx import TensorProto, helper, numpy_helper
 
@@ -168,10 +178,12 @@ def _ensemble_with_codes(forest: Forest, source: str) -> list[Any]:
     modes = np.full(len(nodes.leaf), _LEQ, dtype=np.uint8)
     modes[filled] = _MEMBER
     members = [member for node in filled for member in (*sets[node], np.nan)]
-    ensemble = helper.make_node(
+    # Without sets the attribute is left out: it may not be empty.
+    sets_of = {"membership_values": numpy_helper.from_array(np.array(members), "members")}
+    trees = helper.make_node(
         "TreeEnsemble",
         [source],
-        ["sum"],
+        [f"{result}_sum"],
         domain="ai.onnx.ml",
         n_targets=len(base),
         aggregate_function=1,  # SUM
@@ -185,16 +197,16 @@ def _ensemble_with_codes(forest: Forest, source: str) -> list[Any]:
         nodes_falseleafs=nodes.leaf[right].astype(int).tolist(),
         nodes_falsenodeids=number[right].tolist(),
         nodes_missing_value_tracks_true=nodes.null_left[inner].tolist(),
-        membership_values=numpy_helper.from_array(np.array(members, np.float64), "members"),
         leaf_targetids=nodes.output.tolist(),
         leaf_weights=numpy_helper.from_array(nodes.value, "leaves"),
+        **(sets_of if members else {}),
     )
     constant = numpy_helper.from_array(base, "base_values")
     return [
-        ensemble,
-        helper.make_node("Constant", [], ["base"], value=constant),
-        helper.make_node("Add", ["sum", "base"], ["raw_double"]),
-        helper.make_node("Cast", ["raw_double"], ["raw"], to=TensorProto.FLOAT),
+        trees,
+        helper.make_node("Constant", [], [f"{result}_base"], value=constant),
+        helper.make_node("Add", [f"{result}_sum", f"{result}_base"], [f"{result}_double"]),
+        helper.make_node("Cast", [f"{result}_double"], [result], to=TensorProto.FLOAT),
     ]
 
 

@@ -16,10 +16,11 @@ from serving.records.drift import Checked, DriftVerdict
 from tasks.data.traits import by_traits
 from tasks.drift.checks.exact import drop_impossible
 from tasks.drift.checks.integrity import check_answers
+from tasks.drift.coverage import tell_coverage
 from tasks.drift.drivers import weight
 from tasks.drift.evidently_report import keep_report, run_evidently
 from tasks.drift.examine import Yardstick, examine
-from tasks.drift.history import beyond_before, sequence_before
+from tasks.drift.history import beyond_before, held_before, sequence_before
 from tasks.drift.late_labels import check_performance
 from tasks.drift.performance import find_cause, join_verdict
 from tasks.drift.profile.profile import decode_profile
@@ -87,7 +88,8 @@ def check_window(champion: ModelVersion, window: str, seed: int) -> Checked:
         path, url = _report(case, champion, yardstick, read, verdict)
     expected = expected_losses(package, losses, read.rows, read.partly)
     performance = check_performance(lake(), case, manifest, champion.number, read, seed, expected)
-    joined = join_verdict(verdict, performance)
+    before = held_before(lake(), case.name, window, case.labels.coverage_windows - 1)
+    joined = tell_coverage(case, join_verdict(verdict, performance), performance, before)
     return Checked(
         use_case=case.name,
         champion=champion.number,

@@ -11,7 +11,7 @@ from serving.records.drift import Checked, DriftVerdict, Finding
 from serving.records.ledger import Decision
 from serving.records.performance import Performance
 from serving.records.record import encode
-from tasks.drift import quarantine
+from tasks.drift import coverage, quarantine
 from tasks.drift.checks.broken import named_columns
 from tasks.drift.drivers import (
     advice,
@@ -28,7 +28,12 @@ from tasks.drift.history import last_notes
 from tasks.drift.performance_report import performance_facts, performance_rows, say_performance
 from tasks.ledger.entries import author, record, root_run
 from tasks.measures import plots
-from tasks.messages.announcements import drift_checked, performance_worse, predictions_missing
+from tasks.messages.announcements import (
+    coverage_off,
+    drift_checked,
+    performance_worse,
+    predictions_missing,
+)
 from tasks.outside.blocks_of_run import PATIENT, artifact_key, lake, tell
 from tasks.outside.events import emit
 from usecases.definition import load
@@ -101,7 +106,7 @@ def _in_brief(finding: Finding) -> str:
 def report_check(checked: Checked, news: Sequence[str] = ()) -> None:
     """Write the run's artifacts, the message, and the line in the log. Of a stable window people
     are told only the ``news``: notes that they were not told before."""
-    verdict, case = checked.verdict, load(checked.use_case)
+    verdict, case, told = checked.verdict, load(checked.use_case), len(news)
     get_run_logger().info(
         "drift use_case=%s window=%s outcome=%s share=%s",
         case.name,
@@ -130,6 +135,10 @@ def report_check(checked: Checked, news: Sequence[str] = ()) -> None:
         key, text = artifact_key(case.name, "drift-report"), f"Drift report {verdict.window}"
         create_link_artifact(checked.report_url, link_text=text, key=key, description=summary)
         links["drift report"] = checked.report_url
+    off = [finding for finding in verdict.findings if finding.check == coverage.CHECK]
+    news = [reason for reason in news if reason not in {finding.reason for finding in off}]
+    if len(news) < told:
+        tell(_off(checked, off[0], links))
     if checked.cause == "performance" and checked.performance is not None:
         tell(_worse(checked, checked.performance, links))
         return
@@ -186,6 +195,21 @@ def _worse(checked: Checked, performance: Performance, links: dict[str, str]) ->
         holdout=(holdout.low, holdout.high),
         coverage=performance.coverage,
         reasons=[*performance.reasons, *checked.verdict.reasons[:1]],
+        links=links,
+    )
+
+
+def _off(checked: Checked, off: Finding, links: dict[str, str]) -> Message:
+    """Tell that the intervals or sets do not hold what they promise, window after window."""
+    case = load(checked.use_case)
+    return coverage_off(
+        case.name,
+        window=checked.verdict.window,
+        held=off.value,
+        promised=off.limit,
+        windows=case.labels.coverage_windows,
+        fewer=checked.performance is not None and checked.performance.held == "fewer",
+        reasons=[off.reason],
         links=links,
     )
 

@@ -179,7 +179,7 @@ function reasons(state, { base, contributions, explains }) {
   return [text("h3", "", say("why")), text("p", "hint", compared), node("ol", { className: "reasons" }, ...items)];
 }
 
-const valueOf = value => typeof value === "number" ? plain(value) : typeof value === "boolean" ? say(value ? "decisionYes" : "decisionNo") : value ?? say("unknown");
+const valueOf = value => Array.isArray(value) ? value.join(", ") : typeof value === "number" ? plain(value) : typeof value === "boolean" ? say(value ? "decisionYes" : "decisionNo") : value ?? say("unknown");
 
 function aboutAnswer(answer, milliseconds, logged) {
   return facts([

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from serving.package.manifest import Manifest, read_manifest
+from serving.package.manifest import Coverage, Manifest, read_manifest
 from serving.records.contest import Comparison, Contest
 from serving.records.ledger import Decision
 from tasks.data.dataset import DatasetVersion, PeriodFile
@@ -154,3 +154,25 @@ def test_words_of_people_break_no_table_and_run_nothing(
     assert "<script>" not in page and "<img" not in page
     assert "<td>a | b &lt;script&gt;alert(1)&lt;/script&gt;</td>" in page
     assert f"<title>{case.title}: version 5</title>" in page and page.count("<table>") == 5
+
+
+def test_card_says_what_the_intervals_held_and_that_rows_were_too_few(
+    case: UseCase, manifest: Manifest, dataset: DatasetVersion
+) -> None:
+    decision = contest_decision()
+    assert "Coverage" not in model_card(case, manifest, "3", decision, dataset)
+    coverage = Coverage(
+        promise=0.99,
+        method="quantiles",
+        rows=150,
+        needed=199,
+        windows=["2026-01", "2026-02"],
+        held=0.953,
+        low=0.91,
+        high=0.98,
+    )
+    promised = msgspec.structs.replace(manifest, coverage=coverage)
+    card = model_card(case, promised, "3", decision, dataset)
+    assert "| made to hold | 99% of the labels |" in card
+    assert "| held where it was left out | 95.3% |" in card and "91.0% to 98.0%" in card
+    assert "150 rows of 2026-01, 2026-02" in card and "It takes 199 rows to promise 99%" in card

@@ -219,6 +219,15 @@ EVERY: dict[str, Callable[[], Any]] = {
         coverage=0.42,
         reasons=["2013-06"],
     ),
+    "coverage off": lambda: announcements.coverage_off(
+        "flights",
+        window="2013-06",
+        held=0.71,
+        promised=0.9,
+        windows=2,
+        fewer=True,
+        reasons=["2013-06"],
+    ),
 }
 
 
