@@ -5,7 +5,7 @@ They learn the quantiles of the errors that the recipe makes on rows it has not 
 inputs and the answer, so that a row that is hard has a wide interval. They are conformalised, as
 in conformalised quantile regression (Romano, Patterson & Candès 2019): see
 ``tasks/packages/calibration.py``. They learn errors and not labels, so that they need not be as
-good as the model. Why not the recipe itself at two quantiles: docs/decisions/0026-intervals.md."""
+good as the model. Why not the recipe itself at two quantiles: docs/decisions/0031-intervals.md."""
 
 from dataclasses import dataclass
 from typing import Any
