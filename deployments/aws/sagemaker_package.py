@@ -27,8 +27,9 @@ from blocks.registry import ModelRegistry, ModelVersion, RegistryAway, RegistryE
 from blocks.settings import Settings
 
 # The files that the service reads (serving/outside/model_folder.py), without the drift check's
-# reference.
+# reference; the vocabularies are in packages that read texts.
 _FILES = ("package.json", "model.onnx", "smoke.json")
+_TEXTS = "vocabularies.json"
 _RECORD = "champion.json"
 
 
@@ -73,7 +74,8 @@ def write_archive(
         )
     with tempfile.TemporaryDirectory() as folder:
         package = registry.download_package(version, Path(folder))
-        contents = {name: (package / name).read_bytes() for name in _FILES}
+        names = [*_FILES, *([_TEXTS] if (package / _TEXTS).exists() else [])]
+        contents = {name: (package / name).read_bytes() for name in names}
     digest = version.tags.get(DIGEST_TAG)
     if hashlib.sha256(contents["package.json"]).hexdigest() != digest:
         raise RegistryError(

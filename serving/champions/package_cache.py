@@ -1,6 +1,6 @@
 """Cache packages on the service's disk, fetched whole and verified. All workers share the cache.
 
-<folder>/<version>/       package.json, model.onnx, smoke.json
+<folder>/<version>/       package.json and the files that the service reads of it
 <folder>/<version>.lock   held (flock) by the worker that fetches the version; the others wait, and
                           find it on the disk
 <folder>/champion.json    the last served version, so that a restart without a registry serves it;
@@ -25,10 +25,9 @@ from blocks.clients.registry import CHAMPION
 from serving.champions.use_cases import RECORD_SUFFIX
 from serving.errors import PackageError
 from serving.outside.registry import Crowned, Registry
-from serving.package.manifest import MANIFEST, MODEL, SMOKE
+from serving.package.manifest import MANIFEST, read_manifest, served_files
 from serving.package.model import Package, load
 
-FILES = (MANIFEST, MODEL, SMOKE)
 _REPORTS = "told"  # the folder of the reported failures, by role
 _STALE_SECONDS = 3600.0
 _LONGEST_FETCH_SECONDS = 60.0
@@ -102,7 +101,9 @@ class PackageCache:
         partial = self.folder / f"{version}.{secrets.token_hex(4)}.partial"
         partial.mkdir(parents=True)
         try:
-            registry.download(package, FILES, partial)
+            registry.download(package, (MANIFEST,), partial)
+            manifest = read_manifest((partial / MANIFEST).read_bytes(), sha256)
+            registry.download(package, served_files(manifest), partial)
             loaded = load(partial, sha256)
             if target.is_dir():
                 shutil.rmtree(target)

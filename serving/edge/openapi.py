@@ -287,7 +287,7 @@ def _value(feature: Feature) -> dict[str, Any]:
     schema: dict[str, Any] = {"type": [json_type, "null"] if feature.nullable else json_type}
     own = KINDS[feature.kind].json_schema
     schema |= {name: value for name, value in own.items() if name != "description"}
-    bounds = {"minimum": feature.low, "maximum": feature.high}
+    bounds = {"minimum": feature.low, "maximum": feature.high, "maxLength": feature.longest}
     schema |= {name: bound for name, bound in bounds.items() if bound is not None}
     categories = feature.categories or []
     words = [

@@ -179,6 +179,8 @@ def json_names(features: Sequence[Feature], event_time: str) -> dict[str, str]:
 def value_type(feature: Feature, dtype: str) -> Any:
     """The type of one value of the feature."""
     of_kind = KINDS[feature.kind].value_type(feature, dtype)
+    if feature.longest is not None:
+        of_kind = Annotated[of_kind, Meta(max_length=feature.longest)]
     return of_kind | None if feature.nullable else of_kind
 
 

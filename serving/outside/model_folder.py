@@ -1,7 +1,8 @@
 """A model package in a folder, in place of the registry: for containers that get their model as
 files.
 
-    <folder>/package.json, model.onnx, smoke.json     the package (serving/package/model.py)
+    <folder>/package.json, model.onnx, smoke.json     the package (serving/package/model.py), with
+                                                      vocabularies.json if it reads texts
     <folder>/champion.json                            {"version": "7", "sha256": "..."}: ``python -m
                                                       deployments.aws.sagemaker_package``
 

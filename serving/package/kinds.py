@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from serving.package.encoders.dates import DateEncoder
 from serving.package.encoders.encoder import Encoder
+from serving.package.encoders.texts import Vocabulary, text_encoder
 from serving.package.times import LOCAL_DATE, PATTERN, LocalTime, local_time_type
 
 # Datatypes of the Open Inference Protocol, as binary tensors hold them.
@@ -37,7 +38,8 @@ class Kind:
     ``json_schema`` what else stands there. ``coded`` values are in the matrix as the number of
     their category, others unchanged.
     ``encoder`` makes the encoder of a feature of a wide kind, whose values are a block of the
-    matrix; wide kinds stand behind the others.
+    matrix, from the feature and the vocabularies of the package; wide kinds stand behind the
+    others.
     ``packed`` values are float64, null as NaN: many of them are stored and logged as an array.
     ``parse``, if any, reads texts of CSV that msgspec does not read.
 
@@ -57,7 +59,7 @@ class Kind:
     fits_arrow: Callable[[Any], bool]
     log_type: type
     lake_type: str
-    encoder: Callable[[Any], Encoder] | None = None
+    encoder: Callable[[Any, Mapping[str, Vocabulary]], Encoder] | None = None
     expected: str = ""
     json_schema: Mapping[str, str] = field(default_factory=dict)
 
@@ -189,7 +191,21 @@ KINDS: dict[str, Kind] = {
         fits_arrow=_is_arrow_date,
         log_type=LocalTime,
         lake_type="timestamp[us]",
-        encoder=lambda feature: DateEncoder(feature.parts or ()),
+        encoder=lambda feature, vocabularies: DateEncoder(feature.parts or ()),
+    ),
+    "text": Kind(
+        value_type=lambda feature, dtype: str,
+        json_type="string",
+        coded=False,
+        packed=False,
+        parse=None,
+        datatype="BYTES",
+        datatypes=TEXTS,
+        arrow="texts, or a dictionary of texts",
+        fits_arrow=_is_arrow_category,
+        log_type=str,
+        lake_type="string",
+        encoder=text_encoder,
     ),
 }
 

@@ -8,7 +8,9 @@ loading.
                         number with quantiles has them beside it: (n_rows, 3)
     smoke.json          rows with the fitted pipeline's numbers for them
     reference.parquet   rows and scores for the drift check's comparison (the service never reads
-                        it, nor what follows)
+                        it, nor the two files of the drift check below)
+    vocabularies.json   of texts: how they become terms, and what each term weighs (only where
+                        the model reads texts; ``serving/package/encoders/texts.py``)
     drift_profile.json  what else the drift check compares (packages from before it have none)
     expected_losses.json
                         of numbers: what the drift check estimates their errors by
@@ -36,6 +38,7 @@ SMOKE = "smoke.json"
 REFERENCE = "reference.parquet"
 PROFILE = "drift_profile.json"
 LOSSES = "expected_losses.json"
+VOCABULARIES = "vocabularies.json"
 
 
 class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -43,7 +46,8 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     code -1.
 
     ``closed``: the use case states all categories, so any other one is a mistake. ``parts`` of a
-    "datetime" are in the matrix, in this order, and its bounds are local times.
+    "datetime" are in the matrix, in this order, and its bounds are local times. ``longest``
+    is the number of characters that a text may have; none: no bound.
     Raises ``ValueError`` for an unknown kind, which msgspec makes an error of the manifest.
     """
 
@@ -58,6 +62,7 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     parts: list[str] | None = None
     earliest: str | None = None
     latest: str | None = None
+    longest: int | None = None
 
     def __post_init__(self) -> None:
         check_kind(self.name, self.kind)
@@ -150,6 +155,11 @@ class Smoke(msgspec.Struct, frozen=True):
 
     rows: list[dict[str, Any]]
     scores: list[float | list[float]]
+
+
+def served_files(manifest: Manifest) -> tuple[str, ...]:
+    """The names of the files that the service reads, beside the manifest."""
+    return (MODEL, SMOKE, *(name for name in (VOCABULARIES,) if name in manifest.files))
 
 
 def digest(data: bytes) -> str:

@@ -2,8 +2,10 @@
 its files and its manifest).
 """
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -11,6 +13,7 @@ import numpy as np
 
 from serving.errors import InputError, PackageError
 from serving.package.encoders.encoder import Encoder
+from serving.package.encoders.texts import Vocabulary, read_vocabularies
 from serving.package.kinds import KINDS
 from serving.package.manifest import (
     LOSSES,
@@ -19,11 +22,13 @@ from serving.package.manifest import (
     PROFILE,
     REFERENCE,
     SMOKE,
+    VOCABULARIES,
     Feature,
     Manifest,
     Smoke,
     digest,
     read_manifest,
+    served_files,
 )
 from serving.package.outputs import (
     check_outputs,
@@ -34,6 +39,8 @@ from serving.package.outputs import (
 )
 
 _SMOKE = msgspec.json.Decoder(Smoke)
+_MATRIX_CELLS = 2_000_000  # 16 MB
+_CHEAP_PLACES = 100
 
 UnknownValue = tuple[
     int, int, str
@@ -61,10 +68,18 @@ def open_session(model: bytes) -> Any:
 class Package:
     """A loaded package: encodes rows and scores them. Safe to use from several threads.
 
-    ``values_of`` makes the values of the outputs from the result of ``score``. Raises
-    ``PackageError`` for a model that does not load, and for invalid outputs."""
+    ``values_of`` makes the values of the outputs from the result of ``score``. The first
+    ``narrow`` places of the matrix are those of inputs with one place, and ``blocks`` the rest:
+    position, places and encoder of each wide input. Raises ``PackageError`` for a model that does
+    not load, and for invalid outputs."""
 
-    def __init__(self, manifest: Manifest, model: bytes, smoke: Smoke) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        model: bytes,
+        smoke: Smoke,
+        vocabularies: Mapping[str, Vocabulary] = MappingProxyType({}),
+    ) -> None:
         names = [feature.name for feature in manifest.features]
         check_outputs(manifest.outputs, names, manifest.decision_threshold)
         self.values_of = values_of(manifest.outputs, manifest.decision_threshold)
@@ -88,17 +103,21 @@ class Package:
             position: {_normalize(value): value for value in codes}
             for position, codes in codes_by_position
         }
-        self._blocks = _blocks(manifest.features)
-        self._narrow = len(self.names) - len(self._blocks)
-        self.width = self._blocks[-1][1].stop if self._blocks else self._narrow
+        self.blocks = _blocks(manifest.features, vocabularies)
+        self.narrow = len(self.names) - len(self.blocks)
+        self.width = self.blocks[-1][1].stop if self.blocks else self.narrow
+        # Of wide inputs a few rows fill much memory: no more of them are encoded at a time.
+        self.rows_at_once = max(1, _MATRIX_CELLS // self.width) if self.blocks else sys.maxsize
+        # What a row costs, in values of a narrow input: a place of a block is cheap.
+        self.row_cells = len(self.names) + (self.width - self.narrow) // _CHEAP_PLACES
         self._dtype = np.dtype(manifest.dtype)
         self._session = open_session(model)
 
     @property
     def owners(self) -> np.ndarray:
         """The position of the feature that each place of the matrix belongs to ``(width,)``."""
-        widths = [block.stop - block.start for _, block, _ in self._blocks]
-        return np.repeat(np.arange(len(self.names)), [1] * self._narrow + widths)
+        widths = [block.stop - block.start for _, block, _ in self.blocks]
+        return np.repeat(np.arange(len(self.names)), [1] * self.narrow + widths)
 
     def encode(self, columns: Mapping[str, Sequence[Any]]) -> np.ndarray:
         """The matrix ``(n_rows, width)`` of raw columns: null numbers become NaN, unknown
@@ -110,7 +129,7 @@ class Package:
         if missing:
             raise InputError(f"Columns missing: {', '.join(missing)}.")
         matrix = np.empty((len(columns[self.names[0]]), self.width), dtype=self._dtype)
-        for position, name in enumerate(self.names[: self._narrow]):
+        for position, name in enumerate(self.names[: self.narrow]):
             codes = self._codes.get(name)
             values = columns[name]
             try:
@@ -119,7 +138,7 @@ class Package:
                 )
             except (TypeError, ValueError) as error:
                 raise InputError(f"Column {name!r}: {error}.") from error
-        for position, block, encoder in self._blocks:
+        for position, block, encoder in self.blocks:
             self._encode_block(position, encoder, columns[self.names[position]], matrix[:, block])
         return matrix
 
@@ -132,18 +151,18 @@ class Package:
         The rows must have been checked: a number or null for a number, a text or null for a
         category. Values after the features in a row are left out. Unknown categories that are
         likely a mistake are added to ``unknown_values``."""
-        filled = [list(row[: self._narrow]) for row in rows]
+        filled = [list(row[: self.narrow]) for row in rows]
         for position, codes in self._coded:
             try:
                 for values, row in zip(filled, rows, strict=True):
                     values[position] = codes[row[position]]
             except KeyError:
                 self._encode_column(position, codes, rows, filled, unknown_values)
-        if not self._blocks:
+        if not self.blocks:
             return np.array(filled, dtype=self._dtype)
         matrix = np.empty((len(rows), self.width), dtype=self._dtype)
-        matrix[:, : self._narrow] = filled
-        for position, block, encoder in self._blocks:
+        matrix[:, : self.narrow] = filled
+        for position, block, encoder in self.blocks:
             values = [row[position] for row in rows]
             self._encode_block(position, encoder, values, matrix[:, block])
         return matrix
@@ -189,12 +208,24 @@ class Package:
         return self._session.run(None, {"matrix": matrix})[0]
 
     def predict(self, columns: Mapping[str, Sequence[Any]]) -> np.ndarray:
-        """The same of raw columns, without the quantiles of a number."""
-        return self.without_quantiles(self.score(self.encode(columns)))
+        """The same of raw columns in bounded memory, without the quantiles of a number."""
+        scores = [self.score(matrix) for matrix in self.matrices(columns)]
+        return self.without_quantiles(np.concatenate(scores))
 
     def without_quantiles(self, numbers: np.ndarray) -> np.ndarray:
         """The model's ``numbers`` that are outputs of their own."""
         return numbers[:, 0] if self._has_quantiles else numbers
+
+    def matrices(self, columns: Mapping[str, Sequence[Any]]) -> Iterator[np.ndarray]:
+        """The matrix of raw columns as ``encode`` gives it, in pieces where it would be large."""
+        rows = max(map(len, columns.values()), default=0)
+        if rows <= self.rows_at_once:
+            yield self.encode(columns)
+            return
+        for at in range(0, rows, self.rows_at_once):
+            yield self.encode(
+                {name: values[at : at + self.rows_at_once] for name, values in columns.items()}
+            )
 
     def check_smoke(self, tolerance: float = 1e-4) -> None:
         """Raises ``PackageError`` if a smoke row's score differs from its score when the package
@@ -219,7 +250,9 @@ class Package:
             )
 
 
-def _blocks(features: Sequence[Feature]) -> list[tuple[int, slice, Encoder]]:
+def _blocks(
+    features: Sequence[Feature], vocabularies: Mapping[str, Vocabulary]
+) -> list[tuple[int, slice, Encoder]]:
     """The position, the places in the matrix and the encoder of each feature of a wide kind.
 
     Raises ``PackageError`` if one stands before a feature of another kind."""
@@ -232,7 +265,7 @@ def _blocks(features: Sequence[Feature]) -> list[tuple[int, slice, Encoder]]:
                 f"{MANIFEST} has {feature.name!r} behind {features[position - 1].name!r}: an "
                 f"input of kind {features[position - 1].kind!r} stands behind all others."
             )
-        encoder = make(feature) if make else None
+        encoder = make(feature, vocabularies) if make else None
         width = encoder.width if encoder else 1
         if encoder:
             blocks.append((position, slice(start, start + width), encoder))
@@ -257,8 +290,7 @@ def load(folder: Path, expected_digest: str | None = None) -> Package:
         manifest = read_manifest((folder / MANIFEST).read_bytes(), expected_digest)
         # Only the flows, which read these, have them here.
         file_names = [
-            MODEL,
-            SMOKE,
+            *served_files(manifest),
             *[
                 name
                 for name in manifest.files
@@ -275,7 +307,8 @@ def load(folder: Path, expected_digest: str | None = None) -> Package:
         if digest(data) != manifest.files.get(name):
             raise PackageError(f"{name} was changed: its SHA-256 is not the manifest's.")
     try:
-        package = Package(manifest, contents[MODEL], _SMOKE.decode(contents[SMOKE]))
+        vocabularies = read_vocabularies(contents.get(VOCABULARIES, b"{}"))
+        package = Package(manifest, contents[MODEL], _SMOKE.decode(contents[SMOKE]), vocabularies)
         package.check_smoke()
     except PackageError:
         raise

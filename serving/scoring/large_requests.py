@@ -30,9 +30,9 @@ _SAMPLES = 16
 _SAMPLE_BYTES = 1024
 
 
-def count_cells(body: bytes, kind: str, features: int, max_rows: int) -> int:
+def count_cells(body: bytes, kind: str, row_cells: int, max_rows: int) -> int:
     """The estimated number of values in a body, without reading it: columns that are left out count
-    as well.
+    as well. A row has ``row_cells`` (``Package.row_cells``).
     """
     if "csv" in kind:
         rows, values = _count(body, b"\n"), _count(body, b",")
@@ -40,7 +40,7 @@ def count_cells(body: bytes, kind: str, features: int, max_rows: int) -> int:
         rows, values = _count(body, b"{"), _count(body, b",")
     else:
         rows, values = 0, len(body) // 8
-    return max(values, features * min(rows, max_rows))
+    return max(values, row_cells * min(rows, max_rows))
 
 
 def _count(body: bytes, letter: bytes) -> int:
@@ -70,8 +70,8 @@ def giving_way() -> Iterator[None]:
         sys.setswitchinterval(before)
 
 
-def piece_rows(features: int) -> int:
-    return max(32, PIECE_CELLS // max(1, features))
+def piece_rows(row_cells: int) -> int:
+    return max(32, PIECE_CELLS // max(1, row_cells))
 
 
 class Cells:
@@ -133,7 +133,7 @@ def score_pieces(
     """
     scored_pieces, days = ScoredPieces(champion), set[date]()
     answers_before = others()
-    for rows in _cut(pieces, piece_rows(len(champion.reader.features))):
+    for rows in _cut(pieces, piece_rows(champion.package.row_cells)):
         start = time.perf_counter()
         champion.events.check_rows(rows, days)
         scored = predict(champion, rows, ids, score)

@@ -13,8 +13,8 @@ import msgspec
 import numpy as np
 
 from serving.champions.champion import Champion
-from serving.errors import PackageError
-from serving.formats.rows import spans
+from serving.errors import InputError, PackageError
+from serving.formats.rows import shift_row, spans
 from serving.package.manifest import Manifest
 from serving.package.model import Package, UnknownValue
 from serving.package.outputs import Values
@@ -46,8 +46,8 @@ class Scored(msgspec.Struct, frozen=True):
     """Rows that one champion has scored, in order: ids and each output's ``values`` have one entry
     for each row, the matrix one row.
 
-    ``unknown`` are categories that look like a mistake. A large request, scored in pieces, and a
-    part of a batch have no matrix."""
+    ``unknown`` are categories that look like a mistake. The matrix may lack the places of wide
+    inputs. A large request, scored in pieces, and a part of a batch have no matrix."""
 
     champion: Champion
     ids: list[str]
@@ -110,12 +110,35 @@ def predict(
     """
     package = champion.package
     unknown_values: list[UnknownValue] = []
-    matrix = package.encode_rows(rows, unknown_values)
-    values = package.values_of(score(package, matrix))
+    numbers, matrix = _encode_and_score(package, rows, unknown_values, score)
+    values = package.values_of(numbers)
     for place in champion.form.numbers:
         check_finite(champion.version, values[place])
     unknown = _unknown(package, unknown_values) if unknown_values else ()
     return Scored(champion, ids.take(len(rows)), values, matrix, unknown)
+
+
+def _encode_and_score(
+    package: Package,
+    rows: Sequence[tuple[Any, ...]],
+    unknown_values: list[UnknownValue],
+    score: Score,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The model's numbers and the matrix, of which many rows keep the narrow places only."""
+    if len(rows) <= package.rows_at_once:
+        matrix = package.encode_rows(rows, unknown_values)
+        return score(package, matrix), matrix
+    numbers, kept = [], []
+    for at, end in spans(len(rows), package.rows_at_once):
+        unknown: list[UnknownValue] = []
+        try:
+            matrix = package.encode_rows(rows[at:end], unknown)
+        except InputError as error:
+            raise shift_row(error, at) from error
+        unknown_values += [(row + at, position, value) for row, position, value in unknown]
+        numbers.append(score(package, matrix))
+        kept.append(matrix[:, : package.narrow].copy())
+    return np.concatenate(numbers), np.concatenate(kept)
 
 
 def slice_values(values: Values, start: int, end: int) -> Values:

@@ -116,7 +116,7 @@ class Scorer:
         """
         if len(call.body) > _GLANCE_BYTES:
             cells = self._cells(call.champion, call.body, JSON)
-            if cells > _LOOP_CELLS or len(call.body) > LOOP_BODY_BYTES:
+            if cells > _LOOP_CELLS or len(call.body) > _loop_bytes(call.champion):
                 self._submit_large(call, cells)
                 return
         call.checked_rows = _read(call, self._max_rows)
@@ -141,7 +141,7 @@ class Scorer:
             if cells > WHOLE_CELLS:
                 return self._score_pieces(
                     champion,
-                    read(champion, piece_rows(len(champion.reader.features))),
+                    read(champion, piece_rows(champion.package.row_cells)),
                     logged=logged,
                 )
             (request,) = read(champion, None)
@@ -151,7 +151,7 @@ class Scorer:
                 self._keep(scored, [request], [answer_json(scored)])
             return scored
 
-        if cells > _LOOP_CELLS or len(body) > LOOP_BODY_BYTES or self._log.blocking:
+        if cells > _LOOP_CELLS or len(body) > _loop_bytes(champion) or self._log.blocking:
             scored = await self.run(work, cells)
         else:
             scored = work()
@@ -176,7 +176,7 @@ class Scorer:
         """
         if len(scored.ids) <= _LOOP_ANSWER_ROWS:
             return work()
-        cells = len(scored.ids) * len(scored.champion.reader.features)
+        cells = len(scored.ids) * scored.champion.package.row_cells
 
         def write() -> T:
             with giving_way():
@@ -189,7 +189,7 @@ class Scorer:
     def _cells(self, champion: Champion, body: bytes, kind: str) -> int:
         """The number of values in a body; 0 for one that is small in any case."""
         return (
-            count_cells(body, kind, len(champion.reader.features), self._max_rows)
+            count_cells(body, kind, champion.package.row_cells, self._max_rows)
             if len(body) > _GLANCE_BYTES
             else 0
         )
@@ -226,7 +226,7 @@ class Scorer:
         """One large request of plain JSON."""
         (call,) = calls
         try:
-            size = piece_rows(len(call.champion.reader.features))
+            size = piece_rows(call.champion.package.row_cells)
             scored = self._score_pieces(
                 call.champion,
                 read_pieces(call.champion.reader, JSON, call.body, self._max_rows, size),
@@ -362,6 +362,13 @@ class Scorer:
         parts = np.array_split(matrix, self._threads)
         others = [self._parts.submit(package.score, part) for part in parts[1:]]
         return np.concatenate([package.score(parts[0]), *[other.result() for other in others]])
+
+
+def _loop_bytes(champion: Champion) -> int:
+    """How long a body may be that is scored on the event loop: a byte of a text or an image costs
+    more than one of a number."""
+    package = champion.package
+    return LOOP_BODY_BYTES if package.row_cells == len(package.names) else _GLANCE_BYTES
 
 
 def _read(call: Call, max_rows: int) -> CheckedRows:

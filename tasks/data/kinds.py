@@ -20,6 +20,7 @@ from tasks.data.columns.dates import (
     misfit_of_dates,
     weekdays,
 )
+from tasks.data.columns.texts import TEXT_TRAITS
 from usecases.definition import Column, DriftPolicy
 
 # As Evidently does: a number with no more values than this is compared value by value.
@@ -41,7 +42,8 @@ class Kind:
     A batch comes in any type that it ``holds``, unless ``misfit`` says what is wrong with the
     values. It becomes the ``dtype`` by ``normalize``, and a row with one of ``row_faults`` goes to
     quarantine. scikit-learn gets ``pandas_dtype``, null as NaN,
-    and the fitted ``encoder`` of all columns of the kind, or of one column of a ``wide`` kind, has
+    and the fitted ``encoder`` of all columns of the kind, or of one column of a ``wide`` kind
+    (if it is ``vectorized``, the candidate's own vectoriser, for which null is an empty text), has
     the ``known_values`` of each, where values have codes. ``unknown_values`` are those that it has
     never seen, and the service lets through. ``stand_in`` is shown in place of values that nobody
     may see.
@@ -71,6 +73,7 @@ class Kind:
     wide: bool = False
     traits: Mapping[str, Callable[[pl.Series], pl.Series]] = field(default_factory=dict)
     misfit: Callable[[pl.Series], str | None] = lambda values: None
+    vectorized: bool = False
 
 
 def count_values(before: pl.Series, now: pl.Series) -> Shares:
@@ -241,5 +244,25 @@ KINDS: dict[str, Kind] = {
         shares=_bin_numbers,
         find_oddities=lambda policy, column, before, now, rows: [],
         traits={"weekday": weekdays, "hour": hours},
+    ),
+    "text": Kind(
+        dtype=pl.String,
+        holds=lambda dtype: dtype == pl.String,
+        normalize=pl.col,
+        row_faults=lambda values: {},
+        pandas_dtype=object,
+        encoder=lambda columns: None,
+        known_values=lambda encoder, column: None,
+        unknown_values=("", "ｑ́zx 모르는말 🙂🏽 ﷺ ß"),
+        stand_in=lambda values: "",
+        log_type="text",
+        counted=False,
+        groups=lambda values: _group_numbers(TEXT_TRAITS["characters"](values)),
+        evidently="categorical",
+        shares=count_values,
+        find_oddities=lambda policy, column, before, now, rows: [],
+        wide=True,
+        vectorized=True,
+        traits=TEXT_TRAITS,
     ),
 }

@@ -262,6 +262,9 @@ def _row_schema(column: Column):  # noqa: ANN202 - pandera's Column, imported wh
         checks.append(pa.Check.ge(column.earliest, error=f"before {column.earliest}"))
     if column.latest is not None:
         checks.append(pa.Check.le(column.latest, error=f"after {column.latest}"))
+    if (longest := column.longest_value) is not None:
+        fault = f"longer than {longest:,} characters"
+        checks.append(pa.Check.str_length(max_value=longest, error=fault))
     if column.categories is not None:
         checks.append(pa.Check.isin(list(column.categories), error="unknown category"))
     return pa.Column(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from tasks.models.growing import Grow
 from tasks.models.modelling import scores_of
 from tasks.outside.user_code import calling
 from usecases.definition import Metric
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 _LOST = (BrokenExecutor, CancelledError)
 
@@ -26,9 +29,9 @@ class Split:
     labels ``(n_rows,)``.
     """
 
-    fit_matrix: np.ndarray
+    fit_matrix: "np.ndarray | csr_matrix"
     fit_labels: np.ndarray
-    check_matrix: np.ndarray
+    check_matrix: "np.ndarray | csr_matrix"
     check_labels: np.ndarray
 
 

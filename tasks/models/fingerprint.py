@@ -94,7 +94,9 @@ def _differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]
 
 def _recipe(candidate: Candidate) -> list[Any]:
     functions = [candidate.build, *([candidate.export] if candidate.export else [])]
-    return [dict(candidate.params), candidate.baseline, *map(_code, functions)]
+    texts = {name: _code(make) for name, make in sorted(candidate.vectorizers.items())}
+    recipe = [dict(candidate.params), candidate.baseline, *map(_code, functions)]
+    return [*recipe, texts] if texts else recipe
 
 
 def _code(build: Any) -> str:

@@ -9,12 +9,13 @@ from tasks.models import modelling
 from usecases.definition import Metric
 
 if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
     from sklearn.base import ClassifierMixin
 
 
 def permutation_importance(
     model: "ClassifierMixin",
-    matrix: np.ndarray,
+    matrix: "np.ndarray | csr_matrix",
     truth: np.ndarray,
     owners: np.ndarray,
     metric: Metric,
@@ -25,16 +26,29 @@ def permutation_importance(
     ``rows`` rows (Breiman 2001). ``owners`` ``(width,)`` is the column of each place of ``matrix``.
     """
     chance = np.random.default_rng(seed)
-    positions = chance.permutation(len(matrix))[:rows]
-    matrix, truth = matrix[positions].copy(), truth[positions]
+    positions = chance.permutation(len(truth))[:rows]
+    matrix, truth = matrix[positions], truth[positions]
     whole = score(metric, truth, modelling.scores_of(model, matrix))
     losses = np.empty(owners.max() + 1)
     for column in range(len(losses)):
         places = np.flatnonzero(owners == column)
-        values = matrix[:, places].copy()
-        matrix[:, places] = values[chance.permutation(len(values))]
+        shuffled = _shuffled(matrix, places, chance.permutation(len(truth)))
         losses[column] = metric.gain(
-            whole, score(metric, truth, modelling.scores_of(model, matrix))
+            whole, score(metric, truth, modelling.scores_of(model, shuffled))
         )
-        matrix[:, places] = values
     return losses
+
+
+def _shuffled(
+    matrix: "np.ndarray | csr_matrix", places: np.ndarray, order: np.ndarray
+) -> "np.ndarray | csr_matrix":
+    """A copy with the rows of ``places``, which are neighbours, in another order."""
+    from scipy.sparse import hstack, issparse
+
+    if not issparse(matrix):
+        shuffled = matrix.copy()
+        shuffled[:, places] = matrix[np.ix_(order, places)]
+        return shuffled
+    first, end = places[0], places[-1] + 1
+    parts = [matrix[:, :first], matrix[:, first:end][order], matrix[:, end:]]
+    return hstack(parts, format="csr")

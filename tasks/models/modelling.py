@@ -2,6 +2,7 @@
 behind it.
 """
 
+import sys
 from collections.abc import Mapping
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -13,14 +14,22 @@ from tasks.data.kinds import KINDS
 from tasks.data.targets import lacks, truth_of
 from tasks.models.libraries import configure
 from tasks.models.refusals import why_not_served
+from tasks.models.vectorizers import (
+    check_size,
+    params_of_model,
+    takes_sparse,
+    vectorizers_of,
+)
 from tasks.outside.user_code import UseCaseFailed, WrongAnswers, calling, describe_value
 from usecases.definition import SCORE, Candidate, Classes, Column, Number, UseCase
 
 if TYPE_CHECKING:
     import pandas as pd
+    from scipy.sparse import csr_matrix
     from sklearn.compose import ColumnTransformer
     from sklearn.pipeline import Pipeline
 
+_PIECE_CELLS = 5_000_000  # 40 MB of a matrix with wide columns
 
 _NO_PROBABILITIES = (
     "without predict_proba: wrap it in CalibratedClassifierCV, or use another "
@@ -29,12 +38,13 @@ _NO_PROBABILITIES = (
 
 
 def inputs(case: UseCase, rows: pl.DataFrame) -> "pd.DataFrame":
-    """The input columns of ``rows`` as scikit-learn wants them: text as objects, numbers as
-    float64, null as NaN in both.
+    """The input columns of ``rows`` as scikit-learn wants them: categories as objects, numbers as
+    float64, null as NaN in both, and as an empty text in texts.
 
-    A null text must not stay None: to ``OrdinalEncoder`` that is one more category, with a code of
-    its own."""
-    frame = rows.select(case.column_names).to_pandas()
+    A null category must not stay None: to ``OrdinalEncoder`` that is one more category, with a code
+    of its own."""
+    filled = [pl.col(name).fill_null("") for name in case.texts]
+    frame = rows.select(case.column_names).with_columns(filled).to_pandas()
     frame = frame.astype({column.name: KINDS[column.kind].pandas_dtype for column in case.columns})
     return frame.where(frame.notna(), np.nan)
 
@@ -51,19 +61,30 @@ def labels(case: UseCase, rows: pl.DataFrame) -> np.ndarray:
     return truth_of(case, rows[case.label])
 
 
-def encoder(case: UseCase) -> "ColumnTransformer":
+def encoder(
+    case: UseCase, vectorizers: Mapping[str, Any] | None = None, sparse: bool = False
+) -> "ColumnTransformer":
     """The encoder of each kind of column, and of each column of a wide kind, side by side: together
-    the matrix of ``UseCase.layout``.
+    the matrix of ``UseCase.layout``, ``sparse`` if that is asked for and there are ``vectorizers``.
 
-    The same for each candidate, so that the service encodes rows with its own maps and one tensor
-    (serving/package/model.py)."""
+    Apart from these the same for each candidate, so that the service encodes rows with its own maps
+    and one tensor (serving/package/model.py)."""
     from sklearn.compose import ColumnTransformer
 
     return ColumnTransformer(
         [
-            (name, KINDS[columns[0].kind].encoder(columns), [column.name for column in columns])
+            (
+                (name, (vectorizers or {})[name], name)
+                if KINDS[columns[0].kind].vectorized
+                else (
+                    name,
+                    KINDS[columns[0].kind].encoder(columns),
+                    [column.name for column in columns],
+                )
+            )
             for name, columns in encoded_together(case)
         ],
+        sparse_threshold=float(sparse),
         verbose_feature_names_out=False,
     )
 
@@ -97,9 +118,19 @@ def owners(case: UseCase, fitted: "Pipeline") -> np.ndarray:
     return np.repeat(np.arange(len(widths)), widths)
 
 
-def encode(fitted: "Pipeline", case: UseCase, rows: pl.DataFrame) -> np.ndarray:
-    """The matrix ``(n_rows, width)`` that the model in the pipeline sees of ``rows``."""
-    return np.asarray(fitted.named_steps["encode"].transform(inputs(case, rows)), dtype=np.float64)
+def encode(fitted: "Pipeline", case: UseCase, rows: pl.DataFrame) -> "np.ndarray | csr_matrix":
+    """The matrix ``(n_rows, width)`` that the model in the pipeline sees of ``rows``: sparse if the
+    model was fitted on terms of texts, and takes it so."""
+    from scipy.sparse import issparse
+
+    matrix = fitted.named_steps["encode"].transform(inputs(case, rows))
+    if issparse(matrix):
+        return matrix.tocsr().astype(np.float64)
+    return np.asarray(matrix, dtype=np.float64)
+
+
+def dense(matrix: "np.ndarray | csr_matrix") -> np.ndarray:
+    return matrix if isinstance(matrix, np.ndarray) else np.asarray(matrix.toarray())
 
 
 def build(case: UseCase, candidate: Candidate, params: Mapping[str, Any], seed: int) -> Any:
@@ -109,6 +140,8 @@ def build(case: UseCase, candidate: Candidate, params: Mapping[str, Any], seed: 
     """
     call = f"build of candidate {candidate.name!r} with {dict(params)}"
     expectation = _expectation(case, candidate)
+    vectorizers_of(case, candidate, params)  # refused before any fit
+    params = params_of_model(case, params)
     with calling(case.name, call, expectation):
         model = candidate.build(params, case.layout, seed)
     if isinstance(model, type):
@@ -183,7 +216,9 @@ def pipeline(
     """The unfitted pipeline: the encoder, then what the candidate builds."""
     from sklearn.pipeline import Pipeline
 
-    return Pipeline([("encode", encoder(case)), ("model", build(case, candidate, params, seed))])
+    model = build(case, candidate, params, seed)
+    encode = encoder(case, vectorizers_of(case, candidate, params), takes_sparse(model))
+    return Pipeline([("encode", encode), ("model", model)])
 
 
 def fit(
@@ -195,6 +230,7 @@ def fit(
     ``UseCaseFailed`` for a model that cannot be fitted."""
     check_rows(case, rows)
     whole = pipeline(case, candidate, params, seed)
+    check_size(case, candidate, params, whole.named_steps["model"], rows)
     call = f"fit of candidate {candidate.name!r} on {len(rows)} rows"
     with calling(case.name, call, "Models are fitted on the encoded matrix of docs/use-cases.md."):
         whole.fit(inputs(case, rows), labels(case, rows))
@@ -232,7 +268,21 @@ def _enough(case: UseCase) -> str:
 
 def predict(fitted: "Pipeline", case: UseCase, rows: pl.DataFrame) -> np.ndarray:
     """The answers of a fitted pipeline, as those of ``scores_of``."""
-    return scores_of(fitted, inputs(case, rows))
+    size = rows_at_once(case, fitted)
+    if len(rows) <= size:
+        return scores_of(fitted, inputs(case, rows))
+    return np.concatenate(
+        [scores_of(fitted, inputs(case, piece)) for piece in rows.iter_slices(size)]
+    )
+
+
+def rows_at_once(case: UseCase, fitted: "Pipeline") -> int:
+    """How many rows are encoded at a time: a few where their dense matrix would be large, and all
+    without wide columns.
+    """
+    if not any(KINDS[column.kind].wide for column in case.columns):
+        return sys.maxsize
+    return max(1, _PIECE_CELLS // len(owners(case, fitted)))
 
 
 def scores_of(fitted: Any, matrix: "np.ndarray | pd.DataFrame") -> np.ndarray:

@@ -17,6 +17,7 @@ from usecases.definition import UseCase
 
 REFITS = 3
 _DRAWS = 20
+_COLUMNS_OF_A_TEXT = 50  # a text costs as much to cut and to learn
 CELLS = 2_000_000  # of the training rows; fits of more cost too much to be repeated by default
 
 
@@ -25,7 +26,8 @@ def refits_of(case: UseCase, rows: int) -> int:
     or by default as many as their cost allows."""
     if case.promotion.refits is not None:
         return case.promotion.refits
-    return REFITS if rows * len(case.columns) <= CELLS else 0
+    columns = len(case.columns) + _COLUMNS_OF_A_TEXT * len(case.texts)
+    return REFITS if rows * columns <= CELLS else 0
 
 
 def refit_scores(

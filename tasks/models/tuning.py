@@ -16,7 +16,8 @@ import polars as pl
 from tasks.data.targets import lacks
 from tasks.models.climbing import Climb, Split, climb_all
 from tasks.models.growing import grow_of
-from tasks.models.modelling import build, encoder, inputs, labels
+from tasks.models.modelling import build, inputs, labels, pipeline
+from tasks.models.vectorizers import check_size, params_of_texts
 from usecases.definition import Candidate, Metric, Range, Search, UseCase, last_of
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def tune(
     search = candidate.search
     if search is None:
         raise ValueError(f"Candidate {candidate.name!r} of {case.name!r} has no search space.")
-    split = _split(case, fit_rows, check_rows)
+    splits = _Splits(case, candidate, fit_rows, check_rows, seed)
     study = _study(case.gate.metric, search, seed, first)
     trials: list[Trial] = []
     while len(trials) < search.trials:
@@ -76,7 +77,7 @@ def tune(
             _RunningTrial(study.ask(), case, candidate, search, seed)
             for _ in range(min(GROUP, search.trials - len(trials)))
         ]
-        _climb_rungs(executor, group, search.resource[1], split)
+        _climb_rungs(executor, group, search.resource[1], splits)
         for trial in group:
             study.tell(trial.asked, None if trial.pruned else trial.score, _state(trial.pruned))
             trials.append(trial.record())
@@ -112,30 +113,61 @@ def _study(
     return study
 
 
-def _split(case: UseCase, fit_rows: pl.DataFrame, check_rows: pl.DataFrame) -> Split:
-    codes = encoder(case).fit(inputs(case, fit_rows))
-    split = Split(
-        codes.transform(inputs(case, fit_rows)),
-        labels(case, fit_rows),
-        codes.transform(inputs(case, check_rows)),
-        labels(case, check_rows),
-    )
-    for side, rows in (("fits", fit_rows), ("scores", check_rows)):
-        if missing := lacks(case, rows[case.label]):
-            raise ValueError(
-                f"HPO of {case.name!r} {side} its trials on {len(rows)} rows, and {missing}: its "
-                "inner split needs more."
-            )
-    return split
+class _Splits:
+    """The split as trials see it: one, unless the search tunes vectorisers. The last few are kept,
+    for the trials of a group.
+
+    Raises ``ValueError`` for rows that lack a class."""
+
+    def __init__(
+        self,
+        case: UseCase,
+        candidate: Candidate,
+        fit_rows: pl.DataFrame,
+        check_rows: pl.DataFrame,
+        seed: int,
+    ) -> None:
+        for side, rows in (("fits", fit_rows), ("scores", check_rows)):
+            if missing := lacks(case, rows[case.label]):
+                raise ValueError(
+                    f"HPO of {case.name!r} {side} its trials on {len(rows)} rows, and {missing}: "
+                    "its inner split needs more."
+                )
+        self._case, self._candidate, self._seed = case, candidate, seed
+        self._fit_rows, self._check_rows = fit_rows, check_rows
+        self._known: dict[str, Split] = {}
+
+    def of(self, params: Mapping[str, Any]) -> Split:
+        """The split for a trial with ``params``."""
+        key = repr(sorted(params_of_texts(self._case, params).items()))
+        if key not in self._known:
+            while len(self._known) >= GROUP:
+                del self._known[next(iter(self._known))]
+            self._known[key] = self._make(params)
+        return self._known[key]
+
+    def _make(self, params: Mapping[str, Any]) -> Split:
+        case, fit_rows, check_rows = self._case, self._fit_rows, self._check_rows
+        params = {**self._candidate.params, **params}
+        whole = pipeline(case, self._candidate, params, self._seed)
+        check_size(case, self._candidate, params, whole.named_steps["model"], fit_rows)
+        codes = whole.named_steps["encode"].fit(inputs(case, fit_rows))
+        return Split(
+            codes.transform(inputs(case, fit_rows)),
+            labels(case, fit_rows),
+            codes.transform(inputs(case, check_rows)),
+            labels(case, check_rows),
+        )
 
 
 def _climb_rungs(
-    executor: Executor, group: list["_RunningTrial"], rungs: tuple[int, ...], split: Split
+    executor: Executor, group: list["_RunningTrial"], rungs: tuple[int, ...], splits: _Splits
 ) -> None:
     """Take the trials of a group up the rungs together, and prune them on the way."""
     for rung in rungs:
         alive = [trial for trial in group if not trial.pruned]
-        answers = climb_all(executor, [trial.step(rung, split) for trial in alive])
+        steps = [trial.step(rung, splits.of(trial.params)) for trial in alive]
+        answers = climb_all(executor, steps)
         for trial, (estimator, score) in zip(alive, answers, strict=True):
             trial.take(estimator, score, rung, last=rung == rungs[-1])
 

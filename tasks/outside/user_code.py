@@ -43,7 +43,8 @@ _HINTS = {
         "A name in params or in search.space is not a parameter of build's estimator."
     ),
     "could not convert string": (
-        "Categories arrive as whole numbers, at layout.categories; no column is text."
+        "Categories arrive as whole numbers, at layout.categories, and texts as the weights of "
+        "their terms: no place of the matrix is text."
     ),
 }
 

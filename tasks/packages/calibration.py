@@ -107,12 +107,20 @@ def answered(
         windows = _windows(case, rows)
     return Unseen(
         windows,
-        modelling.encode(fitted, case, rows),
+        _matrix(case, fitted, rows),
         numbers,
         modelling.labels(case, rows),
         days_of(rows[case.event_time]),
         modelling.owners(case, fitted),
     )
+
+
+def _matrix(case: UseCase, fitted: "Pipeline", rows: pl.DataFrame) -> np.ndarray:
+    """What the quantiles of a number's errors see; without places where texts would fill the memory
+    for nothing."""
+    if case.texts and not isinstance(case.target, Number):
+        return np.empty((len(rows), 0))
+    return modelling.dense(modelling.encode(fitted, case, rows))
 
 
 def learn_quantiles(

@@ -8,7 +8,7 @@ otherwise. Its measured error is in docs/performance.md."""
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -18,8 +18,12 @@ from serving.package.manifest import LOSSES
 from serving.package.model import Package, open_session
 from serving.package.outputs import number_places
 from tasks.measures.metrics import measure_of, metrics_of
+from tasks.models.modelling import dense
 from tasks.packages.exporters.registry import export
 from usecases.definition import UseCase
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 _LEAST_ROWS, _MOST_ROWS = 300, 8_000
 _MOST_PLACES = 50
@@ -31,7 +35,7 @@ _MODELS = msgspec.json.Decoder(dict[str, bytes])
 
 def fit_losses(
     case: UseCase,
-    matrix: np.ndarray,
+    matrix: "np.ndarray | csr_matrix",
     owners: np.ndarray,
     predicted: np.ndarray,
     truth: np.ndarray,
@@ -83,9 +87,13 @@ def expected_losses(
         name: [None] * len(rows) if name in left_out else rows[name].to_list()
         for name in package.names
     }
-    matrix = np.asarray(package.encode(columns), dtype=np.float64)
     answers = rows[number].cast(pl.Float64).fill_null(float("nan")).to_numpy()
-    inputs = loss_inputs(package.names, package.owners, left_out, matrix, answers)
+    pieces, at = [], 0
+    for matrix in package.matrices(columns):
+        answered = answers[at : at + len(matrix)]
+        pieces.append(loss_inputs(package.names, package.owners, left_out, matrix, answered))
+        at += len(matrix)
+    inputs = np.vstack(pieces).astype(np.float64)
     expected = [pl.Series(name, run(model, inputs)) for name, model in models.items()]
     return rows.select("id").with_columns(expected)
 
@@ -103,7 +111,7 @@ def loss_inputs(
     names: Sequence[str],
     owners: np.ndarray,
     left_out: Collection[str],
-    matrix: np.ndarray,
+    matrix: "np.ndarray | csr_matrix",
     predicted: np.ndarray,
 ) -> np.ndarray:
     """The columns that are logged, and the answer ``(n_rows, n_inputs)``. Columns with very many
@@ -111,7 +119,7 @@ def loss_inputs(
     """
     few = np.bincount(owners) <= _MOST_PLACES
     logged = np.array([name not in left_out for name in names])
-    return np.column_stack([matrix[:, (few & logged)[owners]], predicted])
+    return np.column_stack([dense(matrix[:, (few & logged)[owners]]), predicted])
 
 
 def _proves_itself(inputs: np.ndarray, losses: np.ndarray, days: np.ndarray) -> bool:

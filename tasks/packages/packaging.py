@@ -17,6 +17,7 @@ from serving.package.manifest import (
     PROFILE,
     REFERENCE,
     SMOKE,
+    VOCABULARIES,
     Feature,
     Manifest,
     Parity,
@@ -33,7 +34,8 @@ from tasks.drift.learning import learn_profile
 from tasks.drift.profile.profile import encode_profile
 from tasks.drift.thresholds import calibrate, draw_reference, monitored
 from tasks.models.cross_fitting import CrossFit, cross_fit
-from tasks.models.modelling import encode, encoded_together, encoders_of, owners
+from tasks.models.modelling import dense, encode, encoded_together, encoders_of, owners
+from tasks.models.vectorizers import vocabularies_of
 from tasks.packages.calibration import Calibrated, declared_outputs, learn_quantiles
 from tasks.packages.error_quantiles import ErrorQuantiles
 from tasks.packages.exporters.registry import export
@@ -113,12 +115,13 @@ def make_package(
     rejects the model."""
     model, dtype = export(fitted.named_steps["model"], len(owners(case, fitted)))
     manifest = _manifest(case, fitted, origin, dtype)
+    vocabularies = vocabularies_of(case, fitted)
     quantiles = None
     if has_quantiles(manifest.outputs):
         unseen = unseen or cross_fit(case, fitted, training, seed)
         quantiles = learn_quantiles(case, fitted, training, unseen.scores, seed)
         model = quantiles.into(model)
-    package = Package(manifest, model, Smoke([], []))
+    package = Package(manifest, model, Smoke([], []), vocabularies)
     smoke = _smoke(case, fitted, package, proof, seed, quantiles)
     parity = prove(case, fitted, package, proof, seed, quantiles)
     manifest = msgspec.structs.replace(manifest, parity=parity)
@@ -130,6 +133,7 @@ def make_package(
     files = {
         MODEL: model,
         SMOKE: msgspec.json.encode(smoke),
+        **({VOCABULARIES: msgspec.json.encode(vocabularies)} if vocabularies else {}),
         REFERENCE: _as_parquet(case, reference),
         **(_profile(case, training, seed) if watched else {}),
         **({LOSSES: origin.holdout.losses} if origin.holdout.losses else {}),
@@ -149,7 +153,7 @@ def _smoke(
 ) -> Smoke:
     """Some rows of ``proof`` with the scores of the pipeline."""
     rows = _with_stand_ins(case, proof.sample(min(SMOKE_ROWS, len(proof)), seed=seed))
-    expected = expected_numbers(fitted, package, encode(fitted, case, rows), quantiles)
+    expected = expected_numbers(fitted, package, dense(encode(fitted, case, rows)), quantiles)
     return Smoke(rows.select(case.column_names).to_dicts(), expected.tolist())
 
 
@@ -270,6 +274,7 @@ def _features(case: UseCase, fitted: "Pipeline") -> list[Feature]:
             parts=list(column.parts) if column.parts else None,
             earliest=column.earliest.isoformat() if column.earliest else None,
             latest=column.latest.isoformat() if column.latest else None,
+            longest=column.longest_value,
         )
         for name, columns in encoded_together(case)
         for position, column in enumerate(columns)

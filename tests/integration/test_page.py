@@ -761,6 +761,27 @@ def test_booleans_and_dates_have_fields_of_their_own(
         assert page.evaluate("born.control.type") == "datetime-local"
 
 
+def test_a_text_has_a_field_of_several_lines(browser: Browser, shared: ServiceProcess) -> None:
+    feature = {"name": "review", "kind": "text", "nullable": True, "description": "", "longest": 5}
+    written = '\U0001f642좋\n"<'
+    with opened(browser, shared) as page:
+        page.evaluate(
+            f"""(() => {{
+                self.review = fieldOf({json.dumps(feature)}, "f");
+                document.querySelector("form .grid").append(review.element);
+                self.answer = field => {{
+                    try {{ return field.read(); }} catch (problem) {{ return problem.message; }}
+                }};
+            }})()"""
+        )
+        for value, read in ((written, written), ("123456", "At most 5 characters."), (None, None)):
+            assert page.evaluate(f"(review.write({json.dumps(value)}), answer(review))") == read
+        assert page.evaluate("review.control.tagName") == "TEXTAREA"
+        assert page.evaluate(f"allowed({json.dumps(feature)})") == "text of up to 5 characters"
+        whole = "document.querySelector('form .grid').clientWidth"
+        assert page.evaluate(f"review.element.clientWidth > 0.9 * {whole}")
+
+
 def test_the_traffic_of_others_is_shown_live(browser: Browser, shared: ServiceProcess) -> None:
     with opened(browser, shared) as page:
         before = shared.describe()["traffic"]["rows"]

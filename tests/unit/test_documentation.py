@@ -25,6 +25,7 @@ from usecases.toy_number import price_rows
 from blocks.settings import REPOSITORY, Settings
 from tasks.models.modelling import fit
 from tasks.packages.packaging import Origin, make_package
+from tests.fixtures.texts import reviews, text_case
 from usecases import definition
 from usecases.definition import (
     Approval,
@@ -262,6 +263,16 @@ def test_each_target_is_documented_with_its_fields_and_metrics() -> None:
         assert stated == metrics
 
 
+def test_the_candidate_of_the_page_on_texts_is_fitted() -> None:
+    texts = USE_CASES.read_text().split("\n### Texts\n", 1)[1].split("```python\n", 1)[1]
+    code = texts.split("```", 1)[0].replace("\nCandidate(", "\nwritten = Candidate(")
+    names: dict[str, Any] = {"Candidate": definition.Candidate}
+    exec(code, names)
+    case = text_case(names["written"])
+    fitted = fit(case, case.candidates[0], dict(case.candidates[0].params), reviews(), 7)
+    assert len(fitted["encode"].named_transformers_["review"].vocabulary_) > 20
+
+
 # One separate process for both examples: their package is merged into `usecases` at its import, as
 # in a team's repository.
 FOLLOW = """
@@ -309,7 +320,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     line = re.search(r"one line:  (.+)", USE_CASES.read_text())
     assert line is not None
     (folder / "__init__.py").write_text(line.group(1))
-    example, invent = code_blocks(USE_CASES, "python")
+    example, invent, *_ = code_blocks(USE_CASES, "python")
     (folder / "returns.py").write_text(example)
     (folder / "orders" / "invent.py").write_text(invent)
     (shorter,) = code_blocks(REPOSITORY / "README.md", "python")

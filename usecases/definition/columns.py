@@ -6,7 +6,7 @@ from typing import Self, get_origin
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from usecases.definition.kinds import KINDS
+from usecases.definition.kinds import KINDS, LONGEST_TEXT
 
 # What the prediction log says of a row beside its inputs and outputs.
 LOG_COLUMNS = frozenset({"id", "time", "event_time", "model_version", "sample_rate", "role"})
@@ -41,7 +41,8 @@ class Column(Frozen):
     false, go to quarantine one by one. A batch is refused as a whole when its share of nulls is
     above ``null_tolerance`` (0-1), or its median leaves ``typical``: that is what a changed unit
     does. ``categories`` closes the set; ``None`` leaves it open, and an unknown one is then encoded
-    like a missing one. ``parts`` are what models see of a date."""
+    like a missing one. ``parts`` are what models see of a date, and ``longest`` is the most
+    characters that a text may have, 100,000 by default."""
 
     name: str = Field(min_length=1)
     kind: str
@@ -49,6 +50,7 @@ class Column(Frozen):
     low: float | None = Field(None, allow_inf_nan=False)
     high: float | None = Field(None, allow_inf_nan=False)
     categories: tuple[str, ...] | None = Field(None, min_length=1)
+    longest: int | None = Field(None, gt=0, le=1_000_000)
     null_tolerance: float = Field(0.05, ge=0, le=1)
     typical: tuple[float, float] | None = None
     parts: tuple[str, ...] | None = None
@@ -96,6 +98,11 @@ class Column(Frozen):
                 raise ValueError(f"column {self.name!r}: typical is impossible: {refusal}")
         return self
 
+    @property
+    def longest_value(self) -> int | None:
+        """The most characters that a text may have; ``None`` for other kinds."""
+        return self.longest or (LONGEST_TEXT if KINDS[self.kind].layout == "terms" else None)
+
     def refuses(self, value: str | bool | float | datetime | None) -> str | None:
         """Why ``value`` is invalid in this column; ``None`` if it is valid."""
         if value is None:
@@ -128,7 +135,13 @@ class Layout(Frozen):
     ``categories`` are integer codes (-1: null or unknown), ``numbers`` are as they came (NaN:
     null), booleans among them as 1 and 0, and behind all others the parts of dates. The order of
     ``KINDS`` puts the codes first.
+
+    The terms of texts are the places from ``terms`` on (``None``: no column is a text). ``build``
+    does not know how many they are, since the vectoriser is fitted later: the ``remainder`` of a
+    ``ColumnTransformer`` gets them all. Their weights are at least 0, and 0 for a term that is not
+    in the text; a null is an empty text.
     """
 
     categories: tuple[int, ...]
     numbers: tuple[int, ...]
+    terms: int | None = None

@@ -14,6 +14,8 @@ from usecases.definition.dates import misuse_of_date, refuses_date, width_of_dat
 if TYPE_CHECKING:
     from usecases.definition.columns import Column
 
+LONGEST_TEXT = 100_000  # characters: a novel's chapter has 30,000
+
 DistanceMethod = Literal["wasserstein", "jensenshannon", "psi"]
 
 
@@ -23,7 +25,9 @@ class Kind:
 
     ``declares`` are the fields of ``Column`` that are for this kind. ``layout`` is the field of
     ``Layout`` that lists the places of its columns in the matrix: models see a category as a code.
-    A column of a wide kind takes ``width`` places, and wide kinds stand behind the others.
+    A column of a wide kind takes ``width`` places, and wide kinds stand behind the others. A text
+    takes as many as its vectoriser finds terms, which nobody knows before the fit: its ``width`` is
+    0 here, and texts stand behind all others.
     ``distances`` can be measured on it, and the first is the usual one. Something can be added to
     ``addable`` values. ``misuse`` says what is wrong with a column as it is declared, and
     ``refuses`` why a value that the kind ``holds`` cannot stand in it, or ``None``. Values that
@@ -32,7 +36,7 @@ class Kind:
 
     plural: str
     declares: frozenset[str]
-    layout: Literal["categories", "numbers"]
+    layout: Literal["categories", "numbers", "terms"]
     distances: tuple[DistanceMethod, ...]
     addable: bool
     holds: Callable[[object], bool]
@@ -54,6 +58,14 @@ def _refuses_number(column: "Column", value: object) -> str | None:
     if (low is None or value >= low) and (high is None or value <= high):
         return None
     return f"{column.name!r} must be {low} to {high}, not {value:g}"
+
+
+def _refuses_text(column: "Column", value: object) -> str | None:
+    assert isinstance(value, str)
+    longest = column.longest_value or LONGEST_TEXT
+    if len(value) <= longest:
+        return None
+    return f"{column.name!r} may have {longest:,} characters, and this text has {len(value):,}"
 
 
 KINDS: dict[str, Kind] = {
@@ -95,5 +107,16 @@ KINDS: dict[str, Kind] = {
         width=width_of_date,
         misuse=misuse_of_date,
         traits=("weekday", "hour"),
+    ),
+    "text": Kind(
+        plural="texts",
+        declares=frozenset({"longest"}),
+        layout="terms",
+        distances=(),  # of its traits
+        addable=False,
+        holds=lambda value: isinstance(value, str),
+        refuses=_refuses_text,
+        width=lambda column: 0,
+        traits=("characters", "words", "not_ascii", "group_1", "group_2", "group_3", "group_4"),
     ),
 }

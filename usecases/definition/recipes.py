@@ -68,6 +68,12 @@ class Candidate(Frozen):
     ``predict``): ``export(model, n_features)`` returns the fitted object as the bytes of an ONNX
     model, which must answer as the object does (docs/use-cases.md#a-model-of-your-own).
 
+    ``vectorizers`` make terms of the columns of kind "text", by their names: each is a function of
+    parameters that returns an unfitted ``TfidfVectorizer`` or ``CountVectorizer`` of scikit-learn.
+    A text without one gets ``TfidfVectorizer(**parameters)``. Its parameters are those of
+    ``params`` and of the search that begin with the name of the text and two underscores, such as
+    ``review__min_df``; the rest are for ``build``.
+
     ``baseline`` candidates are fitted by every ``train``; the others are reached by HPO or as the
     champion's recipe."""
 
@@ -75,6 +81,7 @@ class Candidate(Frozen):
     build: Callable[[Mapping[str, Any], Layout, int], Any]
     export: Callable[[Any, int], bytes] | None = None
     params: Mapping[str, Any] = {}
+    vectorizers: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {}
     baseline: bool = True
     search: Search | None = None
 

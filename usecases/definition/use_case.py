@@ -236,6 +236,12 @@ class UseCase(Frozen):
             raise ValueError("no baseline candidate: train would have nothing to fit")
         if repeated := _repeated([candidate.name for candidate in self.candidates]):
             raise ValueError(f"candidates named twice: {repeated}")
+        for candidate in self.candidates:
+            if strangers := sorted(set(candidate.vectorizers) - {*self.texts}):
+                raise ValueError(
+                    f"vectorizers of candidate {candidate.name!r} names {strangers}, which are no "
+                    f"columns of kind 'text'; those are {list(self.texts)}"
+                )
         metric, threshold = self.gate.metric, self.gate.threshold
         if self.promotion.too_good(metric, threshold):
             raise ValueError(
@@ -298,6 +304,14 @@ class UseCase(Frozen):
         return Layout(
             categories=tuple(at for at, name in enumerate(lists) if name == "categories"),
             numbers=tuple(at for at, name in enumerate(lists) if name == "numbers"),
+            terms=len(lists) if self.texts else None,
+        )
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The names of the columns that a candidate's vectoriser makes terms of."""
+        return tuple(
+            column.name for column in self.matrix_columns if KINDS[column.kind].layout == "terms"
         )
 
     @property

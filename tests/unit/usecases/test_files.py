@@ -129,8 +129,8 @@ PARAMS = 'params={"C": 1.0}'
         ),
         (
             'kind="category"',
-            'kind="text"',
-            "Column.kind is 'text': input should be 'category' or 'number'",
+            'kind="string"',
+            "Column.kind is 'string': input should be 'category' or 'number'",
         ),
         (
             'kind="category"',

@@ -73,6 +73,7 @@ function workersOf(workers) {
 
 function allowed(feature) {
   const { kind, categories } = feature;
+  if (kind === "text") return say("textOf", count(feature.longest));
   if (kind === "category") return categories?.length ? say("knownValues", count(categories.length)) : say("anyText");
   if (kind === "boolean") return say("yesOrNo");
   return boundsOf(feature) || say(kind === "datetime" ? "anyTime" : "anyNumber");

@@ -4,7 +4,7 @@ const LONGEST_SELECT = 20;
 class Problem extends Error {}
 
 // A new kind of input (such as an image) needs an entry here; until then the page says that it has no input for it.
-const INPUTS = { number: numberInput, category: categoryInput, boolean: booleanInput, datetime: dateInput };
+const INPUTS = { number: numberInput, category: categoryInput, boolean: booleanInput, datetime: dateInput, text: textInput };
 
 function fieldOf(feature, form) {
   const makeInput = INPUTS[feature.kind];
@@ -92,6 +92,19 @@ function freeText(feature, id) {
     control,
     more: [list],
     read: () => control.value === "" ? empty(feature) : control.value,
+    write: value => { control.value = value ?? ""; },
+  };
+}
+
+function textInput(feature) {
+  const control = node("textarea", { rows: 5, required: !feature.nullable, placeholder: feature.nullable ? say("unknown") : "" });
+  return {
+    control,
+    read() {
+      // As the service counts: an emoji is one character, and not two.
+      if (feature.longest && [...control.value].length > feature.longest) throw new Problem(say("tooLong", count(feature.longest)));
+      return control.value === "" ? empty(feature) : control.value;
+    },
     write: value => { control.value = value ?? ""; },
   };
 }

@@ -1,6 +1,7 @@
 // The try-it panel: a form made from the champion's schema, and the answer with its reasons.
 const SHOWN_FIELDS = 8;
 const CHOICES = ["category", "boolean"];
+const LONGEST_SHOWN = 100; // characters of a value beside its contribution
 
 function tryPanel(name) {
   const element = node("section", { className: "card try", attributes: { "aria-labelledby": `try-${name}` } });
@@ -44,8 +45,9 @@ function tryForm(state, champion, typed) {
   const which = text("span", "hint", "");
   const form = node("form", { id, noValidate: true, className: "columns" },
     node("div", { className: "fields" },
+      group(say("texts"), field => kinds[field.name] === "text"),
       group(say("categories"), field => CHOICES.includes(kinds[field.name])),
-      group(say("numbers"), field => field.name in kinds && !CHOICES.includes(kinds[field.name]) && kinds[field.name] !== "datetime"),
+      group(say("numbers"), field => field.name in kinds && ![...CHOICES, "datetime", "text"].includes(kinds[field.name])),
       group(say("when"), field => !(field.name in kinds) || kinds[field.name] === "datetime")),
     node("div", { className: "answer-column" },
       node("div", { className: "sticky" },
@@ -167,7 +169,7 @@ function reasons(state, { base, contributions, explains }) {
   const chance = isChance(numbers.find(output => output.name === explains) ?? numbers[0]);
   const points = (value, write) => chance ? write(100 * value, 1) : write(value);
   const [largest, others] = [contributions.slice(0, SHOWN_FIELDS), contributions.slice(SHOWN_FIELDS)];
-  const rows = largest.map(item => [`${spelled(item.field)} = ${valueOf(item.value)}`, item.contribution]);
+  const rows = largest.map(item => [`${spelled(item.field)} = ${shortened(valueOf(item.value))}`, item.contribution]);
   if (others.length) rows.push([say("others", others.length), others.reduce((sum, item) => sum + item.contribution, 0)]);
   const most = Math.max(...rows.map(([, points]) => Math.abs(points)), 1e-9);
   const items = rows.map(([words, moved]) => node("li", { className: moved < 0 ? "lowers" : "raises" },
@@ -180,6 +182,8 @@ function reasons(state, { base, contributions, explains }) {
 }
 
 const valueOf = value => Array.isArray(value) ? value.join(", ") : typeof value === "number" ? plain(value) : typeof value === "boolean" ? say(value ? "decisionYes" : "decisionNo") : value ?? say("unknown");
+
+const shortened = words => words.length > LONGEST_SHOWN ? `${words.slice(0, LONGEST_SHOWN)}…` : words;
 
 function aboutAnswer(answer, milliseconds, logged) {
   return facts([
