@@ -33,6 +33,7 @@ from serving.package.outputs import (
     values_of,
 )
 
+_PLACES = 20_000_000
 _SMOKE = msgspec.json.Decoder(Smoke)
 
 UnknownValue = tuple[
@@ -61,8 +62,9 @@ def open_session(model: bytes) -> Any:
 class Package:
     """A loaded package: encodes rows and scores them. Safe to use from several threads.
 
-    ``values_of`` makes the values of the outputs from the result of ``score``. Raises
-    ``PackageError`` for a model that does not load, and for invalid outputs."""
+    ``values_of`` makes the values of the outputs from the result of ``score``. A package that
+    ``takes_files`` may decode millions of pixels for a small request. Raises ``PackageError`` for a
+    model that does not load, and for invalid outputs."""
 
     def __init__(self, manifest: Manifest, model: bytes, smoke: Smoke) -> None:
         names = [feature.name for feature in manifest.features]
@@ -89,6 +91,7 @@ class Package:
             for position, codes in codes_by_position
         }
         self._blocks = _blocks(manifest.features)
+        self.takes_files = any(KINDS[feature.kind].takes_files for feature in manifest.features)
         self._narrow = len(self.names) - len(self._blocks)
         self.width = self._blocks[-1][1].stop if self._blocks else self._narrow
         self._dtype = np.dtype(manifest.dtype)
@@ -189,8 +192,17 @@ class Package:
         return self._session.run(None, {"matrix": matrix})[0]
 
     def predict(self, columns: Mapping[str, Sequence[Any]]) -> np.ndarray:
-        """The same of raw columns, without the quantiles of a number."""
-        return self.without_quantiles(self.score(self.encode(columns)))
+        """The same of raw columns, without the quantiles of a number; in pieces of at most
+        ``_PLACES`` places."""
+        rows, size = len(next(iter(columns.values()))), max(1, _PLACES // self.width)
+        if rows <= size:
+            return self.without_quantiles(self.score(self.encode(columns)))
+        pieces = (
+            {name: values[at : at + size] for name, values in columns.items()}
+            for at in range(0, rows, size)
+        )
+        scores = [self.score(self.encode(piece)) for piece in pieces]
+        return self.without_quantiles(np.concatenate(scores))
 
     def without_quantiles(self, numbers: np.ndarray) -> np.ndarray:
         """The model's ``numbers`` that are outputs of their own."""

@@ -46,6 +46,7 @@ from serving.scoring.remarks import UnknownCategory
 # About 32 rows of 30 features: for one row a thread doubles the CPU time, for 1000 rows it keeps
 # other requests from waiting.
 LOOP_BODY_BYTES = 32 * 1024
+_LOOP_FILE_BYTES = 1024  # a PNG of this size may be 8 million white pixels
 _LOOP_ANSWER_ROWS = 1000
 _QUEUE_CELLS = 10_000_000
 _GLANCE_BYTES = (
@@ -114,9 +115,10 @@ class Scorer:
         """Answer ``call`` soon. Raises ``InputError`` for rows that do not match the schema,
         ``Overloaded``.
         """
-        if len(call.body) > _GLANCE_BYTES:
+        size = len(call.body)
+        if size > _GLANCE_BYTES or (call.champion.package.takes_files and size > _LOOP_FILE_BYTES):
             cells = self._cells(call.champion, call.body, JSON)
-            if cells > _LOOP_CELLS or len(call.body) > LOOP_BODY_BYTES:
+            if cells > _LOOP_CELLS or size > _loop_bytes(call.champion):
                 self._submit_large(call, cells)
                 return
         call.checked_rows = _read(call, self._max_rows)
@@ -151,7 +153,7 @@ class Scorer:
                 self._keep(scored, [request], [answer_json(scored)])
             return scored
 
-        if cells > _LOOP_CELLS or len(body) > LOOP_BODY_BYTES or self._log.blocking:
+        if cells > _LOOP_CELLS or len(body) > _loop_bytes(champion) or self._log.blocking:
             scored = await self.run(work, cells)
         else:
             scored = work()
@@ -362,6 +364,11 @@ class Scorer:
         parts = np.array_split(matrix, self._threads)
         others = [self._parts.submit(package.score, part) for part in parts[1:]]
         return np.concatenate([package.score(parts[0]), *[other.result() for other in others]])
+
+
+def _loop_bytes(champion: Champion) -> int:
+    """The size of a body that the event loop may score."""
+    return _LOOP_FILE_BYTES if champion.package.takes_files else LOOP_BODY_BYTES
 
 
 def _read(call: Call, max_rows: int) -> CheckedRows:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 _ROWS_ALONE = 20
+_PLACES = 20_000_000
+_LEAST_ROWS, _NULL_ROWS, _BESIDE_ROWS = 100, 500, 2000
 
 
 class ParityBroken(ValueError):
@@ -32,7 +34,7 @@ def prove(
     quantiles: ErrorQuantiles | None = None,
 ) -> Parity:
     """Compare package and pipeline on ``rows``, on rows moved beside the model's thresholds, and on
-    rows with nulls.
+    rows with nulls. Of wide rows, such as images, as many are taken as make a matrix of 160 MB.
 
     A decision counts as changed when both scores are further than the tolerance from the decision
     threshold, and a class when it is likelier than any other by more than the tolerance. Above 1,
@@ -40,7 +42,10 @@ def prove(
     (``tasks/models/own_models.py``) was compared where it was fitted: it has that parity. Raises
     ``ParityBroken`` with the worst row."""
     chance = np.random.default_rng(seed)
-    rows = pl.concat([rows.select(case.column_names), _with_nulls(case, rows, chance)])
+    most = max(_LEAST_ROWS, _PLACES // package.width)
+    rows = rows.sample(most, seed=seed) if len(rows) > most else rows
+    some = _with_nulls(case, rows, chance, min(_NULL_ROWS, most))
+    rows = pl.concat([rows.select(case.column_names), some])
     matrix = _encoded_alike(case, fitted, package, rows)
     model = fitted.named_steps["model"]
     splits = [thresholds(model)]
@@ -48,7 +53,8 @@ def prove(
         # Codes stay codes: a pipeline of other steps does not split as the quantiles do.
         numbers = quantiles.thresholds.keys() & {*case.layout.numbers}
         splits.append({at: quantiles.thresholds[at] for at in sorted(numbers)})
-    beside = [_beside_thresholds(matrix, each, chance) for each in splits]
+    count = min(_BESIDE_ROWS, most)
+    beside = [_beside_thresholds(matrix, each, chance, count) for each in splits]
     everything = np.vstack([matrix, *beside])
     try:
         expected = expected_numbers(fitted, package, everything, quantiles)
@@ -176,7 +182,7 @@ def with_nulls(case: UseCase, rows: pl.DataFrame, seed: int) -> pl.DataFrame:
 
 
 def _beside_thresholds(
-    matrix: np.ndarray, splits: dict[int, np.ndarray], chance: np.random.Generator, rows: int = 2000
+    matrix: np.ndarray, splits: dict[int, np.ndarray], chance: np.random.Generator, rows: int
 ) -> np.ndarray:
     """Return real rows with one value moved onto, just under or just over a split, by a step of
     double or of single precision ``(rows, n_features)``; none without splits."""
@@ -200,7 +206,7 @@ def _neighbours(at: float) -> list[float]:
 
 
 def _with_nulls(
-    case: UseCase, rows: pl.DataFrame, chance: np.random.Generator, count: int = 500
+    case: UseCase, rows: pl.DataFrame, chance: np.random.Generator, count: int
 ) -> pl.DataFrame:
     """Return real rows with nulls and unknown categories wherever the service accepts them: in all
     such places in the first."""

@@ -4,6 +4,7 @@ each.
 What the flows do with a kind is in ``tasks/data/kinds.py``, and what the service does is in
 ``serving/package/kinds.py``. A kind needs an entry in all three tables."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -32,7 +33,7 @@ class Kind:
 
     plural: str
     declares: frozenset[str]
-    layout: Literal["categories", "numbers"]
+    layout: Literal["categories", "numbers", "pixels"]
     distances: tuple[DistanceMethod, ...]
     addable: bool
     holds: Callable[[object], bool]
@@ -54,6 +55,11 @@ def _refuses_number(column: "Column", value: object) -> str | None:
     if (low is None or value >= low) and (high is None or value <= high):
         return None
     return f"{column.name!r} must be {low} to {high}, not {value:g}"
+
+
+def _misuse_of_image(column: "Column") -> str | None:
+    missing = [name for name in ("size", "channels") if getattr(column, name) is None]
+    return f"is an image: it needs {' and '.join(missing)}" if missing else None
 
 
 KINDS: dict[str, Kind] = {
@@ -95,5 +101,17 @@ KINDS: dict[str, Kind] = {
         width=width_of_date,
         misuse=misuse_of_date,
         traits=("weekday", "hour"),
+    ),
+    "image": Kind(
+        plural="images",
+        declares=frozenset({"size", "channels"}),
+        layout="pixels",
+        distances=(),
+        addable=False,
+        holds=lambda value: isinstance(value, str),
+        refuses=lambda column, value: None,
+        width=lambda column: math.prod((*(column.size or ()), column.channels or 1)),
+        misuse=_misuse_of_image,
+        traits=("brightness", "contrast", "sharpness", "noise", "colour"),
     ),
 }
