@@ -75,6 +75,7 @@ function allowed(feature) {
   const { kind, categories } = feature;
   if (kind === "category") return categories?.length ? say("knownValues", count(categories.length)) : say("anyText");
   if (kind === "boolean") return say("yesOrNo");
+  if (kind === "image") return say("imageSize", feature.size[1], feature.size[0]);
   return boundsOf(feature) || say(kind === "datetime" ? "anyTime" : "anyNumber");
 }
 
