@@ -196,3 +196,25 @@ def test_a_bomb_of_pixels_is_refused_before_it_is_decoded(side: int) -> None:
         tracemalloc.stop()
     assert peak < 20 * len(value)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 30_000  # KB; not 36 MB
+
+
+@pytest.mark.parametrize("whole", [PNG, JPEG, file_of(noise(20, 20), "PNG")])
+def test_a_spoiled_file_is_a_picture_or_is_refused_and_nothing_else(whole: bytes) -> None:
+    chance = np.random.default_rng(5)
+    refused = 0
+    for _ in range(300):
+        data = bytearray(whole)
+        for place in chance.integers(0, len(data), chance.integers(1, 6)):
+            data[place] = chance.integers(0, 256)
+        try:
+            seen = encoded(b64encode(bytes(data)).decode())
+            assert ((seen >= 0) & (seen <= 1)).all()
+        except InputError:
+            refused += 1
+    assert refused
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "[" * 40 + "1" + "]" * 40, "[[1e400]]", "[[1]]x"])
+def test_an_array_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match="the image"):
+        encoded(text)
