@@ -10,7 +10,10 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 _TRUSTED = ("sklearn", "numpy", "scipy")
-_OWN = ("tasks.data.columns.transformers.DateParts",)
+_OWN = (
+    "tasks.data.columns.transformers.DateParts",
+    "tasks.data.columns.image_block.ImageBlock",
+)
 # By the package that pip installs: of these libraries no other types are needed.
 _TRUSTED_TYPES = {
     "lightgbm": (

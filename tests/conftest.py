@@ -197,7 +197,8 @@ def stack(
         PYTHONPATH=f"{FIXTURES}{os.pathsep}{EXAMPLES}",
         serving_use_cases="flights,toy,toy_github,toy_contest,toy_drift,toy_retrain,toy_approval,"
         "toy_hasty,toy_rollback,toy_slack,toy_late,toy_reign,toy_schema,toy_small,toy_governor,"
-        "toy_hopeless,toy_long,toy_changed,toy_two_months,toy_number,toy_classes,diabetes,reviews,"
+        "toy_hopeless,toy_long,toy_changed,toy_two_months,toy_number,toy_classes,diabetes,digits,"
+        "reviews,"
         "toy_daily,toy_weekly,toy_own,departures",
         # MLflow's webhook reports a champion at once. Polling twice a second for each of these use
         # cases took a quarter of a core in MLflow, and every five seconds took a fortieth.

@@ -284,7 +284,8 @@ def row_schema(champion: Champion) -> dict[str, Any]:
 
 def _value(feature: Feature) -> dict[str, Any]:
     json_type = KINDS[feature.kind].json_type
-    schema: dict[str, Any] = {"type": [json_type, "null"] if feature.nullable else json_type}
+    types = [json_type] if isinstance(json_type, str) else json_type
+    schema: dict[str, Any] = {"type": [*types, "null"] if feature.nullable else json_type}
     own = KINDS[feature.kind].json_schema
     schema |= {name: value for name, value in own.items() if name != "description"}
     bounds = {"minimum": feature.low, "maximum": feature.high, "maxLength": feature.longest}
@@ -296,6 +297,10 @@ def _value(feature: Feature) -> dict[str, Any]:
         _bounds_of_time(feature),
         f"known: {', '.join(categories[:20])}{', ...' if len(categories) > 20 else ''}"
         if categories
+        else "",
+        "a PNG or JPEG in base64, or an array of numbers from 0 to 255; resized to "
+        f"{feature.size[0]} rows of {feature.size[1]} pixels"
+        if feature.size
         else "",
     ]
     if description := "; ".join(filter(None, words)):

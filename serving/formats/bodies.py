@@ -7,10 +7,12 @@ from serving.errors import InputError, Refused
 from serving.formats.arrow.rows import read_arrow, read_arrow_pieces
 from serving.formats.columns import columns_of
 from serving.formats.csv_rows import read_csv, read_csv_pieces
+from serving.formats.form_data import read_form
 from serving.formats.rows import CheckedRows, RowReader, check_count, refuse_flood
 
 JSON = "application/json"
 CSV = "text/csv"
+FORM = "multipart/form-data"
 ARROW = "application/vnd.apache.arrow.stream"
 ARROW_FILE = "application/vnd.apache.arrow.file"
 _HAS_ROWS = re.compile(rb'\s*\{\s*"rows"')
@@ -28,7 +30,9 @@ def read_rows(reader: RowReader, content_type: str, body: bytes, max_rows: int) 
         return read_csv(columns_of(reader), body, max_rows)
     if content_type in (ARROW, ARROW_FILE):
         return read_arrow(columns_of(reader), body, max_rows)
-    media_types = ", ".join((JSON, CSV, ARROW))
+    if content_type == FORM:
+        return read_form(columns_of(reader), body, max_rows)
+    media_types = ", ".join((JSON, CSV, FORM, ARROW))
     raise Refused(
         415,
         "unsupported_media_type",

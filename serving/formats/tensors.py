@@ -1,12 +1,16 @@
 """Read requests of the Open Inference Protocol, version 2: JSON, or JSON and binary tensors.
 
 A tensor for each feature, of shape [n] or [n, 1]: numbers of any numeric type, categories and the
-event time as BYTES (UTF-8). A tensor of a nullable feature may be left out. Null is JSON's null; in
-binary it is NaN for a number, and an empty text for a category that may be null or for the event
-time. No memory is allocated for declared sizes: sizes and shapes are compared with the data."""
+event time as BYTES (UTF-8). Images are BYTES, the files themselves or in base64, or numbers of
+shape [n, height, width] or [n, height, width, channels]. A tensor of a nullable feature may be left
+out. Null is JSON's null; in binary it is NaN for a number, and an empty text for a category that
+may be null or for the event time. No memory is allocated for declared sizes: sizes and shapes are
+compared with the data."""
 
+import math
 import re
 import struct
+from base64 import b64encode
 from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, Any
 
@@ -129,24 +133,24 @@ def _columns(
     """Lists, or arrays of numbers, of the declared lengths. Raises ``InputError``."""
     columns: dict[str, Any] = {}
     for tensor in inference.inputs:
-        count = _check(reader, tensor, max_rows)
+        _check(reader, tensor, max_rows)
         if tensor.name in columns:
             raise InputError(f"Tensor {tensor.name!r} appears twice.", field=tensor.name)
         if "binary_data_size" in (tensor.parameters or ()):
             size = _size(tensor, len(tail))
-            columns[tensor.name] = _from_bytes(reader, tensor, tail[:size], count)
+            columns[tensor.name] = _from_bytes(reader, tensor, tail[:size])
             tail = tail[size:]
         else:
-            columns[tensor.name] = _from_json(tensor, count)
+            columns[tensor.name] = _from_json(tensor)
+        if _has_arrays(reader, tensor):
+            columns[tensor.name] = np.reshape(columns[tensor.name], tensor.shape)
     if len(tail):
         raise InputError(f"{len(tail)} bytes at the end of the body belong to no tensor.")
     return columns
 
 
-def _check(reader: ColumnReader, tensor: Tensor, max_rows: int) -> int:
-    """The number of rows that the tensor declares. Raises ``InputError`` for a wrong name, shape or
-    type.
-    """
+def _check(reader: ColumnReader, tensor: Tensor, max_rows: int) -> None:
+    """Raises ``InputError`` for a wrong name, shape or type, and for too many rows."""
     name, shape = tensor.name, tensor.shape
     if name not in reader.kinds and name != reader.event_time:
         raise InputError(f"Tensor {shorten(name)} is not a known feature.", field=name[:100])
@@ -157,12 +161,24 @@ def _check(reader: ColumnReader, tensor: Tensor, max_rows: int) -> int:
             f"got {shorten(tensor.datatype)}.",
             field=name,
         )
-    if not 1 <= len(shape) <= 2 or shape[0] < 0 or shape[1:] not in ([], [1]):
+    if _has_arrays(reader, tensor):
+        expected, fits = "[n, height, width] or [n, height, width, channels]", len(shape) in (3, 4)
+    else:
+        expected, fits = "[n] or [n, 1]", len(shape) in (1, 2) and shape[1:] in ([], [1])
+    if not fits or min(shape) < 0:
         raise InputError(
-            f"Tensor {name!r}: expected shape [n] or [n, 1], got {shorten(shape)}.", field=name
+            f"Tensor {name!r}: expected shape {expected}, got {shorten(shape)}.", field=name
         )
     check_count(shape[0], max_rows)
-    return shape[0]
+
+
+def _has_arrays(reader: ColumnReader, tensor: Tensor) -> bool:
+    """Whether the tensor has an array of numbers for each row."""
+    return (
+        tensor.datatype != "BYTES"
+        and tensor.name in reader.kinds
+        and reader.kinds[tensor.name].takes_files
+    )
 
 
 def _datatypes(reader: ColumnReader, name: str) -> Mapping[str, np.dtype | None]:
@@ -184,29 +200,30 @@ def _size(tensor: Tensor, bytes_left: int) -> int:
     return size
 
 
-def _from_json(tensor: Tensor, count: int) -> list[Any]:
+def _from_json(tensor: Tensor) -> list[Any]:
     if tensor.data is UNSET:
         raise InputError(f"Tensor {tensor.name!r} has no data.", field=tensor.name)
     raw = bytes(tensor.data)
     if tensor.datatype != "BYTES":  # numbers have no commas, so their count is known beforehand
-        _check_length(tensor, raw.count(b",") + 1, count)
+        _check_length(tensor, raw.count(b",") + 1)
     try:
-        values = (
-            [value for (value,) in _NESTED.decode(raw)]
-            if _OPENS_NESTED.match(raw)
-            else _FLAT.decode(raw)
-        )
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        if not _OPENS_NESTED.match(raw):
+            values = _FLAT.decode(raw)
+        elif len(tensor.shape) <= 2:
+            values = [value for (value,) in _NESTED.decode(raw)]
+        else:
+            values = np.array(msgspec.json.decode(raw)).ravel().tolist()
+    except (ValueError, RecursionError) as error:
         raise InputError(
             f"Tensor {tensor.name!r}: data must be a list of values: {str(error)[:200]}.",
             field=tensor.name,
         ) from error
-    _check_length(tensor, len(values), count)
+    _check_length(tensor, len(values))
     return values
 
 
-def _from_bytes(reader: ColumnReader, tensor: Tensor, data: memoryview, count: int) -> Any:
-    dtype = _datatypes(reader, tensor.name)[tensor.datatype]
+def _from_bytes(reader: ColumnReader, tensor: Tensor, data: memoryview) -> Any:
+    dtype, count = _datatypes(reader, tensor.name)[tensor.datatype], math.prod(tensor.shape)
     if dtype is not None:
         if len(data) != count * dtype.itemsize:
             expected = f"{count} values of {tensor.datatype} have {count * dtype.itemsize} bytes"
@@ -214,15 +231,16 @@ def _from_bytes(reader: ColumnReader, tensor: Tensor, data: memoryview, count: i
                 f"Tensor {tensor.name!r}: {expected}, got {len(data)}.", field=tensor.name
             )
         return np.frombuffer(data, dtype)
-    texts = _texts(tensor, bytes(data), count)
+    kind = reader.kinds.get(tensor.name)
+    texts = _texts(tensor, bytes(data), files=kind is not None and kind.takes_files)
     return [text or None for text in texts] if reader.nullable.get(tensor.name, True) else texts
 
 
-def _texts(tensor: Tensor, data: bytes, count: int) -> list[str]:
-    """Texts, each after its length in four bytes."""
+def _texts(tensor: Tensor, data: bytes, *, files: bool) -> list[str]:
+    """Texts, each after its length in four bytes; ``files`` that are not UTF-8 become base64."""
     texts: list[str] = []
     at = 0
-    while at < len(data) and len(texts) <= count:
+    while at < len(data) and len(texts) <= tensor.shape[0]:
         start = at + LENGTH.size
         at = start + (LENGTH.unpack_from(data, at)[0] if start <= len(data) else 1)
         if at > len(data):
@@ -234,16 +252,20 @@ def _texts(tensor: Tensor, data: bytes, count: int) -> list[str]:
         try:
             texts.append(data[start:at].decode())
         except UnicodeDecodeError as error:
+            if files:
+                texts.append(b64encode(data[start:at]).decode())
+                continue
             raise InputError(
                 f"Tensor {tensor.name!r}: the text of row {len(texts)} is not UTF-8.",
                 len(texts),
                 tensor.name,
             ) from error
-    _check_length(tensor, len(texts), count)
+    _check_length(tensor, len(texts))
     return texts
 
 
-def _check_length(tensor: Tensor, length: int, count: int) -> None:
+def _check_length(tensor: Tensor, length: int) -> None:
+    count = math.prod(tensor.shape)
     if length != count:
         raise InputError(
             f"Tensor {tensor.name!r}: its shape declares {count} values, but its data "

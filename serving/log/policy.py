@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from serving.package.kinds import KINDS
 from serving.package.manifest import Manifest
 
 LogRequest = Callable[[bytes], bytes | None]
@@ -22,11 +23,11 @@ def log_request_of(manifest: Manifest) -> LogRequest:
     """A function that returns the part of ``{"rows": [{...}]}`` to log: ``None`` if the request is
     not in the sample.
 
-    It returns the request's rows without the columns to leave out; a value stays as it was sent. It
-    is ``keep_all`` itself if everything is kept, so that a caller can save the call. Each request
-    is sampled independently, and must have been checked. An answer is logged as it is: it must not
-    have inputs."""
-    write = _without(manifest) if manifest.log_leave_out else keep_all
+    It returns the request's rows without the columns to leave out; a value stays as it was sent,
+    unless its kind has a smaller form to log. It is ``keep_all`` itself if everything is kept, so
+    that a caller can save the call. Each request is sampled independently, and must have been
+    checked. An answer is logged as it is: it must not have inputs."""
+    write = _rewritten(manifest) if _is_rewritten(manifest) else keep_all
     if manifest.log_sample_rate >= 1:
         return write
     return lambda request: write(request) if is_chosen(manifest) else None
@@ -37,16 +38,39 @@ def is_chosen(manifest: Manifest) -> bool:
     return manifest.log_sample_rate >= 1 or random.random() < manifest.log_sample_rate  # noqa: S311
 
 
-def _without(manifest: Manifest) -> Callable[[bytes], bytes]:
-    """A function that reads only the columns to keep, as their bytes, and writes them again."""
-    columns = [
-        feature.name for feature in manifest.features if feature.name not in manifest.log_leave_out
-    ] + [manifest.event_time]
+def loggable(manifest: Manifest) -> dict[str, Callable[[Any], Any] | None]:
+    """The inputs to keep, in order, and what turns a value into the one to log, if anything."""
+    made = {feature.name: KINDS[feature.kind].logged for feature in manifest.features}
+    return {
+        feature.name: make(feature) if (make := made[feature.name]) else None
+        for feature in manifest.features
+        if feature.name not in manifest.log_leave_out
+    }
+
+
+def _is_rewritten(manifest: Manifest) -> bool:
+    return bool(manifest.log_leave_out) or any(loggable(manifest).values())
+
+
+def _rewritten(manifest: Manifest) -> Callable[[bytes], bytes]:
+    """A function that reads only the columns to keep, most as bytes, and writes them again."""
+    kept = loggable(manifest)
+    columns = [*kept, manifest.event_time]
     fields: list[tuple[str, Any, Any]] = [
-        (f"f{i}", msgspec.Raw, msgspec.Raw(b"null")) for i in range(len(columns))
+        (f"f{i}", Any, None) if kept.get(name) else (f"f{i}", msgspec.Raw, msgspec.Raw(b"null"))
+        for i, name in enumerate(columns)
     ]
+    made = [(f"f{i}", make) for i, make in enumerate(kept.values()) if make]
     row: Any = msgspec.defstruct(
         "Row", fields, rename={f"f{i}": name for i, name in enumerate(columns)}, gc=False
     )
     decoder = msgspec.json.Decoder(msgspec.defstruct("Request", [("rows", list[row])]))
-    return lambda request: msgspec.json.encode(decoder.decode(request))
+
+    def write(request: bytes) -> bytes:
+        content: Any = decoder.decode(request)
+        for each in content.rows:
+            for field, make in made:
+                setattr(each, field, make(getattr(each, field)))
+        return msgspec.json.encode(content)
+
+    return write

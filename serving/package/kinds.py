@@ -10,8 +10,10 @@ from typing import Annotated, Any
 import numpy as np
 from msgspec import Meta
 
+from serving.errors import PackageError
 from serving.package.encoders.dates import DateEncoder
 from serving.package.encoders.encoder import Encoder
+from serving.package.encoders.images import ImageEncoder
 from serving.package.encoders.texts import Vocabulary, text_encoder
 from serving.package.times import LOCAL_DATE, PATTERN, LocalTime, local_time_type
 
@@ -46,10 +48,12 @@ class Kind:
     A tensor has one of ``datatypes``, each with its NumPy type unless it is text; ``datatype`` is
     the one in the model's metadata. An Arrow column is accepted if ``fits_arrow``, and ``arrow``
     describes such columns. In the prediction log a value has ``log_type``, and in the lake the
-    Arrow type ``lake_type``."""
+    Arrow type ``lake_type``; ``logged``, if any, gets a feature and returns a function that turns a
+    value into the one to log. A feature that ``takes_files`` accepts bytes, which become base64,
+    and arrays of numbers, ``(height, width)`` or ``(height, width, channels)``."""
 
     value_type: Callable[[Any, str], Any]
-    json_type: str
+    json_type: str | list[str]
     coded: bool
     packed: bool
     parse: Callable[[Any], Any] | None
@@ -62,12 +66,14 @@ class Kind:
     encoder: Callable[[Any, Mapping[str, Vocabulary]], Encoder] | None = None
     expected: str = ""
     json_schema: Mapping[str, str] = field(default_factory=dict)
+    takes_files: bool = False
+    logged: Callable[[Any], Callable[[Any], Any]] | None = None
 
 
 def check_kind(name: str, kind: str) -> None:
     """Raises ``ValueError`` if the input ``name`` is of a kind that this code does not know."""
     if kind not in KINDS:
-        known_kinds = " and ".join(KINDS)
+        known_kinds = ", ".join(KINDS)
         raise ValueError(f"{name!r} is of kind {kind!r}, but this code knows only {known_kinds}")
 
 
@@ -127,6 +133,22 @@ def _is_arrow_date(arrow_type: Any) -> bool:
 
     is_local = types.is_timestamp(arrow_type) and arrow_type.tz is None
     return is_local or types.is_date(arrow_type) or is_arrow_text(arrow_type)
+
+
+def _is_arrow_image(arrow_type: Any) -> bool:
+    return is_arrow_binary(arrow_type) or is_arrow_text(arrow_type)
+
+
+def is_arrow_binary(arrow_type: Any) -> bool:
+    import pyarrow.types as types
+
+    return types.is_binary(arrow_type) or types.is_large_binary(arrow_type)
+
+
+def _image_encoder(feature: Any) -> ImageEncoder:
+    if not (feature.size and feature.channels):
+        raise PackageError(f"{feature.name!r} is an image without size or channels.")
+    return ImageEncoder(feature.size, feature.channels)
 
 
 def _number_type(feature: Any, dtype: str) -> Any:
@@ -192,6 +214,22 @@ KINDS: dict[str, Kind] = {
         log_type=LocalTime,
         lake_type="timestamp[us]",
         encoder=lambda feature, vocabularies: DateEncoder(feature.parts or ()),
+    ),
+    "image": Kind(
+        value_type=lambda feature, dtype: str | list[Any],
+        json_type=["string", "array"],
+        coded=False,
+        packed=False,
+        parse=None,
+        datatype="BYTES",
+        datatypes={**TEXTS, **NUMBERS},
+        arrow="binary, the bytes of a PNG or JPEG, or texts, which are these in base64",
+        fits_arrow=_is_arrow_image,
+        log_type=str,
+        lake_type="string",
+        encoder=lambda feature, vocabularies: _image_encoder(feature),
+        takes_files=True,
+        logged=lambda feature: _image_encoder(feature).logged,
     ),
     "text": Kind(
         value_type=lambda feature, dtype: str,

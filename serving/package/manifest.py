@@ -46,8 +46,9 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     code -1.
 
     ``closed``: the use case states all categories, so any other one is a mistake. ``parts`` of a
-    "datetime" are in the matrix, in this order, and its bounds are local times. ``longest``
-    is the number of characters that a text may have; none: no bound.
+    "datetime" are in the matrix, in this order, and its bounds are local times. An "image" has a
+    ``size``, (height, width), and ``channels``. ``longest`` is the number of characters that a text
+    may have; none: no bound.
     Raises ``ValueError`` for an unknown kind, which msgspec makes an error of the manifest.
     """
 
@@ -62,6 +63,8 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     parts: list[str] | None = None
     earliest: str | None = None
     latest: str | None = None
+    size: tuple[int, int] | UnsetType = UNSET
+    channels: Literal[1, 3] | UnsetType = UNSET
     longest: int | None = None
 
     def __post_init__(self) -> None:

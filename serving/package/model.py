@@ -70,8 +70,9 @@ class Package:
 
     ``values_of`` makes the values of the outputs from the result of ``score``. The first
     ``narrow`` places of the matrix are those of inputs with one place, and ``blocks`` the rest:
-    position, places and encoder of each wide input. Raises ``PackageError`` for a model that does
-    not load, and for invalid outputs."""
+    position, places and encoder of each wide input. A package that ``takes_files`` may decode
+    millions of pixels for a small request. Raises ``PackageError`` for a model that does not load,
+    and for invalid outputs."""
 
     def __init__(
         self,
@@ -104,6 +105,7 @@ class Package:
             for position, codes in codes_by_position
         }
         self.blocks = _blocks(manifest.features, vocabularies)
+        self.takes_files = any(KINDS[feature.kind].takes_files for feature in manifest.features)
         self.narrow = len(self.names) - len(self.blocks)
         self.width = self.blocks[-1][1].stop if self.blocks else self.narrow
         # Of wide inputs a few rows fill much memory: no more of them are encoded at a time.

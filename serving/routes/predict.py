@@ -4,6 +4,7 @@
                                                  [...], ...}}
     text/csv                                     a header line, then a line for each row; an empty
                                                  value is null
+    multipart/form-data                          a part for each field; images are files
     application/vnd.apache.arrow.stream, .file   a column for each field, not compressed
 
 The schema, the checks and the refusals are the same for all. The answer is JSON, or what ``Accept``

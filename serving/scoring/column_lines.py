@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from serving.log.policy import loggable
 from serving.package.kinds import KINDS
 from serving.scoring.predictions import Scored
 
@@ -33,16 +34,24 @@ def column_line(scored: Scored, rows: Sequence[tuple[Any, ...]]) -> bytes:
     the use case leaves out.
     """
     manifest = scored.manifest
+    kept = loggable(manifest)
     columns = [
         (place, feature.name, KINDS[feature.kind].packed)
         for place, feature in enumerate(manifest.features)
-        if feature.name not in manifest.log_leave_out
+        if feature.name in kept
     ]
+    texts = {
+        name: [make(row[place]) for row in rows]
+        if (make := kept[name])
+        else [row[place] for row in rows]
+        for place, name, packed in columns
+        if not packed
+    }
     line = _ColumnLine(
         len(rows),
         time.time_ns() // 1000,
         _numbers(scored.matrix, rows, [place for place, _, packed in columns if packed]),
-        {name: [row[place] for row in rows] for place, name, packed in columns if not packed},
+        texts,
         [row[-1] for row in rows],
         {"id": scored.ids} | dict(zip(scored.champion.form.names, scored.values, strict=True)),
         [scored.version],

@@ -38,6 +38,8 @@ def count_cells(body: bytes, kind: str, row_cells: int, max_rows: int) -> int:
         rows, values = _count(body, b"\n"), _count(body, b",")
     elif "json" in kind:
         rows, values = _count(body, b"{"), _count(body, b",")
+    elif "form" in kind:
+        return _count(body, b"form-data")
     else:
         rows, values = 0, len(body) // 8
     return max(values, row_cells * min(rows, max_rows))

@@ -46,6 +46,7 @@ from serving.scoring.remarks import UnknownCategory
 # About 32 rows of 30 features: for one row a thread doubles the CPU time, for 1000 rows it keeps
 # other requests from waiting.
 LOOP_BODY_BYTES = 32 * 1024
+_LOOP_FILE_BYTES = 1024  # a PNG of this size may be 8 million white pixels
 _LOOP_ANSWER_ROWS = 1000
 _QUEUE_CELLS = 10_000_000
 _GLANCE_BYTES = (
@@ -114,9 +115,10 @@ class Scorer:
         """Answer ``call`` soon. Raises ``InputError`` for rows that do not match the schema,
         ``Overloaded``.
         """
-        if len(call.body) > _GLANCE_BYTES:
+        size = len(call.body)
+        if size > _GLANCE_BYTES or (call.champion.package.takes_files and size > _LOOP_FILE_BYTES):
             cells = self._cells(call.champion, call.body, JSON)
-            if cells > _LOOP_CELLS or len(call.body) > _loop_bytes(call.champion):
+            if cells > _LOOP_CELLS or size > _loop_bytes(call.champion):
                 self._submit_large(call, cells)
                 return
         call.checked_rows = _read(call, self._max_rows)
@@ -365,9 +367,11 @@ class Scorer:
 
 
 def _loop_bytes(champion: Champion) -> int:
-    """How long a body may be that is scored on the event loop: a byte of a text or an image costs
-    more than one of a number."""
+    """The size of a body that the event loop may score: a byte of a text or an image costs more
+    than one of a number."""
     package = champion.package
+    if package.takes_files:
+        return _LOOP_FILE_BYTES
     return LOOP_BODY_BYTES if package.row_cells == len(package.names) else _GLANCE_BYTES
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from tasks.data.kinds import KINDS
+from tasks.data.traits import texts_by_traits
 from tasks.measures.metrics import score
 from tasks.models import modelling
 from usecases.definition import R2, ROC_AUC, Classes, Column, Metric, Promotion, UseCase
@@ -41,11 +42,12 @@ class Alone:
 
 
 def strongest_column(case: UseCase, rows: pl.DataFrame) -> Alone:
-    """Return the input that alone ranks labelled ``rows`` best.
+    """Return the input, or the trait of one, that alone ranks labelled ``rows`` best.
 
     A column ranks by the mean label among the rows of its value (a number's: of its quantile), or
     by the share of each class. Every other row is counted and the rest are ranked, so that a column
     with many values does not rank rows by their own labels. Null is a value."""
+    case, rows = texts_by_traits(case, rows)
     truth, metric = modelling.labels(case, rows), yardstick(case.gate.metric)
     count = len(case.target.classes) if isinstance(case.target, Classes) else 0
     targets = np.eye(count)[truth] if count else np.asarray(truth, dtype=float).reshape(-1, 1)

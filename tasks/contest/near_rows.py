@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 
 from tasks.data.kinds import KINDS
+from tasks.data.traits import texts_by_traits
 from usecases.definition import UseCase
 
 _STEP = 10**-0.5
@@ -62,12 +63,14 @@ class NearRows:
 
 
 def find_near_rows(case: UseCase, holdout: pl.DataFrame, training: pl.DataFrame) -> NearRows:
-    """Compare rows by their inputs alone; event time, key and label are ignored.
+    """Compare rows by their inputs alone, or the traits of these; event time, key and label are
+    ignored.
 
     Returns the count at the distance that says most against the hold-out. Raises ``ValueError`` for
     no rows to compare with."""
     if len(training) < 2 or holdout.is_empty():
         raise ValueError(f"{len(holdout)} and {len(training)} rows cannot be compared.")
+    (_, holdout), (case, training) = (texts_by_traits(case, rows) for rows in (holdout, training))
     if not training[case.event_time].is_sorted():
         training = training.sort(case.event_time)
     space = _Space.of(case, training)

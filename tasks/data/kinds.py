@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
+from tasks.data.columns import image_traits, images
 from tasks.data.columns.booleans import as_boolean, misfit_of_booleans
 from tasks.data.columns.dates import (
     as_local_times,
@@ -46,14 +47,15 @@ class Kind:
     (if it is ``vectorized``, the candidate's own vectoriser, for which null is an empty text), has
     the ``known_values`` of each, where values have codes. ``unknown_values`` are those that it has
     never seen, and the service lets through. ``stand_in`` is shown in place of values that nobody
-    may see.
+    may see, and a package's smoke rows have the ``example`` of each value, which is encoded alike
+    and no larger than it needs to be.
 
     The prediction log has the ``log_type``; where its values are ``counted`` each has its number of
     requests, and otherwise the least and the largest are known. ``groups`` puts values (null too)
     into few groups, numbered from 0: rows of a group are compared for leaks. ``shares`` of two
     sides are what distances are measured on, ``find_oddities`` says what was broken from one side
-    to the other. ``traits``, in the order of the
-    definition's, get a series with its nulls, and give ``Float64``."""
+    to the other. ``traits``, in the order of the definition's, get a series with its nulls, and
+    give ``Float64``."""
 
     dtype: pl.DataType | type[pl.DataType]
     holds: Callable[[pl.DataType], bool]
@@ -74,6 +76,7 @@ class Kind:
     traits: Mapping[str, Callable[[pl.Series], pl.Series]] = field(default_factory=dict)
     misfit: Callable[[pl.Series], str | None] = lambda values: None
     vectorized: bool = False
+    example: Callable[[Column, pl.Series], pl.Series] = lambda column, values: values
 
 
 def count_values(before: pl.Series, now: pl.Series) -> Shares:
@@ -244,6 +247,26 @@ KINDS: dict[str, Kind] = {
         shares=_bin_numbers,
         find_oddities=lambda policy, column, before, now, rows: [],
         traits={"weekday": weekdays, "hour": hours},
+    ),
+    "image": Kind(
+        dtype=pl.String,
+        holds=images.holds_images,
+        normalize=images.normalize,
+        row_faults=images.image_faults,
+        pandas_dtype=object,
+        encoder=images.image_block,
+        known_values=lambda encoder, column: None,
+        unknown_values=(),
+        stand_in=images.grey,
+        log_type="text",
+        counted=False,
+        groups=group_values,
+        evidently="categorical",
+        shares=count_values,
+        find_oddities=lambda policy, column, before, now, rows: [],
+        wide=True,
+        example=images.shrunk,
+        traits=image_traits.TRAITS,
     ),
     "text": Kind(
         dtype=pl.String,

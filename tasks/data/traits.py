@@ -38,6 +38,18 @@ def by_traits(case: UseCase, rows: pl.DataFrame) -> tuple[UseCase, pl.DataFrame]
     return case_by_traits(case), rows.drop(column.name for column in wide)
 
 
+def texts_by_traits(case: UseCase, rows: pl.DataFrame) -> tuple[UseCase, pl.DataFrame]:
+    """``by_traits`` for long texts alone, such as images: a date is compared as it is."""
+    texts = tuple(
+        column
+        for column in case.columns
+        if (kind := KINDS[column.kind]).traits and kind.dtype == pl.String
+    )
+    described, rows = by_traits(case.model_copy(update={"columns": texts}), rows)
+    others = tuple(column for column in case.columns if column not in texts)
+    return case.model_copy(update={"columns": (*others, *described.columns)}), rows
+
+
 def share_out(case: UseCase, importance: Mapping[str, float]) -> dict[str, float]:
     """``importance`` of the columns as that of their traits, each of them the same."""
     shared: dict[str, float] = {}

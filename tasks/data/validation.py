@@ -133,7 +133,7 @@ def _wrong_types(case: UseCase, rows: pl.DataFrame) -> list[str]:
     for column in case.columns:
         dtype = rows.schema[column.name]
         if dtype != pl.Null and not KINDS[column.kind].holds(dtype):
-            problems.append(f"column {column.name!r} holds {dtype}, expected a {column.kind}")
+            problems.append(f"column {column.name!r} holds {dtype}, expected {column.noun}")
         elif dtype != pl.Null and (misfit := KINDS[column.kind].misfit(rows[column.name])):
             problems.append(f"column {column.name!r} {misfit}")
     if problem := label_problem(case, rows[case.label]):

@@ -153,6 +153,7 @@ def _smoke(
 ) -> Smoke:
     """Some rows of ``proof`` with the scores of the pipeline."""
     rows = _with_stand_ins(case, proof.sample(min(SMOKE_ROWS, len(proof)), seed=seed))
+    rows = _as_examples(case, rows)
     expected = expected_numbers(fitted, package, dense(encode(fitted, case, rows)), quantiles)
     return Smoke(rows.select(case.column_names).to_dicts(), expected.tolist())
 
@@ -259,6 +260,13 @@ def _with_stand_ins(case: UseCase, rows: pl.DataFrame) -> pl.DataFrame:
     return rows
 
 
+def _as_examples(case: UseCase, rows: pl.DataFrame) -> pl.DataFrame:
+    """Return ``rows`` with values that are no larger than the model needs."""
+    return rows.with_columns(
+        KINDS[column.kind].example(column, rows[column.name]) for column in case.columns
+    )
+
+
 def _features(case: UseCase, fitted: "Pipeline") -> list[Feature]:
     encoders = encoders_of(fitted)
     return [
@@ -275,6 +283,8 @@ def _features(case: UseCase, fitted: "Pipeline") -> list[Feature]:
             earliest=column.earliest.isoformat() if column.earliest else None,
             latest=column.latest.isoformat() if column.latest else None,
             longest=column.longest_value,
+            size=column.size or UNSET,
+            channels=column.channels or UNSET,
         )
         for name, columns in encoded_together(case)
         for position, column in enumerate(columns)

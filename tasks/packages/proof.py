@@ -18,10 +18,8 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 _ROWS_ALONE = 20
-
-
 _MOST_CELLS = 200_000_000
-_ROWS_BESIDE = 2000
+_ROWS_BESIDE, _ROWS_WITH_NULLS = 2000, 500
 
 
 class ParityBroken(ValueError):
@@ -37,7 +35,7 @@ def prove(
     quantiles: ErrorQuantiles | None = None,
 ) -> Parity:
     """Compare package and pipeline on ``rows``, on rows moved beside the model's thresholds, and on
-    rows with nulls.
+    rows with nulls. Of wide rows, such as images, as many are taken as make a matrix of 160 MB.
 
     A decision counts as changed when both scores are further than the tolerance from the decision
     threshold, and a class when it is likelier than any other by more than the tolerance. Above 1,
@@ -46,7 +44,8 @@ def prove(
     errors. A kept model (``tasks/models/own_models.py``) was compared where it was fitted: it has
     that parity. Raises ``ParityBroken`` with the worst row."""
     chance = np.random.default_rng(seed)
-    rows = pl.concat([_some(case, package, rows, seed), _with_nulls(case, rows, chance)])
+    some = _with_nulls(case, rows, chance, _ROWS_WITH_NULLS)
+    rows = pl.concat([_some(case, package, rows, seed), some])
     pieces = [
         _compare(case, fitted, package, piece, chance, quantiles)
         for piece in rows.iter_slices(min(len(rows), package.rows_at_once))
@@ -249,7 +248,7 @@ def _neighbours(at: float) -> list[float]:
 
 
 def _with_nulls(
-    case: UseCase, rows: pl.DataFrame, chance: np.random.Generator, count: int = 500
+    case: UseCase, rows: pl.DataFrame, chance: np.random.Generator, count: int
 ) -> pl.DataFrame:
     """Return real rows with nulls and unknown categories wherever the service accepts them: in all
     such places in the first."""

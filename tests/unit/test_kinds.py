@@ -74,7 +74,7 @@ def test_a_package_with_an_unknown_kind_is_refused_by_feature(tmp_path: Path) ->
     with pytest.raises(
         PackageError,
         match=r"package.json cannot be read: 'distance' is of kind 'sound', but this code knows "
-        rf"only {' and '.join(defined_kinds.KINDS)}",
+        rf"only {', '.join(defined_kinds.KINDS)}",
     ):
         read_manifest(spoiled)
     with pytest.raises(ValueError, match="'song' is of kind 'sound'"):

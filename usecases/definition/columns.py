@@ -1,7 +1,7 @@
 """The input columns of a use case, and how they lie in the matrix that its models are fitted on."""
 
 from datetime import datetime
-from typing import Self, get_origin
+from typing import Annotated, Literal, Self, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -10,6 +10,9 @@ from usecases.definition.kinds import KINDS, LONGEST_TEXT
 
 # What the prediction log says of a row beside its inputs and outputs.
 LOG_COLUMNS = frozenset({"id", "time", "event_time", "model_version", "sample_rate", "role"})
+
+
+Side = Annotated[int, Field(ge=1, le=512)]
 
 
 class Frozen(BaseModel):
@@ -41,8 +44,10 @@ class Column(Frozen):
     false, go to quarantine one by one. A batch is refused as a whole when its share of nulls is
     above ``null_tolerance`` (0-1), or its median leaves ``typical``: that is what a changed unit
     does. ``categories`` closes the set; ``None`` leaves it open, and an unknown one is then encoded
-    like a missing one. ``parts`` are what models see of a date, and ``longest`` is the most
-    characters that a text may have, 100,000 by default."""
+    like a missing one. ``parts`` are what models see of a date. Of an image they see ``channels``
+    numbers, 1 of grey or 3 of red, green and blue, for each pixel of ``size``, (height, width):
+    whatever comes is resized to it. ``longest`` is the most characters that a text may have,
+    100,000 by default."""
 
     name: str = Field(min_length=1)
     kind: str
@@ -56,8 +61,15 @@ class Column(Frozen):
     parts: tuple[str, ...] | None = None
     earliest: datetime | None = None
     latest: datetime | None = None
+    size: tuple[Side, Side] | None = None
+    channels: Literal[1, 3] | None = None
     monitored: bool = True
     description: str = ""
+
+    @property
+    def noun(self) -> str:
+        """Its kind with an article."""
+        return f"{'an' if self.kind[0] in 'aeiou' else 'a'} {self.kind}"
 
     @field_validator("kind")
     @classmethod
@@ -69,8 +81,8 @@ class Column(Frozen):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        own = KINDS[self.kind].declares
-        others = {name: kind for kind in KINDS.values() for name in kind.declares - own}
+        kind = KINDS[self.kind]
+        others = {name: each for each in KINDS.values() for name in each.declares - kind.declares}
         declared = [
             name
             for name in type(self).model_fields
@@ -78,7 +90,7 @@ class Column(Frozen):
         ]
         if declared:
             raise ValueError(
-                f"column {self.name!r} is a {self.kind}, but {', '.join(declared)} are for "
+                f"column {self.name!r} is {self.noun}, but {', '.join(declared)} are for "
                 f"{others[declared[0]].plural}"
             )
         categories = self.categories or ()
@@ -109,7 +121,7 @@ class Column(Frozen):
             return None if self.nullable else f"{self.name!r} may not be null"
         kind = KINDS[self.kind]
         if not kind.holds(value):
-            return f"{self.name!r} is a {self.kind}, but {value!r} is not"
+            return f"{self.name!r} is {self.noun}, but {value!r} is not"
         return kind.refuses(self, value)
 
 
@@ -133,8 +145,9 @@ class Layout(Frozen):
     """The places of the columns in the encoded matrix ``(n_rows, width)``.
 
     ``categories`` are integer codes (-1: null or unknown), ``numbers`` are as they came (NaN:
-    null), booleans among them as 1 and 0, and behind all others the parts of dates. The order of
-    ``KINDS`` puts the codes first.
+    null), booleans among them as 1 and 0, and behind all others the parts of dates. ``pixels`` are
+    0 to 1 (NaN: null), an image row by row and the channels of a pixel beside each other. The order
+    of ``KINDS`` puts the codes first.
 
     The terms of texts are the places from ``terms`` on (``None``: no column is a text). ``build``
     does not know how many they are, since the vectoriser is fitted later: the ``remainder`` of a
@@ -144,4 +157,5 @@ class Layout(Frozen):
 
     categories: tuple[int, ...]
     numbers: tuple[int, ...]
+    pixels: tuple[int, ...] = ()
     terms: int | None = None

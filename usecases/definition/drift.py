@@ -116,7 +116,7 @@ class DriftPolicy(Frozen):
         ]
         problems += [
             f"drift.methods gives {column.name!r} {method}, which needs {_who_can(method)}, but it "
-            f"is a {column.kind}"
+            f"is {column.noun}"
             for column in columns
             if (method := self.method(column)) not in KINDS[column.kind].distances
         ]

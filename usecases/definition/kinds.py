@@ -4,6 +4,7 @@ each.
 What the flows do with a kind is in ``tasks/data/kinds.py``, and what the service does is in
 ``serving/package/kinds.py``. A kind needs an entry in all three tables."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -36,7 +37,7 @@ class Kind:
 
     plural: str
     declares: frozenset[str]
-    layout: Literal["categories", "numbers", "terms"]
+    layout: Literal["categories", "numbers", "pixels", "terms"]
     distances: tuple[DistanceMethod, ...]
     addable: bool
     holds: Callable[[object], bool]
@@ -66,6 +67,11 @@ def _refuses_text(column: "Column", value: object) -> str | None:
     if len(value) <= longest:
         return None
     return f"{column.name!r} may have {longest:,} characters, and this text has {len(value):,}"
+
+
+def _misuse_of_image(column: "Column") -> str | None:
+    missing = [name for name in ("size", "channels") if getattr(column, name) is None]
+    return f"is an image: it needs {' and '.join(missing)}" if missing else None
 
 
 KINDS: dict[str, Kind] = {
@@ -107,6 +113,18 @@ KINDS: dict[str, Kind] = {
         width=width_of_date,
         misuse=misuse_of_date,
         traits=("weekday", "hour"),
+    ),
+    "image": Kind(
+        plural="images",
+        declares=frozenset({"size", "channels"}),
+        layout="pixels",
+        distances=(),
+        addable=False,
+        holds=lambda value: isinstance(value, str),
+        refuses=lambda column, value: None,
+        width=lambda column: math.prod((*(column.size or ()), column.channels or 1)),
+        misuse=_misuse_of_image,
+        traits=("brightness", "contrast", "sharpness", "noise", "colour"),
     ),
     "text": Kind(
         plural="texts",

@@ -304,6 +304,7 @@ class UseCase(Frozen):
         return Layout(
             categories=tuple(at for at, name in enumerate(lists) if name == "categories"),
             numbers=tuple(at for at, name in enumerate(lists) if name == "numbers"),
+            pixels=tuple(at for at, name in enumerate(lists) if name == "pixels"),
             terms=len(lists) if self.texts else None,
         )
 

@@ -7,6 +7,7 @@ is fully validated before its values are read. pyarrow costs 40 MB and is import
 request."""
 
 import struct
+from base64 import b64encode
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from serving.errors import InputError
 from serving.formats.arrow.messages import check_file, check_stream
 from serving.formats.columns import ColumnReader, list_numbers
 from serving.formats.rows import LOCAL_TIME, CheckedRows, check_count, shift_row, shorten
-from serving.package.kinds import is_arrow_text
+from serving.package.kinds import is_arrow_binary, is_arrow_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -149,6 +150,8 @@ def _list(array: "pa.Array", nullable: bool) -> list[Any]:
         if array.null_count and not nullable:
             return array.to_pylist()
         return list_numbers(array.to_numpy(zero_copy_only=False), nullable)  # a null is NaN there
+    if is_arrow_binary(kind):
+        return [value and b64encode(value).decode() for value in _texts(array)]
     return _texts(array) if is_arrow_text(kind) else array.to_pylist()
 
 

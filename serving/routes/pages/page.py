@@ -19,6 +19,7 @@ _SCRIPTS = (
     "draw",
     "ask",
     "champion",
+    "image",
     "fields",
     "predict",
     "traffic",

@@ -58,7 +58,7 @@ def _wrong_schema(case: UseCase, current: pl.DataFrame) -> list[str]:
             continue
         dtype = current.schema[column.name]
         if dtype != pl.Null and not KINDS[column.kind].holds(dtype):
-            problems.append(f"column {column.name!r} arrives as {dtype}, but it is a {column.kind}")
+            problems.append(f"column {column.name!r} arrives as {dtype}, but it is {column.noun}")
     return problems
 
 

@@ -76,6 +76,7 @@ function allowed(feature) {
   if (kind === "text") return say("textOf", count(feature.longest));
   if (kind === "category") return categories?.length ? say("knownValues", count(categories.length)) : say("anyText");
   if (kind === "boolean") return say("yesOrNo");
+  if (kind === "image") return say("imageSize", feature.size[1], feature.size[0]);
   return boundsOf(feature) || say(kind === "datetime" ? "anyTime" : "anyNumber");
 }
 

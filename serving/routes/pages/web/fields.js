@@ -3,8 +3,8 @@ const LONGEST_SELECT = 20;
 
 class Problem extends Error {}
 
-// A new kind of input (such as an image) needs an entry here; until then the page says that it has no input for it.
-const INPUTS = { number: numberInput, category: categoryInput, boolean: booleanInput, datetime: dateInput, text: textInput };
+// A new kind of input needs an entry here; until then the page says that it has no input for it.
+const INPUTS = { number: numberInput, category: categoryInput, boolean: booleanInput, datetime: dateInput, image: imageInput, text: textInput };
 
 function fieldOf(feature, form) {
   const makeInput = INPUTS[feature.kind];
@@ -23,7 +23,7 @@ function labelled(name, id, input, hint) {
   const field = {
     name,
     control: input.control,
-    element: node("div", { className: "field" }, label, input.control, ...(input.more ?? []), hints, problem),
+    element: node("div", { className: `field ${input.className ?? ""}` }, label, input.control, ...(input.more ?? []), hints, problem),
     read: input.read,
     write: input.write,
     tell(words) {

@@ -47,7 +47,8 @@ function tryForm(state, champion, typed) {
     node("div", { className: "fields" },
       group(say("texts"), field => kinds[field.name] === "text"),
       group(say("categories"), field => CHOICES.includes(kinds[field.name])),
-      group(say("numbers"), field => field.name in kinds && ![...CHOICES, "datetime", "text"].includes(kinds[field.name])),
+      group(say("numbers"), field => field.name in kinds && ![...CHOICES, "datetime", "image", "text"].includes(kinds[field.name])),
+      group(say("images"), field => kinds[field.name] === "image"),
       group(say("when"), field => !(field.name in kinds) || kinds[field.name] === "datetime")),
     node("div", { className: "answer-column" },
       node("div", { className: "sticky" },
@@ -169,7 +170,8 @@ function reasons(state, { base, contributions, explains }) {
   const chance = isChance(numbers.find(output => output.name === explains) ?? numbers[0]);
   const points = (value, write) => chance ? write(100 * value, 1) : write(value);
   const [largest, others] = [contributions.slice(0, SHOWN_FIELDS), contributions.slice(SHOWN_FIELDS)];
-  const rows = largest.map(item => [`${spelled(item.field)} = ${shortened(valueOf(item.value))}`, item.contribution]);
+  const images = state.schema.features.filter(feature => feature.kind === "image").map(feature => feature.name);
+  const rows = largest.map(item => [images.includes(item.field) ? spelled(item.field) : `${spelled(item.field)} = ${shortened(valueOf(item.value))}`, item.contribution]);
   if (others.length) rows.push([say("others", others.length), others.reduce((sum, item) => sum + item.contribution, 0)]);
   const most = Math.max(...rows.map(([, points]) => Math.abs(points)), 1e-9);
   const items = rows.map(([words, moved]) => node("li", { className: moved < 0 ? "lowers" : "raises" },
