@@ -303,5 +303,5 @@ def test_outputs_that_cannot_be_answered_or_logged_are_refused(
 def test_a_model_that_gives_another_number_of_numbers_is_refused(tmp_path: Path) -> None:
     kind = classes_kind()._replace(model=value_kind().model)
     digest = write_package(tmp_path, kind=kind)
-    with pytest.raises(PackageError, match="gives 1 numbers for a row, smoke.json has 3, and 3"):
+    with pytest.raises(PackageError, match="gives 1 numbers for a row, smoke.json has 3, and the"):
         load(tmp_path, digest)
