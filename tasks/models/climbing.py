@@ -26,13 +26,14 @@ class WorkersLost(RuntimeError):
 @dataclass(frozen=True)
 class Split:
     """What trials are fitted on, and what they are scored on: matrices ``(n_rows, n_features)`` and
-    labels ``(n_rows,)``.
+    labels ``(n_rows,)``, with weights of the rows ``(n_rows,)`` if they do not count alike.
     """
 
     fit_matrix: "np.ndarray | csr_matrix"
     fit_labels: np.ndarray
     check_matrix: "np.ndarray | csr_matrix"
     check_labels: np.ndarray
+    fit_weights: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,12 @@ def climb(step: Climb) -> tuple[Any, float]:
     with threadpool_limits(1, user_api="openmp"):
         with calling(step.use_case, step.call, expectation):
             grown = step.grow(
-                step.estimator, step.resource, step.rung, split.fit_matrix, split.fit_labels
+                step.estimator,
+                step.resource,
+                step.rung,
+                split.fit_matrix,
+                split.fit_labels,
+                split.fit_weights,
             )
         predicted = scores_of(grown, split.check_matrix)
     return grown, score(step.metric, split.check_labels, predicted)

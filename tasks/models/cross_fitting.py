@@ -93,7 +93,11 @@ def _without(
 
     known = training[others]
     learned: Pipeline = clone(fitted)
-    return learned.fit(modelling.inputs(case, known), modelling.labels(case, known))
+    return learned.fit(
+        modelling.inputs(case, known),
+        modelling.labels(case, known),
+        **modelling.weighing(case, learned, known),
+    )
 
 
 def _folds(case: UseCase, rows: pl.DataFrame) -> np.ndarray:

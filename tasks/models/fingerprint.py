@@ -30,6 +30,8 @@ def recipes_of(case: UseCase) -> str:
         for candidate in case.candidates
         if candidate.search
     }
+    if case.half_life_days is not None:
+        parts["half_life_days"] = case.half_life_days
     return json.dumps({name: _digest(part) for name, part in sorted(parts.items())})
 
 

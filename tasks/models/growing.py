@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 
 from tasks.models.libraries import counts_trees, refit
+from tasks.models.weights import fit_arguments
 from tasks.outside.user_code import UseCaseFailed
 from usecases.definition import Candidate, UseCase
 
-Grow = Callable[[Any, str, int, np.ndarray, np.ndarray], Any]
+Grow = Callable[[Any, str, int, np.ndarray, np.ndarray, np.ndarray | None], Any]
 """Takes an estimator, the name of its resource, the rung to reach, a matrix ``(n_rows,
-n_features)`` and labels ``(n_rows,)``; gives the estimator fitted that far.
+n_features)``, labels ``(n_rows,)`` and perhaps weights ``(n_rows,)``; gives the estimator fitted
+that far.
 """
 
 
@@ -37,9 +39,15 @@ def _missing(estimator: Any, resource: str) -> list[str]:
 
 
 def _fit_on(
-    estimator: Any, resource: str, rung: int, matrix: np.ndarray, labels: np.ndarray
+    estimator: Any,
+    resource: str,
+    rung: int,
+    matrix: np.ndarray,
+    labels: np.ndarray,
+    weights: np.ndarray | None,
 ) -> Any:
-    return estimator.set_params(**{resource: rung, "warm_start": True}).fit(matrix, labels)
+    grown = estimator.set_params(**{resource: rung, "warm_start": True})
+    return grown.fit(matrix, labels, **fit_arguments(grown, weights))
 
 
 WARM_START = Grower(_has_warm_start, _fit_on)
@@ -54,9 +62,14 @@ def _is_own(estimator: Any, resource: str) -> bool:
 
 
 def _build_and_fit(
-    estimator: Any, resource: str, rung: int, matrix: np.ndarray, labels: np.ndarray
+    estimator: Any,
+    resource: str,
+    rung: int,
+    matrix: np.ndarray,
+    labels: np.ndarray,
+    weights: np.ndarray | None,
 ) -> Any:
-    return estimator.with_param(resource, rung).fit(matrix, labels)
+    return estimator.with_param(resource, rung).fit(matrix, labels, weights)
 
 
 REBUILD = Grower(_is_own, _build_and_fit)

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from tasks.models.weights import fit_arguments
+
 
 @dataclass(frozen=True)
 class Library:
@@ -115,7 +117,14 @@ def counts_trees(model: Any, resource: str) -> bool:
     return library is not None and resource in library.rounds
 
 
-def refit(model: Any, resource: str, rounds: int, matrix: np.ndarray, labels: np.ndarray) -> Any:
+def refit(
+    model: Any,
+    resource: str,
+    rounds: int,
+    matrix: np.ndarray,
+    labels: np.ndarray,
+    weights: np.ndarray | None,
+) -> Any:
     """Return a new fit of ``model`` with so many trees, on one thread.
 
     Going on with a fit is no way: where rows are sampled, LightGBM's ``init_model`` and XGBoost's
@@ -126,4 +135,5 @@ def refit(model: Any, resource: str, rounds: int, matrix: np.ndarray, labels: np
     given = model.get_params()
     threads = [name for name in library.threads if given.get(name) is not None] if library else []
     alone = {resource: rounds, **dict.fromkeys(threads, 1)}
-    return clone(model).set_params(**alone).fit(matrix, labels)
+    new = clone(model).set_params(**alone)
+    return new.fit(matrix, labels, **fit_arguments(new, weights))

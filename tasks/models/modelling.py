@@ -20,6 +20,7 @@ from tasks.models.vectorizers import (
     takes_sparse,
     vectorizers_of,
 )
+from tasks.models.weights import age_weights, fit_arguments, takes_weights
 from tasks.outside.user_code import UseCaseFailed, WrongAnswers, calling, describe_value
 from usecases.definition import SCORE, Candidate, Classes, Column, Number, UseCase
 
@@ -150,6 +151,11 @@ def build(case: UseCase, candidate: Candidate, params: Mapping[str, Any], seed: 
         problem = _why_not(case, model)
     else:
         problem = _lacks_methods(case, model)
+    if not problem and case.half_life_days is not None and not takes_weights(model):
+        problem = (
+            f"returned a {type(model).__name__} whose fit takes no sample_weight, by which "
+            "half_life_days weighs rows: leave half_life_days out, or use another model"
+        )
     if problem:
         raise UseCaseFailed(f"{case.name}: {call} {problem}. {expectation}")
     if candidate.export is None:
@@ -233,13 +239,18 @@ def fit(
     check_size(case, candidate, params, whole.named_steps["model"], rows)
     call = f"fit of candidate {candidate.name!r} on {len(rows)} rows"
     with calling(case.name, call, "Models are fitted on the encoded matrix of docs/use-cases.md."):
-        whole.fit(inputs(case, rows), labels(case, rows))
+        whole.fit(inputs(case, rows), labels(case, rows), **weighing(case, whole, rows))
     if not isinstance(case.target, Number) and not hasattr(whole, "predict_proba"):
         raise WrongAnswers(
             f"{case.name}: candidate {candidate.name!r} is fitted to a "
             f"{type(whole[-1]).__name__} {_NO_PROBABILITIES}."
         )
     return whole
+
+
+def weighing(case: UseCase, whole: "Pipeline", rows: pl.DataFrame) -> dict[str, np.ndarray]:
+    """What ``fit`` of the pipeline is called with beside ``rows``."""
+    return fit_arguments(whole, age_weights(case, rows))
 
 
 def check_rows(case: UseCase, rows: pl.DataFrame) -> None:

@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.metaestimators import available_if
 
 from serving.package.model import open_session
+from tasks.models.weights import fit_arguments
 from tasks.outside.user_code import WrongAnswers, calling
 from usecases.definition import Candidate, Layout
 
@@ -48,12 +49,14 @@ class OwnModel(BaseEstimator):
         params = {**self.params, name: value}
         return OwnModel(self.use_case, self.candidate, params, self.layout, self.seed, self.classes)
 
-    def fit(self, matrix: np.ndarray, labels: np.ndarray) -> "OwnModel":
+    def fit(
+        self, matrix: np.ndarray, labels: np.ndarray, sample_weight: np.ndarray | None = None
+    ) -> "OwnModel":
         """Fit on ``matrix`` ``(n_rows, n_features)`` of doubles and ``labels`` ``(n_rows,)``: the
         number, or 0, 1, ... for the classes."""
         with calling(self.use_case, self.call("build or fit"), "It is fitted on NumPy arrays."):
             model = self.candidate.build(self.params, self.layout, self.seed)
-            model.fit(_copied(matrix), labels)
+            model.fit(_copied(matrix), labels, **fit_arguments(model, sample_weight))
         self.model_ = model
         return self
 

@@ -18,6 +18,7 @@ from tasks.models.climbing import Climb, Split, climb_all
 from tasks.models.growing import grow_of
 from tasks.models.modelling import build, inputs, labels, pipeline
 from tasks.models.vectorizers import check_size, params_of_texts
+from tasks.models.weights import age_weights
 from usecases.definition import Candidate, Metric, Range, Search, UseCase, last_of
 
 if TYPE_CHECKING:
@@ -157,6 +158,7 @@ class _Splits:
             labels(case, fit_rows),
             codes.transform(inputs(case, check_rows)),
             labels(case, check_rows),
+            age_weights(case, fit_rows),
         )
 
 

@@ -102,6 +102,7 @@ def test_every_flow_is_deployed_for_every_use_case_on_the_pool_ec2(loop: Loop) -
             assert found.job_variables["env"]["PYTHONPATH"].split(":") == [
                 str(REPOSITORY),
                 str(REPOSITORY / "tests" / "fixtures"),
+                str(REPOSITORY / "examples"),
             ]
             assert found.pull_steps == [
                 {"prefect.deployments.steps.set_working_directory": {"directory": str(REPOSITORY)}}

@@ -64,7 +64,8 @@ class UseCase(Frozen):
     ``decision_threshold``.
 
     Rows are ingested and held out by ``period`` of their event time, in UTC. A model learns the
-    ``train_periods`` latest of them before its hold-out; ``None``: all.
+    ``train_periods`` latest of them before its hold-out; ``None``: all. With ``half_life_days`` a
+    row that is so much older than the newest one counts half as much in a fit.
 
     With ``arrival=True`` rows have no event time: each ingest is a batch of those that were not
     there before, and they are dealt over the days in which they arrived, by weeks if no ``period``
@@ -81,6 +82,7 @@ class UseCase(Frozen):
     arrival: bool = False
     period: PeriodNoun = "month"
     train_periods: int | None = Field(None, ge=1)
+    half_life_days: float | None = Field(None, gt=0, allow_inf_nan=False)
     candidates: tuple[Candidate, ...] = Field(min_length=1)
     gate: Gate
     promotion: Promotion = Promotion()

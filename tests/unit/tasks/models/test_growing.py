@@ -46,7 +46,15 @@ class Descent(ClassifierMixin, BaseEstimator):
         return np.column_stack([1 - positive, positive])
 
 
-def resume(estimator: Any, resource: str, rung: int, matrix: np.ndarray, labels: np.ndarray) -> Any:
+def resume(
+    estimator: Any,
+    resource: str,
+    rung: int,
+    matrix: np.ndarray,
+    labels: np.ndarray,
+    weights: np.ndarray | None,
+) -> Any:
+    assert weights is None
     assert resource == "rounds"
     reached.append(grown := estimator.resume(matrix, labels, rung))
     return grown

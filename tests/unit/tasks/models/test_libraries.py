@@ -242,7 +242,7 @@ def test_each_rung_of_a_search_is_what_one_long_fit_gives(case: UseCase, own: Ca
     model = build(case, own, own.params, 7)
     grow = grow_of(case, own, resource, model)
     for rung in rungs:
-        model = grow(model, resource, rung, matrix, truth)
+        model = grow(model, resource, rung, matrix, truth, None)
         whole = build(case, own, {**own.params, resource: rung}, 7).fit(matrix, truth)
         np.testing.assert_allclose(scores_of(model, matrix), scores_of(whole, matrix), atol=1e-12)
 

@@ -1,0 +1,45 @@
+"""How much a row counts in a fit: less the older it is, where the use case says so."""
+
+import inspect
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from usecases.definition import UseCase
+
+_NAME = "sample_weight"
+
+
+def age_weights(case: UseCase, rows: pl.DataFrame) -> np.ndarray | None:
+    """The weight of each row ``(n_rows,)``, on average 1: half of the newest row's for each
+    ``half_life_days`` that it is older. ``None`` if rows count alike.
+    """
+    if case.half_life_days is None:
+        return None
+    moment = pl.col(case.event_time).dt.replace_time_zone(None)
+    age = rows.select((moment.max() - moment).dt.total_seconds() / 86_400).to_series()
+    weights: np.ndarray = 0.5 ** (age.to_numpy() / case.half_life_days)
+    return weights / weights.mean()
+
+
+def fit_arguments(model: Any, weights: np.ndarray | None) -> dict[str, np.ndarray]:
+    """What ``fit`` of ``model`` is called with beside rows and labels; it must take weights."""
+    return {} if weights is None else {_path(model): weights}
+
+
+def takes_weights(model: Any) -> bool:
+    """Whether ``model``, or the last step of a pipeline, takes weights of rows."""
+    return _NAME in inspect.signature(_last_step(model).fit).parameters
+
+
+def _path(model: Any) -> str:
+    """The name by which a pipeline takes the weights of its last step."""
+    if not hasattr(model, "steps"):
+        return _NAME
+    name, last = model.steps[-1]
+    return f"{name}__{_path(last)}"
+
+
+def _last_step(model: Any) -> Any:
+    return _last_step(model.steps[-1][1]) if hasattr(model, "steps") else model
