@@ -134,7 +134,8 @@ def test_every_form_is_refused_in_one_shape(service: ServiceProcess, write: Any,
 def test_an_unknown_content_type_is_told_those_that_work(service: ServiceProcess) -> None:
     answer = ask(service, b"<rows/>", "application/xml")
     assert answer.status_code == 415
-    assert f"send application/json, text/csv, {ARROW}" in answer.json()["error"]["message"]
+    assert "send application/json, text/csv, " in (told := answer.json()["error"]["message"])
+    assert ARROW in told
 
 
 def test_rows_are_not_logged_where_the_caller_says_so(service: ServiceProcess) -> None:

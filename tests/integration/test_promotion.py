@@ -366,7 +366,7 @@ def refused(
     loop: Loop, reigning: ModelVersion, challenger: ModelVersion, verdict: str
 ) -> dict[str, Any]:
     outcome = loop.run(promote, STRICT, version=challenger.number)
-    assert (outcome.name, loop.crowned(STRICT)) == ("Champion stays", reigning.number)
+    assert (outcome.name, loop.crowned(STRICT)) == ("Champion stays", reigning.number), outcome
     entry = loop.decisions(STRICT, "contest")[-1]
     assert (entry["verdict"], entry["promoted"], entry["challenger"]) == (
         verdict,
