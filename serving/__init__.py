@@ -5,14 +5,14 @@ Rooms, from the lowest to the highest; each may import those above it in this li
 
     errors        what can go wrong
     package       the model package: manifest, model (it encodes rows and scores them), outputs
-                  (what it says of a row), kinds, times; encoders (encoder,
-                  dates)
+                  (what it says of a row), kinds, times; encoders (encoder, dates, images,
+                  pictures, texts, token_patterns)
     records       what flows write and the service reads: contest, performance, drift, ledger,
                   chain, heads; record
     metrics       counters for Prometheus, traffic for the page
     outside       registry (MLflow), model_folder in its stead, prefect_api, slack, lake
-    formats       rows in: bodies by media type; rows, columns, csv_rows, tensors, arrow, mlflow;
-                  encodings, event_window, feedback; outputs in every form
+    formats       rows in: bodies by media type; rows, columns, csv_rows, tensors, arrow, mlflow,
+                  form_data; encodings, event_window, feedback; outputs in every form
     log           prediction_log, segments, folders, policy
     upload        uploader, carrier, parquet, row_tables, column_tables, sieve, line_halves
     champions     use_cases, package_cache, champion, trouble

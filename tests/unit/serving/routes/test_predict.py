@@ -587,7 +587,7 @@ def test_an_unknown_content_type_is_told_those_that_work() -> None:
     with pytest.raises(
         Refused,
         match=(
-            r"'application/xml'; send application/json, text/csv, "
+            r"'application/xml'; send application/json, text/csv, multipart/form-data, "
             r"application/vnd\.apache\.arrow\.stream"
         ),
     ) as caught:
