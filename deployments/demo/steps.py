@@ -112,7 +112,7 @@ class Demo:
         ``expected`` is the verdict of its contest (``promote``, ``keep``), or, if none is held, how
         the run ends (``Below the gate``). Anything else is a departure from the story."""
         state = self.watch_retrain(run, label).state
-        outcome, told = (state.name or "", f"{state.message}.") if state else ("", "")
+        outcome, told = (state.name or "", state.message or "") if state else ("", "")
         if outcome in AFTER_A_CONTEST:
             contest = self.latest_contest()
             outcome = contest["verdict"]

@@ -45,7 +45,7 @@ class RunsAsTold:
     def start(self, name: str, **parameters: Any) -> FlowRun:
         self.ended.append(self.left.pop(0))
         state = ENDS.get(self.ended[-1], self.ended[-1])
-        return FlowRun(flow_id=FLOW, state=Completed(name=state, message="roc_auc 0.73 is too low"))
+        return FlowRun(flow_id=FLOW, state=Completed(name=state, message="ROC AUC 0.73: low."))
 
 
 class ToldDemo(Demo):
@@ -131,5 +131,5 @@ def test_automation_that_starts_nothing_is_a_departure() -> None:
 
 def test_retrain_without_a_contest_is_told_by_its_own_words() -> None:
     told = [line for line in play("reviews")[0].lines if "retrained." in line]
-    assert told[0] == "The automation retrained. roc_auc 0.73 is too low."
+    assert told[0] == "The automation retrained. ROC AUC 0.73: low."
     assert told[1].startswith("Somebody retrained. Contest on 2024-10: ")
