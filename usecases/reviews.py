@@ -13,12 +13,15 @@ from usecases.definition import (
     Binary,
     Candidate,
     Column,
+    DriftPolicy,
     EventTimePolicy,
     Gate,
     Guard,
+    LabelPolicy,
     Layout,
     Promotion,
     Range,
+    RetrainPolicy,
     Search,
     UseCase,
 )
@@ -84,6 +87,18 @@ USE_CASE = UseCase(
         Candidate(name="letters", build=logistic, vectorizers={"review": letters}),
     ),
     gate=Gate(metric=ROC_AUC, threshold=0.80),
-    promotion=Promotion(guards=(Guard(metric=LOG_LOSS, tolerance=0.02),), slices=("country",)),
+    # A month has 420 reviews. And who has read of the new products gains more than a usual world
+    # allows.
+    promotion=Promotion(
+        minimum_rows=300,
+        suspicious_share=0.9,
+        guards=(Guard(metric=LOG_LOSS, tolerance=0.02),),
+        slices=("country",),
+        slice_minimum_rows=100,
+    ),
     event_times=EventTimePolicy(past_days=None),
+    drift=DriftPolicy(minimum_rows=300, minimum_days=20),
+    labels=LabelPolicy(rows=300),
+    # Its year is replayed in minutes.
+    retrain=RetrainPolicy(cooldown_hours=0, runs_per_day=24),
 )

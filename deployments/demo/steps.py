@@ -5,6 +5,7 @@ outcome in the story.
 import json
 import time
 from typing import Any
+from uuid import UUID
 
 import httpx
 import polars as pl
@@ -17,7 +18,7 @@ from blocks.settings import Settings
 from deployments.demo.replay import Answers, Caller, Traffic, as_rows, replay
 from deployments.demo.runs import DemoFailed, Runs
 from deployments.demo.stages import Stages
-from deployments.demo.story import Story, number
+from deployments.demo.story import Story, gain, labels_of, number, scores
 from deployments.local.watch import StackWatch
 from deployments.supervision.signs_of_life import (
     QUIET_SECONDS,
@@ -28,8 +29,10 @@ from deployments.supervision.signs_of_life import (
     last_lines,
 )
 from deployments.supervision.supervisor import Supervisor
-from usecases.definition import UseCase, load
+from usecases.definition import Source, UseCase, load
 
+# How a retrain ends that has held a contest.
+AFTER_A_CONTEST = ("Completed", "Champion stays")
 # On a busy machine an answer may take this long.
 ANSWER_SECONDS = 60
 
@@ -73,9 +76,9 @@ class Demo:
                 "its own: make demo"
             )
 
-    def watch_retrain(self, run: FlowRun, label: str) -> None:
+    def watch_retrain(self, run: FlowRun, label: str) -> FlowRun:
         """Wait for a retrain, add the times of its subflows to the stages, and note the champion
-        that serves afterwards.
+        that serves afterwards. Returns the run as it ended.
         """
         with self.stages.stage(label) as stage:
             run = self.runs.wait(run, label)
@@ -84,6 +87,42 @@ class Demo:
             state = part.state.name if part.state else ""
             self.stages.add(f"{label}: {name}", part.total_run_time.total_seconds(), str(state))
         self.note_champion()
+        return run
+
+    def watch_automatic_retrain(self, known: set[UUID], label: str, expected: str) -> None:
+        """Wait for the retrain that the automation starts beside the ``known`` ones, and tell how
+        it ended (``tell_retrain``).
+
+        Once in a story: the automation takes drift events within a minute for one."""
+        with self.stages.stage("drift event to retrain, by the automation"):
+            run = self.runs.await_automatic_retrain(known)
+        if run is None:
+            self.story.expect(False, "the automation started no retrain")
+        else:
+            self.tell_retrain(run, label, "The automation", expected)
+
+    def retrain_by_hand(self, through: str, label: str, expected: str) -> None:
+        """Start a retrain as a person does, and tell how it ended (``tell_retrain``)."""
+        run = self.runs.start("retrain", through=through, reason="somebody asks for one")
+        self.tell_retrain(run, label, "Somebody", expected)
+
+    def tell_retrain(self, run: FlowRun, label: str, who: str, expected: str) -> None:
+        """Wait for a retrain, and tell who started it and how it ended.
+
+        ``expected`` is the verdict of its contest (``promote``, ``keep``), or, if none is held, how
+        the run ends (``Below the gate``). Anything else is a departure from the story."""
+        state = self.watch_retrain(run, label).state
+        outcome, told = (state.name or "", state.message or "") if state else ("", "")
+        if outcome in AFTER_A_CONTEST:
+            contest = self.latest_contest()
+            outcome = contest["verdict"]
+            told = (
+                f"Contest on {contest['holdout']}: {scores(contest)}, {gain(contest)}: {outcome}."
+            )
+        self.story.lines.append(f"{who} retrained. {told}")
+        self.story.expect(
+            outcome == expected, f"the retrain of {label} ended with {outcome}, not {expected}"
+        )
 
     def crown_first(self, **parameters: Any) -> None:
         """Train the first champion, on a stack without models of the use case, and tell of it."""
@@ -149,14 +188,39 @@ class Demo:
         log = self.describe()["log"]
         return int(log["rows_uploaded"] + log["rows_waiting"])
 
-    def check(self, window: str) -> dict[str, Any]:
+    def live(self, window: str, expected: str, rows: pl.DataFrame | None = None) -> bool:
+        """Replay ``rows`` (those of the source, for ``None``) as requests and labels, and check the
+        window. Returns whether the verdict was ``expected``.
+        """
+        self.send(window, self.rows_of(window) if rows is None else rows)
+        checked = self.check(window, expected)
+        self.story.lines.append(labels_of(checked, self.case.gate.metric.name))
+        return bool(checked["verdict"]["outcome"] == expected)
+
+    def live_through_drift(self, window: str, label: str, expected: str) -> None:
+        """Replay a period that drifts, and watch the retrain that follows
+        (``watch_automatic_retrain``).
+        """
+        retrains = self.runs.known_retrains()
+        if self.live(window, "drifted"):
+            self.watch_automatic_retrain(retrains, label, expected)
+
+    def rows_of(self, window: str) -> pl.DataFrame:
+        """The rows of a period, from the source of the use case."""
+        assert isinstance(self.case.source, Source)
+        return self.case.source.read(window)
+
+    def check(self, window: str, expected: str) -> dict[str, Any]:
         """Check everything that was sent so far, tell the verdict on the window, and return its
-        record.
+        record. Another verdict than ``expected`` is a departure from the story.
         """
         checked = self.judge(window, *self.start_check(window, self.rows_logged()))
         verdict = checked["verdict"]
         reasons = "; ".join(verdict["reasons"] if verdict["outcome"] != "stable" else [])
         self.story.lines.append(f"{window}: {verdict['outcome']}. {reasons}".strip())
+        self.story.expect(
+            verdict["outcome"] == expected, f"{window} was {verdict['outcome']}, not {expected}"
+        )
         return checked
 
     def start_check(self, window: str, rows: int) -> tuple[FlowRun, float]:

@@ -62,6 +62,21 @@ def gain(contest: dict[str, Any]) -> str:
     return f"gain {value}, {sure:.3g} % interval [{low}, {high}]"
 
 
+def labels_of(checked: dict[str, Any], metric: str) -> str:
+    """What late labels say of a window: the gate's metric beside its interval on the hold-out,
+    and, of a model that answers with intervals, the share of the labels that these held.
+    """
+    performance = checked["performance"]
+    metrics = performance["metrics"]
+    now, then = (of.get(metric, {}) for of in (metrics, performance["holdout"]))
+    told = (
+        f"{performance['labels']:,} labels later: {metric} {number(now.get('value'))}, on the "
+        f"hold-out {number(then.get('low'))} to {number(then.get('high'))}"
+    )
+    held = metrics.get("interval coverage", {}).get("value")
+    return f"{told}." if held is None else f"{told}; the interval held {held:.0%} of them."
+
+
 def tell(story: Story, settings: Settings, console: Console) -> None:
     """Print what happened, and where to look."""
     say = partial(console.print, markup=False, highlight=False, soft_wrap=True)

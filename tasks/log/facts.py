@@ -42,7 +42,9 @@ class ColumnFacts:
 
     @property
     def constant(self) -> bool:
-        """Whether all values are one and the same; there is at least one."""
+        """Whether all values are one and the same; there is at least one. Never of texts and
+        images.
+        """
         if self.counts is not None:
             return len(self.counts) == 1
         return self.minimum is not None and self.minimum == self.maximum
@@ -68,6 +70,7 @@ class _Column:
     """
 
     counted: bool
+    described: bool = False  # by traits, as texts and images: Arrow knows no extremes of these
     values: Counter[float] = field(default_factory=Counter)
     nulls: Counter[float] = field(default_factory=Counter)
     low: Any = None
@@ -87,7 +90,7 @@ class _Column:
 
         self.values[rate] += len(array) - array.null_count
         self.nulls[rate] += array.null_count
-        if array.null_count == len(array):
+        if array.null_count == len(array) or self.described:
             return
         if not self.counted:
             extremes = pc.min_max(array)
@@ -122,14 +125,18 @@ class Tally:
     """
 
     def __init__(self, case: UseCase, columns: Collection[str] | None) -> None:
-        counted = {column.name: KINDS[column.kind].counted for column in case.columns}
+        kinds = {column.name: KINDS[column.kind] for column in case.columns}
+        counted = {name: kind.counted for name, kind in kinds.items()}
+        described = {
+            name for name, kind in kinds.items() if kind.log_type == "text" and not kind.counted
+        }
         counted |= {
             output.name: output.kind == "category"
             for output in case.outputs
             if output.kind not in ("decision", "set")
         }
         self._columns = {
-            name: _Column(is_counted)
+            name: _Column(is_counted, name in described)
             for name, is_counted in counted.items()
             if columns is None or name in columns
         }

@@ -5,7 +5,6 @@ is not March.
 import os
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
-from typing import Any
 
 import polars as pl
 from pydantic import SecretStr
@@ -14,7 +13,7 @@ from blocks.settings import REPOSITORY, Settings
 from blocks.warehouse import Warehouse
 from deployments.demo.steps import Demo
 from deployments.demo.stories._departures_tables import fill
-from deployments.demo.story import Story, gain, number, scores
+from deployments.demo.story import Story
 from deployments.local.settings import import_from
 from deployments.servers import mariadb
 from usecases.definition import SqlSource
@@ -49,17 +48,15 @@ class Departures:
 
     def play(self, demo: Demo) -> Story:
         """Play the story. Raises ``DemoFailed`` if a step does not end as expected."""
-        story = demo.story
         self._fill(demo, MARCH - KEPT_DAYS, MARCH - _DAY)
         demo.crown_first(through=f"{MARCH - _DAY}")
-        checked = self._live(demo, MARCH)
-        _expect(story, checked, "stable")
+        self._live(demo, MARCH, "stable")
         self._fill(demo, JUNE + _WEEK - KEPT_DAYS, JUNE - _DAY, keep=False)
         retrains = demo.runs.known_retrains()
-        checked = self._live(demo, JUNE)
-        _expect(story, checked, "drifted")
-        if checked["verdict"]["outcome"] == "drifted":
-            _watch_automatic_retrain(demo, retrains)
+        if self._live(demo, JUNE, "drifted"):
+            # The challenger does better on ten days of June, but days differ so much that this is
+            # not sure: the champion stays.
+            demo.watch_automatic_retrain(retrains, "challenger", "keep")
         return demo.end()
 
     def _fill(self, demo: Demo, first: date, last: date, keep: bool = True) -> None:
@@ -69,16 +66,13 @@ class Departures:
     def _url(self, demo: Demo) -> str:
         return self._owner_url or mariadb.owner_url(demo.settings)
 
-    def _live(self, demo: Demo, monday: date) -> dict[str, Any]:
+    def _live(self, demo: Demo, monday: date, expected: str) -> bool:
         """A week passes: its rows come into the database, the service is asked about each hour,
-        its labels follow, and the week is checked.
+        its labels follow, and the week is checked. Returns whether the verdict was ``expected``.
         """
         sunday, window = monday + _WEEK - _DAY, monday.strftime("%G-W%V")
         self._fill(demo, monday, sunday)
-        demo.send(window, self._rows(demo, monday))
-        checked = demo.check(window)
-        demo.story.lines.append(_labels(demo, checked))
-        return checked
+        return demo.live(window, expected, self._rows(demo, monday))
 
     def _rows(self, demo: Demo, monday: date) -> pl.DataFrame:
         """The week as the use case's own query gives it, so that callers and ingest agree."""
@@ -87,47 +81,6 @@ class Departures:
         return Warehouse(url=SecretStr(self._url(demo))).read(
             demo.case.source.query, demo.case.event_time, start, start + _WEEK
         )
-
-
-def _labels(demo: Demo, checked: dict[str, Any]) -> str:
-    """What the late labels say of the window: the gate's metric beside its interval on the
-    hold-out, and how many labels the interval of the answer held.
-    """
-    performance, metric = checked["performance"], demo.case.gate.metric.name
-    now, then = (performance[of].get(metric, {}) for of in ("metrics", "holdout"))
-    held = performance["metrics"].get("interval coverage", {}).get("value")
-    return (
-        f"{performance['labels']:,} labels later: {metric} {number(now.get('value'))}, on the "
-        f"hold-out {number(then.get('low'))} to {number(then.get('high'))}; the interval held "
-        f"{'an unknown share' if held is None else f'{held:.0%}'} of them."
-    )
-
-
-def _expect(story: Story, checked: dict[str, Any], outcome: str) -> None:
-    verdict = checked["verdict"]
-    story.expect(
-        verdict["outcome"] == outcome,
-        f"{verdict['window']} was {verdict['outcome']}, not {outcome}",
-    )
-
-
-def _watch_automatic_retrain(demo: Demo, known: set[Any]) -> None:
-    """The automation starts a retrain. Its challenger does better on ten days of June, but days
-    differ so much that this is not sure: the champion stays.
-    """
-    story = demo.story
-    with demo.stages.stage("drift event to retrain, by the automation"):
-        run = demo.runs.await_automatic_retrain(known)
-    if run is None:
-        story.expect(False, "the automation started no retrain")
-        return
-    demo.watch_retrain(run, "challenger")
-    contest = demo.latest_contest()
-    story.lines.append(
-        f"The automation retrained. Contest on {contest['holdout']}: {scores(contest)}, "
-        f"{gain(contest)}: {contest['verdict']}."
-    )
-    story.expect(contest["verdict"] == "keep", f"the contest ended with {contest['verdict']}")
 
 
 PLAY = Departures()

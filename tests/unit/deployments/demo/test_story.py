@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from blocks.settings import Settings
-from deployments.demo.story import Story, gain, number, tell
+from deployments.demo.story import Story, gain, labels_of, number, tell
 
 
 def summary(story: Story) -> str:
@@ -41,3 +41,26 @@ def test_score_that_is_not_known_is_not_a_number() -> None:
 def test_interval_is_two_sided(confidence: float | None, sure: str) -> None:
     contest = {"difference": 0.1, "low": 0.0, "high": None, "confidence": confidence}
     assert gain(contest) == f"gain +0.1000, {sure} interval [+0.0000, not known]"
+
+
+def test_late_labels_are_told_beside_the_hold_out_and_unknown_scores_as_such() -> None:
+    told = labels_of(
+        {
+            "performance": {
+                "labels": 1500,
+                "metrics": {"log_loss": {"value": 1.5}, "interval coverage": {"value": 0.875}},
+                "holdout": {"log_loss": {"low": 0.25, "high": None}},
+            }
+        },
+        "log_loss",
+    )
+    assert told == (
+        "1,500 labels later: log_loss 1.5000, on the hold-out 0.2500 to not known; "
+        "the interval held 88% of them."
+    )
+
+
+def test_model_that_answers_without_intervals_has_none_to_tell_of() -> None:
+    checked = {"performance": {"labels": 0, "metrics": {}, "holdout": {}}}
+    told = "0 labels later: auc not known, on the hold-out not known to not known."
+    assert labels_of(checked, "auc") == told

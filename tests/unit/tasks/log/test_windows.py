@@ -16,7 +16,7 @@ from blocks.lake import Lake
 from tasks.log.facts import MOST_CATEGORIES
 from tasks.log.files import LogDamaged, logged_windows
 from tasks.log.windows import Window, read_window
-from usecases.definition import UseCase
+from usecases.definition import Column, UseCase
 
 Plant = Callable[..., str]
 
@@ -361,6 +361,22 @@ def test_a_constant_column_a_lost_one_and_nan_are_told(
         None,
     )
     assert read(lake, case).rows["first"].null_count() == 50
+
+
+@pytest.mark.parametrize("kind", ["text", "image"])
+@pytest.mark.parametrize("notes", [["long", "lost", None], ["long"] * 3, [None] * 3])
+def test_texts_and_images_are_counted_as_values_and_nulls_alone(
+    lake: Lake, case: UseCase, plant: Plant, kind: Any, notes: list[str | None]
+) -> None:
+    shape: dict[str, Any] = {"size": (8, 8), "channels": 1} if kind == "image" else {}
+    note = Column(name="note", kind=kind, **shape)
+    case = case.model_copy(update={"columns": (*case.columns, note)})
+    plant("2024-06-01", 1, predictions(3, note=pl.Series(notes, dtype=pl.String)))
+    window = read(lake, case)
+    assert sorted(window.rows["note"].to_list(), key=str) == sorted(notes, key=str)
+    facts = window.facts["note"]
+    assert (facts.values, facts.nulls) == (3 - notes.count(None), notes.count(None))
+    assert (facts.minimum, facts.counts, facts.constant) == (None, None, False)
 
 
 def test_a_column_of_too_many_categories_is_not_counted(
