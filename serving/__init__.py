@@ -16,7 +16,8 @@ Rooms, from the lowest to the highest; each may import those above it in this li
     log           prediction_log, segments, folders, policy
     upload        uploader, carrier, parquet, row_tables, column_tables, sieve, line_halves
     champions     use_cases, package_cache, champion, trouble
-    scoring       scorer, large_requests, predictions, column_lines, remarks, answers
+    scoring       scorer, large_requests, predictions, pixels, column_lines, remarks,
+                  answers
     keys          scopes, admission; keyring, file, command; peers, proxies
     edge          middleware, requests, answers, framing, refusals, access_log, log_output,
                   security_headers, openapi

@@ -128,7 +128,8 @@ def prediction_schema(outputs: Sequence[Output]) -> dict[str, Any]:
 
 
 def _output(output: Output) -> dict[str, Any]:
-    bounds = {"minimum": output.low, "maximum": output.high}
+    # A "bound" is beyond its own bounds where the number is: it is never on its other side.
+    bounds = {"minimum": output.low, "maximum": output.high} if output.kind == "number" else {}
     schema: dict[str, Any] = {"type": OUTPUT_KINDS[output.kind].schema}
     schema |= {name: bound for name, bound in bounds.items() if bound is not None}
     if output.kind == "set":

@@ -41,6 +41,7 @@ _AFTER_ROWS = re.compile(rb"(?<=\})\s*\]\s*\}\s*\Z")
 _LONGEST_TAIL = 1000
 _TRIES = 8
 FLOOD_BYTES = 4 * 2**20  # the rows of a larger body are counted before it is decoded
+MOST_TEXT = 16 * 2**20  # characters in all rows, where rows may share a text that is sent once
 LOCAL_TIME = "a local date and time without a zone, such as '2013-06-01T15:00:00'"
 
 

@@ -12,6 +12,7 @@ import re
 import struct
 from base64 import b64encode
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import msgspec
@@ -29,6 +30,11 @@ _UNSUPPORTED = {"shared_memory_region", "classification"}
 _Value = float | int | str | bool | None
 _FLAT: Any = msgspec.json.Decoder(list[_Value])
 _NESTED: Any = msgspec.json.Decoder(list[Annotated[list[_Value], Meta(min_length=1, max_length=1)]])
+_NUMBERS: Mapping[int, Any] = {
+    1: msgspec.json.Decoder(list[int | float]),
+    3: msgspec.json.Decoder(list[list[list[int | float]]]),
+    4: msgspec.json.Decoder(list[list[list[list[int | float]]]]),
+}
 _OPENS_NESTED = re.compile(rb"\s*\[\s*\[")
 LENGTH = struct.Struct("<I")
 
@@ -140,6 +146,8 @@ def _columns(
             size = _size(tensor, len(tail))
             columns[tensor.name] = _from_bytes(reader, tensor, tail[:size])
             tail = tail[size:]
+        elif _has_arrays(reader, tensor):
+            columns[tensor.name] = _numbers_from_json(tensor)
         else:
             columns[tensor.name] = _from_json(tensor)
         if _has_arrays(reader, tensor):
@@ -206,20 +214,38 @@ def _from_json(tensor: Tensor) -> list[Any]:
     raw = bytes(tensor.data)
     if tensor.datatype != "BYTES":  # numbers have no commas, so their count is known beforehand
         _check_length(tensor, raw.count(b",") + 1)
+    with _refusing(tensor):
+        values = (
+            [value for (value,) in _NESTED.decode(raw)]
+            if _OPENS_NESTED.match(raw)
+            else _FLAT.decode(raw)
+        )
+    _check_length(tensor, len(values))
+    return values
+
+
+def _numbers_from_json(tensor: Tensor) -> np.ndarray:
+    """The numbers of a tensor, in its data flat or nested as its shape."""
+    if tensor.data is UNSET:
+        raise InputError(f"Tensor {tensor.name!r} has no data.", field=tensor.name)
+    raw = bytes(tensor.data)
+    _check_length(tensor, raw.count(b",") + 1)
+    nested = len(tensor.shape) if _OPENS_NESTED.match(raw) else 1
+    with _refusing(tensor):
+        numbers = np.array(_NUMBERS[nested].decode(raw)).ravel()
+    _check_length(tensor, len(numbers))
+    return numbers
+
+
+@contextmanager
+def _refusing(tensor: Tensor) -> Iterator[None]:
     try:
-        if not _OPENS_NESTED.match(raw):
-            values = _FLAT.decode(raw)
-        elif len(tensor.shape) <= 2:
-            values = [value for (value,) in _NESTED.decode(raw)]
-        else:
-            values = np.array(msgspec.json.decode(raw)).ravel().tolist()
+        yield
     except (ValueError, RecursionError) as error:
         raise InputError(
             f"Tensor {tensor.name!r}: data must be a list of values: {str(error)[:200]}.",
             field=tensor.name,
         ) from error
-    _check_length(tensor, len(values))
-    return values
 
 
 def _from_bytes(reader: ColumnReader, tensor: Tensor, data: memoryview) -> Any:

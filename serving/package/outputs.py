@@ -30,8 +30,9 @@ Values = Sequence[list[Any]]  # a list for each output, with a value for each ro
 class Output(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One value of a row's answer: a "number" in ``low``-``high``, a "decision" (true or false), a
     "bound" that is ``offset`` from the number or from the model's ``quantile`` and within
-    ``low``-``high``, a "category", one of ``categories``, which are in the order of the numbers, or
-    a "set" of those whose number is at least ``least``, and of the largest.
+    ``low``-``high`` unless the number is outside, a "category", one of ``categories``, which are in
+    the order of the numbers, or a "set" of those whose number is at least ``least``, and of the
+    largest.
     """
 
     name: str

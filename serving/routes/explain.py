@@ -30,6 +30,7 @@ from serving.edge.answers import json_response
 from serving.edge.requests import read_body, read_content_type
 from serving.errors import Overloaded, PackageError
 from serving.formats.bodies import read_rows
+from serving.scoring.pixels import check_pixels
 from serving.service.service import Service
 
 Score = Callable[[np.ndarray], np.ndarray]
@@ -184,14 +185,18 @@ def add_routes(app: FastAPI, service: Service) -> None:
         nonlocal waiting
         champion = service.use_cases.champion(use_case)
         body, kind = await read_body(request), read_content_type(request)
+
+        def read_and_explain() -> Explanation:
+            rows = read_rows(champion.reader, kind, body, 1).rows
+            check_pixels(champion.package, rows)
+            return explain(champion, rows[0])
+
         if waiting >= _MOST_WAITING:
             raise Overloaded(f"{waiting} explanations are waiting already. Try again later.")
         waiting += 1
         try:
             async with turn:
-                explanation = await service.scorer.run(
-                    lambda: explain(champion, read_rows(champion.reader, kind, body, 1).rows[0])
-                )
+                explanation = await service.scorer.run(read_and_explain)
             return json_response(explanation.content)
         finally:
             waiting -= 1

@@ -15,10 +15,11 @@ from datetime import date
 from typing import Any
 
 from serving.champions.champion import Champion
-from serving.errors import Overloaded
-from serving.formats.rows import CheckedRows, spans
+from serving.errors import InputError, Overloaded
+from serving.formats.rows import CheckedRows, shift_row, spans
 from serving.log.prediction_log import Draft
 from serving.scoring.column_lines import column_line
+from serving.scoring.pixels import check_pixels
 from serving.scoring.predictions import NO_MATRIX, PredictionIds, Score, Scored, predict
 from serving.scoring.remarks import UnknownCategory, merge
 
@@ -133,12 +134,16 @@ def score_pieces(
 
     Raises the errors of reading and ``predict``; then nothing of the request may be kept.
     """
-    scored_pieces, days = ScoredPieces(champion), set[date]()
+    scored_pieces, days, pixels = ScoredPieces(champion), set[date](), 0
     answers_before = others()
     for rows in _cut(pieces, piece_rows(champion.package.row_cells)):
         start = time.perf_counter()
-        champion.events.check_rows(rows, days)
-        scored = predict(champion, rows, ids, score)
+        try:
+            champion.events.check_rows(rows, days)
+            pixels = check_pixels(champion.package, rows, pixels)
+            scored = predict(champion, rows, ids, score)
+        except InputError as error:
+            raise shift_row(error, len(scored_pieces.ids)) from error
         scored_pieces.add(scored)
         if draft is not None:
             draft.add(column_line(scored, rows), len(rows))

@@ -33,6 +33,7 @@ from serving.scoring.large_requests import (
     piece_rows,
     score_pieces,
 )
+from serving.scoring.pixels import check_pixels
 from serving.scoring.predictions import (
     NO_MATRIX,
     PredictionIds,
@@ -46,7 +47,8 @@ from serving.scoring.remarks import UnknownCategory
 # About 32 rows of 30 features: for one row a thread doubles the CPU time, for 1000 rows it keeps
 # other requests from waiting.
 LOOP_BODY_BYTES = 32 * 1024
-_LOOP_FILE_BYTES = 1024  # a PNG of this size may be 8 million white pixels
+_LOOP_FILE_BYTES = 1024
+_LOOP_PIXELS = 256 * 256  # decoded in half a millisecond; 1 KB of PNG may be 8 million pixels
 _LOOP_ANSWER_ROWS = 1000
 _QUEUE_CELLS = 10_000_000
 _GLANCE_BYTES = (
@@ -121,7 +123,10 @@ class Scorer:
             if cells > _LOOP_CELLS or size > _loop_bytes(call.champion):
                 self._submit_large(call, cells)
                 return
-        call.checked_rows = _read(call, self._max_rows)
+        call.checked_rows, pixels = _read(call, self._max_rows)
+        if pixels > _LOOP_PIXELS:
+            self._submit_large(call, 0)
+            return
         self._batch.append(call)
         self._batch_rows += len(call.checked_rows.rows)
         if self._batch_rows > _LOOP_ROWS:
@@ -148,12 +153,14 @@ class Scorer:
                 )
             (request,) = read(champion, None)
             champion.events.check_rows(request.rows)
+            check_pixels(champion.package, request.rows)
             scored = predict(champion, request.rows, self._ids, self._divide)
             if logged:
                 self._keep(scored, [request], [answer_json(scored)])
             return scored
 
-        if cells > _LOOP_CELLS or len(body) > _loop_bytes(champion) or self._log.blocking:
+        is_large = cells > _LOOP_CELLS or len(body) > _loop_bytes(champion)
+        if is_large or champion.package.takes_files or self._log.blocking:
             scored = await self.run(work, cells)
         else:
             scored = work()
@@ -300,7 +307,7 @@ class Scorer:
             )
 
     def _score(self, champion: Champion, calls: list[Call]) -> list[Outcome]:
-        requests = [call.checked_rows or _read(call, self._max_rows) for call in calls]
+        requests = [call.checked_rows or _read(call, self._max_rows)[0] for call in calls]
         rows = (
             requests[0].rows
             if len(requests) == 1
@@ -375,10 +382,11 @@ def _loop_bytes(champion: Champion) -> int:
     return LOOP_BODY_BYTES if package.row_cells == len(package.names) else _GLANCE_BYTES
 
 
-def _read(call: Call, max_rows: int) -> CheckedRows:
+def _read(call: Call, max_rows: int) -> tuple[CheckedRows, int]:
+    """The rows of a call, and the pixels of their images."""
     request = read_json(call.champion.reader, call.body, max_rows)
     call.champion.events.check_rows(request.rows)
-    return request
+    return request, check_pixels(call.champion.package, request.rows)
 
 
 def _parts(scored: Scored, requests: Sequence[CheckedRows]) -> list[Scored]:

@@ -16,7 +16,14 @@ import numpy as np
 from serving.errors import InputError
 from serving.formats.arrow.messages import check_file, check_stream
 from serving.formats.columns import ColumnReader, list_numbers
-from serving.formats.rows import LOCAL_TIME, CheckedRows, check_count, shift_row, shorten
+from serving.formats.rows import (
+    LOCAL_TIME,
+    MOST_TEXT,
+    CheckedRows,
+    check_count,
+    shift_row,
+    shorten,
+)
 from serving.package.kinds import is_arrow_binary, is_arrow_text
 
 if TYPE_CHECKING:
@@ -24,7 +31,6 @@ if TYPE_CHECKING:
 
 _MAGIC = b"ARROW1"
 _MOST_BATCHES = 100
-_MOST_TEXT = 16 * 2**20  # characters that a dictionary, or views of one text, may expand to
 
 
 def read_arrow(reader: ColumnReader, body: bytes, max_rows: int) -> CheckedRows:
@@ -81,26 +87,47 @@ def _columns(
         stream = pa.ipc.open_stream(body, options=options)
         schema, batches = stream.schema, iter(stream)
     _check_schema(reader, schema)
+    lengths = _TextLengths(body.size)
     for batch in batches:
         batch.validate(full=True)
-        yield from _pieces(reader, batch, size)
+        yield from _pieces(reader, batch, size, lengths)
+
+
+class _TextLengths:
+    """Adds up the texts and files in all rows of a body, in which a dictionary, views, two columns
+    or two batches may share one text."""
+
+    def __init__(self, body_bytes: int = 0) -> None:
+        self._most = max(body_bytes, MOST_TEXT)
+        self._length = 0
+
+    def add(self, length: int) -> None:
+        """Raises ``InputError``."""
+        self._length += length
+        if self._length > self._most:
+            raise InputError(
+                f"The body's texts have more than {self._most} characters in total; send fewer "
+                "rows at a time."
+            )
 
 
 def _pieces(
-    reader: ColumnReader, batch: "pa.RecordBatch", size: int
+    reader: ColumnReader, batch: "pa.RecordBatch", size: int, lengths: _TextLengths
 ) -> Iterator[dict[str, list[Any]]]:
     """Columns of each piece; a dictionary is expanded once, not for each piece."""
     import pyarrow.types as types
 
     named = list(zip(batch.schema.names, batch.columns, strict=True))
     spelled = {
-        name: _list(array, False) for name, array in named if types.is_dictionary(array.type)
+        name: _list(array, False, lengths)
+        for name, array in named
+        if types.is_dictionary(array.type)
     }
     for at in range(0, len(batch), size):
         yield {
             name: spelled[name][at : at + size]
             if name in spelled
-            else _list(array.slice(at, size), reader.nullable.get(name, False))
+            else _list(array.slice(at, size), reader.nullable.get(name, False), lengths)
             for name, array in named
         }
 
@@ -127,7 +154,7 @@ def _check_schema(reader: ColumnReader, schema: "pa.Schema") -> None:
         raise InputError("A field appears twice in the body's schema.")
 
 
-def _list(array: "pa.Array", nullable: bool) -> list[Any]:
+def _list(array: "pa.Array", nullable: bool, lengths: _TextLengths) -> list[Any]:
     """Python values of a validated array."""
     import pyarrow as pa
     import pyarrow.types as types
@@ -142,39 +169,31 @@ def _list(array: "pa.Array", nullable: bool) -> list[Any]:
             pa.timestamp("us"), safe=kind.unit != "ns"
         ).to_pylist()  # nanoseconds are cut, years that overflow refused
     if types.is_dictionary(kind):
-        texts = _texts(array.dictionary)
+        texts = _texts(array.dictionary, _TextLengths())
         values = [None if code is None else texts[code] for code in array.indices.to_pylist()]
-        _check_text(sum(len(text) for text in values if text))
+        lengths.add(sum(len(text) for text in values if text))
         return values
     if types.is_integer(kind) or types.is_floating(kind):
         if array.null_count and not nullable:
             return array.to_pylist()
         return list_numbers(array.to_numpy(zero_copy_only=False), nullable)  # a null is NaN there
     if is_arrow_binary(kind):
-        return [value and b64encode(value).decode() for value in _texts(array)]
-    return _texts(array) if is_arrow_text(kind) else array.to_pylist()
+        return [value and b64encode(value).decode() for value in _texts(array, lengths)]
+    return _texts(array, lengths) if is_arrow_text(kind) else array.to_pylist()
 
 
-def _texts(array: "pa.Array") -> list[Any]:
+def _texts(array: "pa.Array", lengths: _TextLengths) -> list[Any]:
     import pyarrow.compute as compute
     import pyarrow.types as types
 
     if types.is_string_view(
         array.type
     ):  # an entry has 16 bytes, of which the first four are the text's length
-        lengths = np.frombuffer(array.buffers()[1], "<i4")[::4][
+        sizes = np.frombuffer(array.buffers()[1], "<i4")[::4][
             array.offset : array.offset + len(array)
         ]
-        length = int(lengths[array.is_valid().to_numpy(zero_copy_only=False)].sum(dtype=np.int64))
+        valid = array.is_valid().to_numpy(zero_copy_only=False)
+        lengths.add(int(sizes[valid].sum(dtype=np.int64)))
     else:
-        length = compute.sum(compute.binary_length(array)).as_py() or 0
-    _check_text(length)
+        lengths.add(compute.sum(compute.binary_length(array)).as_py() or 0)
     return array.to_pylist()
-
-
-def _check_text(length: int) -> None:
-    if length > _MOST_TEXT:
-        raise InputError(
-            f"The body's texts have more than {_MOST_TEXT} characters in total; send fewer "
-            "rows at a time."
-        )

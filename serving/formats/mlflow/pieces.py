@@ -14,6 +14,7 @@ from serving.errors import InputError
 from serving.formats.columns import columns_of
 from serving.formats.mlflow.rows import (
     check_index,
+    check_single_values,
     convert_fields,
     convert_split,
     explain_split,
@@ -133,6 +134,7 @@ def _column_pieces(
         yield read_json(reader, body, max_rows)  # which explains the error, or repeats one value
         return
     (count,) = lengths
+    check_single_values(fields, count, max_rows)
     for at, end in spans(count, size):
         piece = {
             name: values[at:end] if isinstance(values, list) else [values] * (end - at)

@@ -20,6 +20,7 @@ from serving.formats.csv_rows import convert_text, read_tables
 from serving.formats.mlflow.local_times import decode_time, from_milliseconds, read_local
 from serving.formats.rows import (
     FLOOD_BYTES,
+    MOST_TEXT,
     CheckedRows,
     RowReader,
     check_count,
@@ -263,11 +264,31 @@ def _read_columns(
             f"The body's {shape} must be columns or records, each value under its field's name."
         ) from error
     count = next((len(values) for values in members.values() if isinstance(values, list)), 1)
+    fields = {
+        name: members[name] for name in (*columns.names, columns.event_time) if name in members
+    }
+    check_single_values(fields, count, max_rows)
     spread = {
         name: values if isinstance(values, list) else [values] * count
-        for name, values in members.items()
+        for name, values in fields.items()
     }
-    return convert_fields(columns, spread, max_rows)
+    return convert_fields(columns, members | spread, max_rows)
+
+
+def check_single_values(fields: Mapping[str, Any], count: int, max_rows: int) -> None:
+    """Check the values that stand for whole columns, of ``count`` rows, before they are repeated:
+    each row is scored and logged with its copy. Raises ``InputError``.
+    """
+    single = {name: value for name, value in fields.items() if not isinstance(value, list)}
+    if single:
+        check_count(count, max_rows)
+    length = count * sum(len(value) for value in single.values() if isinstance(value, str))
+    if length > MOST_TEXT:
+        names = ", ".join(name for name, value in single.items() if isinstance(value, str))
+        raise InputError(
+            f"The texts of {names[:200]}, repeated in {count:,} rows, have {length:,} characters; "
+            f"at most {MOST_TEXT:,} are accepted: send fewer rows at a time."
+        )
 
 
 def convert_fields(reader: ColumnReader, columns: Mapping[str, Any], max_rows: int) -> CheckedRows:

@@ -3,7 +3,8 @@
 import re
 from base64 import b64decode, b64encode
 from binascii import Error as NoBase64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -21,6 +22,8 @@ _DATA_URL = re.compile(r"data:[^,]{0,100};base64,", re.IGNORECASE)
 _URL_SAFE = str.maketrans("-_", "+/")
 _ADDRESS = re.compile(r"\w{2,5}:/|[A-Za-z]:\\|\.{0,2}/.{0,300}\.|~/|[^/]{1,300}\.\w{3,4}$")
 _BLANKS = re.compile(r"\s+")
+_ARRAYS: Mapping[int, Any] = {2: list[list[int | float]], 3: list[list[list[int | float]]]}
+_MOST_DIMENSIONS = 8  # shown in a refusal
 
 
 class ImageEncoder:
@@ -44,6 +47,13 @@ class ImageEncoder:
             except InputError as error:
                 raise InputError(str(error), row) from error
 
+    def count_pixels(self, value: Value) -> int:
+        """The pixels that decoding ``value`` takes: those of a file, as its header states them. An
+        array counts as none: the body already holds all of its numbers. Raises ``InputError``."""
+        if not isinstance(value, str) or _is_array(value):
+            return 0
+        return pictures.count_pixels(bytes_of(value))
+
     def shrink(self, value: str | list[Any]) -> str:
         """The PNG in base64, of the size and the channels of the column, that is encoded as
         ``value`` is. Raises ``InputError``."""
@@ -61,14 +71,20 @@ class ImageEncoder:
 
 def pixels_of(value: str | list[Any], size: Size, channels: Channels) -> np.ndarray:
     """``(height, width, channels)``, uint8. Raises ``InputError``."""
-    if isinstance(value, str) and not value.lstrip().startswith("["):
+    if isinstance(value, str) and not _is_array(value):
         return pictures.decode(bytes_of(value), size, channels)
     return pictures.fit(array_of(value), size, channels)
+
+
+def _is_array(text: str) -> bool:
+    return text.lstrip().startswith("[")
 
 
 def bytes_of(text: str) -> bytes:
     """The bytes of a file in base64: standard or URL-safe, with or without padding, line breaks and
     the head of a ``data:`` URL. Raises ``InputError``."""
+    with suppress(NoBase64, ValueError):
+        return b64decode(text, validate=True)
     text = text.strip()
     if head := _DATA_URL.match(text):
         text = text[head.end() :]
@@ -83,6 +99,33 @@ def bytes_of(text: str) -> bytes:
         ) from error
 
 
+def _shape_of(value: Any) -> list[int]:
+    """The lengths of nested lists, as their first entries have them."""
+    shape: list[int] = []
+    while isinstance(value, list) and len(shape) < _MOST_DIMENSIONS:
+        shape.append(len(value))
+        value = value[0] if value else None
+    return shape
+
+
+def _numbers_of(value: Any, dimensions: int) -> np.ndarray:
+    """The array of nested lists of numbers. Raises ``InputError``.
+
+    Types are checked first: NumPy would give each entry the room of the longest text among them,
+    so that a megabyte of text and some thousand numbers would fill the memory."""
+    try:
+        numbers = np.array(msgspec.convert(value, _ARRAYS[dimensions]))
+    except msgspec.ValidationError as error:
+        if "array" not in str(error):
+            raise InputError("the image is an array of something else than numbers") from error
+        raise InputError("the image is an array with rows of different lengths") from error
+    except ValueError as error:
+        raise InputError("the image is an array with rows of different lengths") from error
+    if numbers.dtype.kind not in "iuf":  # integers that are too large for NumPy
+        raise InputError("the image is an array with numbers of more than 64 bits")
+    return numbers
+
+
 def array_of(value: str | list[Any]) -> np.ndarray:
     """Pixels ``(height, width, channels)``, uint8, of an array, or of its JSON: ``(height, width)``
     or ``(height, width, 1 or 3)`` of numbers from 0 to 255, which are rounded.
@@ -93,21 +136,15 @@ def array_of(value: str | list[Any]) -> np.ndarray:
             value = msgspec.json.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"the image is no JSON of an array: {error}") from error
-    try:
-        numbers = np.array(value)
-    except ValueError as error:
-        raise InputError("the image is an array with rows of different lengths") from error
-    if numbers.dtype.kind not in "iuf":
-        raise InputError("the image is an array of something else than numbers")
-    if numbers.ndim == 2:
-        numbers = numbers[:, :, None]
-    if numbers.ndim != 3 or numbers.shape[2] not in (1, 3) or not numbers.size:
+    shape = _shape_of(value)
+    if len(shape) not in (2, 3) or shape[2:] not in ([], [1], [3]) or 0 in shape:
         raise InputError(
-            f"the image is an array of shape {list(numbers.shape)}: send [height, width] or "
+            f"the image is an array of shape {shape}: send [height, width] or "
             "[height, width, 1 or 3]"
         )
-    if numbers.shape[0] * numbers.shape[1] > MOST_PIXELS:
+    if shape[0] * shape[1] > MOST_PIXELS:
         raise InputError(f"the image has more than {MOST_PIXELS} pixels: make it smaller")
+    numbers = _numbers_of(value, len(shape)).reshape(*shape[:2], -1)
     low, high = numbers.min(), numbers.max()
     if not (low >= 0 and high <= 255) or (0 < high <= 1 and numbers.dtype.kind == "f"):
         raise InputError(

@@ -6,10 +6,12 @@ from pydantic import ValidationError
 
 from blocks.settings import Settings
 from serving.champions.champion import Champion
+from serving.edge.openapi import prediction_schema
 from serving.package.manifest import Feature
 from serving.package.model import load
 from serving.server.app import create_app
 from tests.fixtures.packages import FEATURES, write_package
+from tests.fixtures.six_kinds import OUTPUTS
 
 
 def document(tmp_path: Path, features: list[Feature] | None = None) -> dict:
@@ -130,3 +132,11 @@ def test_a_proxy_s_path_is_the_documents_server(tmp_path: Path) -> None:
 def test_a_prefix_that_cannot_be_is_refused(prefix: str) -> None:
     with pytest.raises(ValidationError, match="serving_path_prefix"):
         Settings(serving_path_prefix=prefix)
+
+
+def test_only_numbers_have_the_bounds_of_their_output() -> None:
+    """The interval of a number below 0 begins there, whatever the labels' lowest value is."""
+    interval = prediction_schema(OUTPUTS["interval"])["properties"]
+    assert interval["low"] == interval["high"] == {"type": "number"}
+    score = prediction_schema(OUTPUTS["binary"])["properties"]["score"]
+    assert score == {"type": "number", "minimum": 0.0, "maximum": 1.0}

@@ -2,9 +2,11 @@
 
 import io
 import json
+import re
 import tracemalloc
 import zlib
 from base64 import b64encode, encodebytes, urlsafe_b64encode
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -165,6 +167,24 @@ def test_what_is_no_image_is_refused_by_row_with_the_remedy(value: Any, message:
     with pytest.raises(InputError, match=message) as caught:
         GREY.encode([text_of(RAMP), value], block)
     assert caught.value.row == 1
+
+
+@pytest.mark.parametrize("mode", ["I;16", "1", "RGB"])
+def test_the_memory_of_decoding_is_bounded_by_the_pixels(mode: str) -> None:
+    """At most 16 bytes for each pixel: 16 bits once took 26."""
+    side = 3000
+    value = text_of(Image.new(mode, (side, side)))
+    encoded(text_of(RAMP))
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here on
+    before = resident("VmRSS")
+    encoded(value)
+    assert resident("VmHWM") - before < 16 * side**2
+
+
+def resident(name: str) -> int:
+    """Bytes of memory, as Linux counts them."""
+    (line,) = re.findall(rf"{name}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(line) * 1024
 
 
 def bomb(side: int) -> str:
