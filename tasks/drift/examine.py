@@ -50,7 +50,9 @@ def examine(
     ``problems`` were found in the log's files, ``answers`` by ``check_answers``. Exact checks come
     first; what is measured needs rows and days enough, and data that are not broken. ``sequence``
     is the sequential view's sum at the end of the window before."""
+    named = {*case.column_names}
     case, rows = by_traits(case, rows)
+    traits = {*case.column_names} - named
     policy, time, windows = case.drift, time_of(case, rows), case.drift_window
     days = None if rows.is_empty() else rows[time].dt.date().n_unique()
     broken = [] if rows.is_empty() else [*problems]
@@ -64,7 +66,7 @@ def examine(
         if unknown := _without_profile(windows, yardstick.profile):
             findings.append(unknown)
         elif yardstick.profile is not None:
-            beside = HeldAgainst(case, yardstick.profile, possible)
+            beside = HeldAgainst(case, yardstick.profile, possible, traits)
             findings += find_by_profile(beside, yardstick.reference, counted, yardstick.sample_rate)
             sequence, note = follow_days(beside, sequence)
             findings += [note] if note else []

@@ -106,3 +106,36 @@ def test_drift_policy_names_traits(case: UseCase) -> None:
     (problem,) = by_column.problems(case.columns)
     assert "drift.thresholds names ['group'], which are not columns" in problem
     assert "group.length, group.vowels" in problem
+
+
+def test_traits_that_no_longer_move_together_are_told_and_are_no_fault_of_the_data(
+    case: UseCase,
+) -> None:
+    def texts(month: str, other: bool) -> pl.DataFrame:
+        rows, chance = toy_rows(month), np.random.default_rng(3)
+        sizes = chance.integers(1, 9, len(rows))
+        vowels = chance.integers(1, 9, len(rows)) if other else sizes
+        words = ["a" * many + "b" * size for many, size in zip(vowels, sizes, strict=True)]
+        return rows.with_columns(group=pl.Series(words))
+
+    training = pl.concat([texts(f"2024-{month:02}", other=False) for month in range(1, 8)])
+    reference, thresholds, calibrated = calibrate(case, training, SEED)
+    watch = Yardstick(
+        reference=reference,
+        thresholds=thresholds,
+        calibrated=calibrated,
+        importance={},
+        methods={},
+        profile=learn_profile(case, training, SEED),
+    )
+    window = texts("2024-08", other=True)
+    evidence = examine(case, watch, window, window="2024-08", counted=len(window))
+    lost = [finding for finding in evidence.findings if finding.check == "within"]
+    assert {finding.column for finding in lost} & {"group.length", "group.vowels"}
+    assert {finding.word for finding in lost} == {"said"} and not evidence.broken
+    named = case_by_traits(case)
+    as_columns = examine(
+        named, watch, by_traits(case, window)[1], window="2024-08", counted=len(window)
+    )
+    words = {finding.word for finding in as_columns.findings if finding.check == "within"}
+    assert words == {"broken"}

@@ -112,7 +112,7 @@ def test_the_package_is_proven_watched_and_scores_as_the_pipeline_does(
     saved = make_package(tmp_path, case, fitted, origin, training, later, 7)
     assert saved.manifest.parity.changed_decisions == 0
     assert saved.manifest.parity.rows >= len(later) + 2000
-    assert saved.manifest.parity.largest_difference < 5e-6
+    assert saved.manifest.parity.largest_difference < 1e-5
     assert saved.manifest.drift_importance
     versions = onnx.load(tmp_path / MODEL).opset_import
     assert {"ai.onnx.ml": 5 if library == "lightgbm" else 3} == {
@@ -121,7 +121,7 @@ def test_the_package_is_proven_watched_and_scores_as_the_pipeline_does(
     package = load(tmp_path, saved.sha256)
     rows = pl.concat([later.select(case.column_names), with_nulls(case, later, seed=3)])
     expected = predict(fitted, case, rows)
-    np.testing.assert_allclose(score_rows(package, rows), expected, rtol=5e-6, atol=5e-6)
+    np.testing.assert_allclose(score_rows(package, rows), expected, rtol=1e-5, atol=1e-5)
     assert np.unique(expected.round(6), axis=0).shape[0] > 100
 
 
