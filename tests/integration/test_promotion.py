@@ -407,7 +407,7 @@ def test_challenger_that_is_much_slower_does_not_win(loop: Loop, reigning: Model
         STRICT,
         "2024-06",
         TO_MAY,
-        params={"max_iter": 300, "learning_rate": 0.015},
+        params={"max_iter": 900, "learning_rate": 0.005},
         dataset_version=as_it_is(loop, reigning),
     )
     entry = refused(loop, reigning, slow, "keep")
