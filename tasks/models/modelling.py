@@ -20,7 +20,7 @@ from tasks.models.vectorizers import (
     takes_sparse,
     vectorizers_of,
 )
-from tasks.models.weights import age_weights, fit_arguments, takes_weights
+from tasks.models.weights import age_weights, fit_arguments, last_step, takes_weights
 from tasks.outside.user_code import UseCaseFailed, WrongAnswers, calling, describe_value
 from usecases.definition import SCORE, Candidate, Classes, Column, Number, UseCase
 
@@ -191,7 +191,8 @@ def _why_not(case: UseCase, model: Any) -> str:
         return f"returned a {name} {reason.rstrip('.')}"
     if is_regressor(model) != number:
         return f"returned a {name}, which is no {'regressor' if number else 'classifier'}"
-    if not number and not hasattr(type(_last_step(model)), "predict_proba"):
+    # Some models, such as stacking, know whether they have it only when they are fitted.
+    if not number and not hasattr(type(last_step(model)), "predict_proba"):
         return f"returned a {name} {_NO_PROBABILITIES}"
     return ""
 
@@ -207,13 +208,6 @@ def _count_classes(case: UseCase) -> int:
     if isinstance(case.target, Classes):
         return len(case.target.classes)
     return 0 if isinstance(case.target, Number) else 2
-
-
-def _last_step(model: Any) -> Any:
-    """What decides whether a pipeline has ``predict_proba``: some others, such as stacking, know it
-    only when they are fitted.
-    """
-    return _last_step(model.steps[-1][1]) if hasattr(model, "steps") else model
 
 
 def pipeline(

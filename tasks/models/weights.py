@@ -30,7 +30,7 @@ def fit_arguments(model: Any, weights: np.ndarray | None) -> dict[str, np.ndarra
 
 def takes_weights(model: Any) -> bool:
     """Whether ``model``, or the last step of a pipeline, takes weights of rows."""
-    return _NAME in inspect.signature(_last_step(model).fit).parameters
+    return _NAME in inspect.signature(last_step(model).fit).parameters
 
 
 def _path(model: Any) -> str:
@@ -41,5 +41,6 @@ def _path(model: Any) -> str:
     return f"{name}__{_path(last)}"
 
 
-def _last_step(model: Any) -> Any:
-    return _last_step(model.steps[-1][1]) if hasattr(model, "steps") else model
+def last_step(model: Any) -> Any:
+    """The last step of a pipeline, or of the pipeline that is its last step; else ``model``."""
+    return last_step(model.steps[-1][1]) if hasattr(model, "steps") else model

@@ -29,7 +29,7 @@ from serving.package.model import Package
 from serving.package.model import load as load_package
 from serving.package.outputs import has_quantiles
 from tasks.data.kinds import KINDS
-from tasks.data.traits import case_by_traits
+from tasks.data.traits import by_traits
 from tasks.drift.learning import learn_profile
 from tasks.drift.profile.profile import encode_profile
 from tasks.drift.thresholds import calibrate, draw_reference, monitored
@@ -127,15 +127,17 @@ def make_package(
     manifest = msgspec.structs.replace(manifest, parity=parity)
     if watched:
         unseen = unseen or cross_fit(case, fitted, training, seed)
-        manifest, reference = _with_reference(case, unseen, manifest, training, seed)
+        watch, described = by_traits(case, training)  # once: an image is decoded for its traits
+        manifest, reference = _with_reference(watch, unseen, manifest, described, seed)
+        profile = _profile(watch, described, seed)
     else:
-        reference = draw_reference(case, training, seed)
+        reference, profile = draw_reference(case, training, seed), {}
     files = {
         MODEL: model,
         SMOKE: msgspec.json.encode(smoke),
         **({VOCABULARIES: msgspec.json.encode(vocabularies)} if vocabularies else {}),
         REFERENCE: _as_parquet(case, reference),
-        **(_profile(case, training, seed) if watched else {}),
+        **profile,
         **({LOSSES: origin.holdout.losses} if origin.holdout.losses else {}),
     }
     sha256 = write(folder, files, manifest)
@@ -234,8 +236,7 @@ def _with_reference(
         "drift_calibrated": calibrated,
         "drift_importance": unseen.importance,
         "drift_methods": {
-            column.name: case.drift.method(column)
-            for column in monitored(case_by_traits(case), limits)
+            column.name: case.drift.method(column) for column in monitored(case, limits)
         },
     }
     return msgspec.structs.replace(manifest, **judged_by), reference
