@@ -6,7 +6,8 @@
                                                           minutes
     python -m benchmarks.serving --only laurel,mlflow,floor-asgi --json FILE
     python -m benchmarks.serving --use-case diabetes      a number instead of a yes or no, without
-                                                          the peers that are written for flights
+                                                          the peers that are written for flights;
+                                                          digits: an image, and ten classes
     python -m benchmarks.serving targets                  a yes or no, a number and classes by
                                                           equally many trees: ratios, one minute
     python -m benchmarks.serving profile                  where the microseconds of one request go
@@ -34,7 +35,7 @@ def main() -> None:
     parser.add_argument(
         "what", nargs="?", choices=("profile", "mixed", "targets"), help="see above"
     )
-    parser.add_argument("--use-case", choices=("flights", "diabetes"), default="flights")
+    parser.add_argument("--use-case", choices=("flights", "diabetes", "digits"), default="flights")
     parser.add_argument("--json", type=Path, help="write the figures there")
     parser.add_argument(
         "--only", type=lambda names: names.split(","), help="servers, separated by commas"

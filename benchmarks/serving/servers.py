@@ -15,17 +15,17 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.serving.model import FLIGHTS, REPOSITORY, Model, Row
+from benchmarks.serving.model import DIGITS, FLIGHTS, REPOSITORY, Model, Row
 from benchmarks.serving.process import BenchmarkFailed
 from benchmarks.serving.registry import free_port
 
 PEERS = REPOSITORY / "benchmarks" / "serving" / "peers"
-EVENT_TIMES = ("event_time", "arrived_at")
+EVENT_TIMES = ("event_time", "arrived_at", "scanned_at")
 # Threads that wait for each other on a busy machine cost peers up to a hundred times their
 # throughput.
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
@@ -75,7 +75,6 @@ class Place:
 
 def laurel(place: Place, workers: int = 1) -> Server:
     use_case = place.given_model.use_case
-    value = "score" if use_case == FLIGHTS else "value"
     environment = {
         "LAUREL_STATE": str(place.folder / "state"),
         "LAUREL_LAKE": f"file://{place.folder / 'lake'}",
@@ -112,7 +111,7 @@ def laurel(place: Place, workers: int = 1) -> Server:
         [sys.executable, "-m", "serving"],
         lambda rows: f"/v1/{use_case}/predict",
         _rows_body,
-        lambda answer: [prediction[value] for prediction in json.loads(answer)["predictions"]],
+        lambda answer: [_answered(row) for row in json.loads(answer)["predictions"]],
         place.port,
         environment,
         {"Authorization": f"Bearer {process.stdout.strip()}"},
@@ -140,10 +139,7 @@ def mlflow(place: Place) -> Server:
         + ["--host", "127.0.0.1", "--port", str(place.port)],
         lambda rows: "/invocations",
         _split_body,
-        lambda answer: [
-            answered[1] if isinstance(answered, list) else answered
-            for answered in json.loads(answer)["predictions"]
-        ],
+        lambda answer: [_scored(row) for row in json.loads(answer)["predictions"]],
         place.port,
         {**ONE_THREAD, "PATH": path, "MLFLOW_DISABLE_TELEMETRY": "true"},
     )
@@ -153,8 +149,10 @@ def mlserver(place: Place) -> Server:
     from benchmarks.environments import python_of
 
     use_case = place.given_model.use_case
-    # Of two classes the probabilities of both, and of a number the number.
-    output, every = ("predict_proba", 2) if use_case == FLIGHTS else ("predict", 1)
+    # The probabilities of all classes, or the number.
+    output, width = {FLIGHTS: ("predict_proba", 2), DIGITS: ("predict_proba", 10)}.get(
+        use_case, ("predict", 1)
+    )
     folder = place.folder / use_case
     folder.mkdir()
     ports = {"http_port": place.port, "grpc_port": free_port(), "metrics_port": free_port()}
@@ -170,14 +168,20 @@ def mlserver(place: Place) -> Server:
     }
     (folder / "model-settings.json").write_text(json.dumps(described))
     program = python_of("mlserver", place.environments).with_name("mlserver")
+    path = f"{program.parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    environment = {**ONE_THREAD, "PATH": path}
+    if use_case == DIGITS:  # its pipeline decodes pictures by our code
+        environment["PYTHONPATH"] = str(REPOSITORY)
     return Server(
         "mlserver",
         [str(program), "start", "."],
         lambda rows: f"/v2/models/{use_case}/infer",
         lambda rows: _protocol_body(rows, output),
-        lambda answer: json.loads(answer)["outputs"][0]["data"][every - 1 :: every],
+        lambda answer: [
+            _scored(row) for row in _in_rows(json.loads(answer)["outputs"][0]["data"], width)
+        ],
         place.port,
-        {**ONE_THREAD, "PATH": f"{program.parent}{os.pathsep}{os.environ.get('PATH', '')}"},
+        environment,
         folder=folder,
     )
 
@@ -260,6 +264,24 @@ def _uvicorn(module: str, port: int) -> list[str]:
         "--port",
         str(port),
     ]
+
+
+def _answered(row: dict[str, Any]) -> float:
+    """What ``Model.scores`` holds, of a prediction of ours."""
+    if "class" in row:
+        return max(value for name, value in row.items() if name.startswith("score_"))
+    return row["value"] if "value" in row else row["score"]
+
+
+def _scored(answer: float | Sequence[float]) -> float:
+    """What ``Model.scores`` holds, of what a pipeline answers to a row."""
+    if isinstance(answer, float):
+        return answer
+    return answer[-1] if len(answer) <= 2 else max(answer)
+
+
+def _in_rows(values: Sequence[float], width: int) -> list[Sequence[float]]:
+    return [values[start : start + width] for start in range(0, len(values), width)]
 
 
 def _json(content: Any) -> bytes:

@@ -5,6 +5,7 @@ large picture is decoded at a time: 25 million pixels take up to 310 MB for a se
 The pixels of all images of a request are bounded in ``serving/scoring/pixels.py``."""
 
 import io
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -35,6 +36,9 @@ _OTHERS = {
     b"<svg": "an SVG",
     b"<?xml": "an XML document",
 }
+# A PNG begins with its signature and the length and the name of its first chunk.
+_PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
+_PNG_SIZE = struct.Struct(">II")
 _SEND = "send a PNG or a JPEG"
 
 
@@ -57,8 +61,20 @@ def count_pixels(data: bytes) -> int:
     """Width times height of a PNG or JPEG file, as its header states them; nothing is decoded.
 
     Raises ``InputError`` as ``decode`` does, as far as the header shows the error."""
+    # Pillow takes 40 microseconds to open a file, and opens it again to decode it.
+    if (size := _stated_size(data)) and len(data) <= MOST_BYTES:
+        if 0 < (pixels := size[0] * size[1]) <= MOST_PIXELS:
+            return pixels
     with _open(data) as picture:
         return picture.width * picture.height
+
+
+def _stated_size(data: bytes) -> tuple[int, int] | None:
+    """Width and height, as the first bytes of a PNG state them."""
+    if not data.startswith(_PNG) or len(data) < len(_PNG) + _PNG_SIZE.size:
+        return None
+    width, height = _PNG_SIZE.unpack_from(data, len(_PNG))
+    return width, height
 
 
 @contextmanager
@@ -74,7 +90,7 @@ def _open(data: bytes) -> Iterator["Image"]:
         )
     try:
         with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as picture:
-            _check(picture)
+            _check(picture, _stated_size(data))
             yield picture
     except InputError:
         raise
@@ -108,8 +124,11 @@ def fit(pixels: np.ndarray, size: Size, channels: Channels) -> np.ndarray:
     return _resize(picture, size, channels)
 
 
-def _check(picture: "Image") -> None:
+def _check(picture: "Image", stated_size: tuple[int, int] | None) -> None:
     """Raises ``InputError`` by what the file says of itself, before anything is decoded."""
+    # Pillow believes the last header of a PNG that has several; the pixels were counted by the first.
+    if stated_size not in (None, picture.size):
+        raise InputError(f"the image is damaged (it states two sizes): {_SEND} that is whole")
     if picture.width * picture.height > MOST_PIXELS:
         raise InputError(
             f"the image has {picture.width} x {picture.height} pixels, at most {MOST_PIXELS} are "

@@ -187,8 +187,9 @@ def resident(name: str) -> int:
     return int(line) * 1024
 
 
-def bomb(side: int) -> str:
-    """A PNG of about 1 MB that becomes ``side`` squared black pixels."""
+def bomb(side: int, *stated_sides: int) -> str:
+    """A PNG of about 1 MB that becomes ``side`` squared black pixels, after headers that state
+    others."""
     row = zlib.compressobj()
     data = b"".join(row.compress(bytes(side + 1)) for _ in range(side)) + row.flush()
 
@@ -196,9 +197,34 @@ def bomb(side: int) -> str:
         checksum = zlib.crc32(name + content).to_bytes(4, "big")
         return len(content).to_bytes(4, "big") + name + content + checksum
 
-    head = side.to_bytes(4, "big") * 2 + bytes((8, 0, 0, 0, 0))
-    parts = chunk(b"IHDR", head) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+    heads = [
+        chunk(b"IHDR", stated.to_bytes(4, "big") * 2 + bytes((8, 0, 0, 0, 0)))
+        for stated in (*stated_sides, side)
+    ]
+    parts = b"".join(heads) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
     return b64encode(b"\x89PNG\r\n\x1a\n" + parts).decode()
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG"])
+def test_pixels_are_counted_without_decoding(form: str) -> None:
+    assert GREY.count_pixels(text_of(noise(30, 7), form)) == 210
+    assert GREY.count_pixels(bomb(3000)) == 9_000_000
+
+
+def test_a_second_header_cannot_hide_pixels() -> None:
+    value = bomb(1000, 1)
+    assert GREY.count_pixels(value) == 1
+    with pytest.raises(InputError, match="states two sizes"):
+        encoded(value)
+
+
+@pytest.mark.parametrize("length", range(0, 33))
+def test_a_png_that_ends_in_its_header_is_no_picture(length: int) -> None:
+    with pytest.raises(InputError, match="image"):
+        encoded(b64encode(PNG[:length]).decode())
+    if length < 24:
+        with pytest.raises(InputError, match="image"):
+            GREY.count_pixels(b64encode(PNG[:length]).decode())
 
 
 @pytest.mark.parametrize("side", [6000, 30_000])
