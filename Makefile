@@ -124,4 +124,5 @@ venv:
 	if [ -n "$$new" ]; then echo "behind $(CURDIR)" > .venv/stamp; fi; \
 	$(BIN)/python -m pip install -qq --disable-pip-version-check '$(UV)'; \
 	$(WITH_UV) pip install --quiet --python $(BIN)/python --requirements requirements.lock; \
+	$(BIN)/python infra/console_script.py; \
 	echo "$$stamp" > .venv/stamp

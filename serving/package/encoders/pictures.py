@@ -62,9 +62,9 @@ def count_pixels(data: bytes) -> int:
 
     Raises ``InputError`` as ``decode`` does, as far as the header shows the error."""
     # Pillow takes 40 microseconds to open a file, and opens it again to decode it.
-    if (size := _stated_size(data)) and len(data) <= MOST_BYTES:
-        if 0 < (pixels := size[0] * size[1]) <= MOST_PIXELS:
-            return pixels
+    width, height = _stated_size(data) or (0, 0)
+    if len(data) <= MOST_BYTES and 0 < width * height <= MOST_PIXELS:
+        return width * height
     with _open(data) as picture:
         return picture.width * picture.height
 
@@ -126,7 +126,7 @@ def fit(pixels: np.ndarray, size: Size, channels: Channels) -> np.ndarray:
 
 def _check(picture: "Image", stated_size: tuple[int, int] | None) -> None:
     """Raises ``InputError`` by what the file says of itself, before anything is decoded."""
-    # Pillow believes the last header of a PNG that has several; the pixels were counted by the first.
+    # Of several headers in a PNG Pillow believes the last; its pixels were counted by the first.
     if stated_size not in (None, picture.size):
         raise InputError(f"the image is damaged (it states two sizes): {_SEND} that is whole")
     if picture.width * picture.height > MOST_PIXELS:

@@ -1,0 +1,1 @@
+"""The command ``laurel``: everything that a person asks of Laurel from a terminal."""
