@@ -24,7 +24,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
 demo: venv ## Run the whole loop on real flights, on a stack of its own that stays up (KEEP=0: stops it; USE_CASE=diabetes: a shorter story)
-	@$(BIN)/python -m deployments.demo $(if $(USE_CASE),--use-case $(USE_CASE)) $(if $(filter 0,$(KEEP)),--down)
+	@$(BIN)/laurel demo $(if $(USE_CASE),--use-case $(USE_CASE)) $(if $(filter 0,$(KEEP)),--no-keep)
 
 test: venv ## Run all tests, on real servers, in three lanes (ARGS='-k ports': some)
 	@$(BIN)/pytest -n 3 $(ARGS)
@@ -65,11 +65,10 @@ lint: venv ## Run ruff, mypy and the import rules
 	@$(BIN)/lint-imports
 
 up: venv ## Start Prefect, SeaweedFS, MLflow, the service and a worker, and apply the deployments
-	@$(BIN)/python -m deployments.local up
-	@$(BIN)/python -m deployments.apply
+	@$(BIN)/laurel up
 
 down: venv ## Stop everything
-	@$(BIN)/python -m deployments.local down
+	@$(BIN)/laurel down
 
 status: venv ## Show what is running, where, and with how much memory
 	@$(BIN)/python -m deployments.local status || true
@@ -107,7 +106,7 @@ clean: ## Stop the stacks, and remove the caches and the .venv that Laurel made;
 # updated. Nothing is uninstalled: packages that somebody added stay, and so does a .venv that Laurel did not make.
 venv:
 	@stamp="$$(cksum < requirements.lock) $(CURDIR)"; \
-	if [ "$$(cat .venv/stamp 2>/dev/null)" = "$$stamp" ] && $(BIN)/python -c '' 2>/dev/null; then exit 0; fi; \
+	if [ "$$(cat .venv/stamp 2>/dev/null)" = "$$stamp" ] && $(BIN)/python infra/console_script.py 2>/dev/null; then exit 0; fi; \
 	set -e; \
 	for python in python3 python3.13 python3.12 python3.11 python3.14 none; do \
 	  if [ $$python = none ]; then \

@@ -2,16 +2,20 @@
 list: a command's module is loaded when it is called."""
 
 from dataclasses import dataclass
+from typing import Literal
+
+Argument = Literal["flow", "use case", "log", "page", "shell"]
 
 
 @dataclass(frozen=True)
 class Command:
     """``name`` as it is typed; the function of that name, with underscores, in
-    ``laurel/commands/<module>.py``."""
+    ``laurel/commands/<module>.py``. ``takes``: what its arguments are, for a shell's completion."""
 
     name: str
     module: str
     summary: str
+    takes: tuple[Argument, ...] = ()
 
     @property
     def function(self) -> str:
@@ -22,6 +26,10 @@ GROUPS: dict[str, tuple[Command, ...]] = {
     "The stack": (
         Command("up", "stack", "Start the stack and apply the deployments"),
         Command("down", "stack", "Stop the stack"),
+        Command("demo", "stack", "Run the whole loop on real data, on a stack of its own"),
+    ),
+    "This command": (
+        Command("completion", "completion", "Complete commands and names in a shell", ("shell",)),
     ),
 }
 COMMANDS = {command.name: command for group in GROUPS.values() for command in group}

@@ -101,15 +101,9 @@ def _print_up() -> int:
         print(f"{program.name:10} {program.url}")
     print(
         f"All ready after {time.monotonic() - since:.1f} s. Logs: {settings.state / 'logs'}. "
-        "Stop it: make down"
+        "Stop it: laurel down"
     )
-    start_run = (
-        f"PREFECT_API_URL={settings.prefect_api_url} .venv/bin/prefect deployment run "
-        "retrain/flights"
-    )
-    if settings.prefect_auth:
-        start_run = f'PREFECT_API_AUTH_STRING="$LAUREL_PREFECT_AUTH" {start_run}'
-    print(f"Start a run in the UI, or like this: {start_run}")
+    print("Train a use case and let it compete: laurel run retrain flights")
     return 0
 
 
