@@ -86,8 +86,8 @@ def run(command: Command, arguments: list[str]) -> int:
     except Abort:
         return INTERRUPTED
     except TyperException as error:
-        sentence = _sentence(error.format_message())  # type: ignore[attr-defined]
-        return _fail(f"{sentence} What it takes: {name} --help", USAGE_ERROR)
+        fault = _sentence(error.format_message())
+        return _fail(f"{fault} What it takes: {name} --help", USAGE_ERROR)
     except KeyboardInterrupt:
         print(file=sys.stderr)
         return INTERRUPTED

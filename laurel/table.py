@@ -28,6 +28,15 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command("down", "stack", "Stop the stack"),
         Command("demo", "stack", "Run the whole loop on real data, on a stack of its own"),
     ),
+    "The loop": (
+        Command(
+            "run", "runs", "Run a flow of a use case, and say how it ended", ("flow", "use case")
+        ),
+        Command("explain", "runs", "Who was champion and why; why no retrain ran", ("use case",)),
+        Command("promote", "runs", "Let the challenger compete with the champion", ("use case",)),
+        Command("rollback", "runs", "Give the crown back", ("use case",)),
+        Command("adopt", "runs", "Make a version champion by hand", ("use case",)),
+    ),
     "This command": (
         Command("completion", "completion", "Complete commands and names in a shell", ("shell",)),
     ),
