@@ -18,6 +18,7 @@ SENTENCES = (
     ("usecases.definition.use_case", "UseCaseError"),
     ("blocks.registry", "RegistryError"),
     ("tasks.ledger.witness", "LedgerBroken"),
+    ("deployments.checks.audit", "AuditRefused"),
     ("httpx", "HTTPError"),
     ("builtins", "ConnectionError"),
 )
@@ -110,7 +111,9 @@ def _in_words(error: Exception) -> str | None:
     """What is wrong, if that can be said in a sentence; ``None`` for a fault of Laurel's own."""
     for module, name in SENTENCES:
         if module in sys.modules and isinstance(error, getattr(sys.modules[module], name)):
-            return str(error) or type(error).__name__
+            told = _sentence(str(error) or type(error).__name__)
+            away = isinstance(error, ConnectionError) or name == "HTTPError"
+            return f"{told} Is the stack up? {PROGRAM} status" if away else told
     pydantic = sys.modules.get("pydantic")
     if pydantic and isinstance(error, pydantic.ValidationError) and error.title == "Settings":
         return _of_settings(error)

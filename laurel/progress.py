@@ -81,4 +81,5 @@ def in_words(name: str, run: "FlowRun") -> str:
     seconds = run.total_run_time.total_seconds()
     if run.state and run.state.is_running():
         seconds = max(seconds, run.estimated_run_time.total_seconds())
-    return f"{GLYPHS.get(kind, '·')} {name.replace('_', '-')} {seconds:.0f} s"
+    took = f" {seconds:.0f} s" if seconds >= 0.5 else ""
+    return f"{GLYPHS.get(kind, '·')} {name.replace('_', '-')}{took}"

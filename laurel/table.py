@@ -26,16 +26,21 @@ GROUPS: dict[str, tuple[Command, ...]] = {
     "The stack": (
         Command("up", "stack", "Start the stack and apply the deployments"),
         Command("down", "stack", "Stop the stack"),
+        Command("status", "status", "What needs you, each use case, the parts of the stack"),
         Command("demo", "stack", "Run the whole loop on real data, on a stack of its own"),
     ),
     "The loop": (
         Command(
             "run", "runs", "Run a flow of a use case, and say how it ended", ("flow", "use case")
         ),
+        Command("champion", "decisions", "Who is champion, since when and why", ("use case",)),
         Command("explain", "runs", "Who was champion and why; why no retrain ran", ("use case",)),
         Command("promote", "runs", "Let the challenger compete with the champion", ("use case",)),
         Command("rollback", "runs", "Give the crown back", ("use case",)),
         Command("adopt", "runs", "Make a version champion by hand", ("use case",)),
+        Command("approve", "decisions", "Let a waiting challenger take the crown", ("use case",)),
+        Command("reject", "decisions", "Refuse a waiting challenger", ("use case",)),
+        Command("audit", "decisions", "Verify the ledgers of decisions", ("use case",)),
     ),
     "This command": (
         Command("completion", "completion", "Complete commands and names in a shell", ("shell",)),

@@ -128,7 +128,7 @@ def _print_down() -> int:
         if was_up
         else f"Nothing is running in {settings.state}."
     )
-    if demo := _other_demo(settings):
+    if demo := other_demo(settings):
         print(
             f"The demo's stack in {demo} is up. Stop it: "
             f"LAUREL_STATE={shlex.quote(str(demo))} make down"
@@ -139,7 +139,7 @@ def _print_down() -> int:
 def _print_status() -> int:
     settings = read_stack_settings()
     all_run = _print_table(settings)
-    if demo := _other_demo(settings):
+    if demo := other_demo(settings):
         _print_table(running_settings(demo))
         print(
             f"Commands for the demo's stack: LAUREL_STATE={shlex.quote(str(demo))} make status, "
@@ -164,7 +164,7 @@ def _print_table(settings: Settings) -> bool:
     return all(program.state == "RUNNING" for program in statuses)
 
 
-def _other_demo(settings: Settings) -> Path | None:
+def other_demo(settings: Settings) -> Path | None:
     """The folder of the demo's stack, if that runs beside the stack of these settings."""
     demo = demo_state(own_state())
     return demo if demo.resolve() != settings.state.resolve() and local.is_up(demo) else None
