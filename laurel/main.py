@@ -126,9 +126,9 @@ def _of_settings(error: Any) -> str:
     """Each wrong variable, without its value: that may be a secret."""
     faults = []
     for fault in error.errors(include_url=False, include_input=False):
-        place = "_".join(map(str, fault["loc"])).upper()
-        names = {f"LAUREL_{place}": place, place: place}
-        variable = next((name for name in names if name in os.environ), place)
+        place = "_".join(map(str, fault["loc"]))
+        # A variable that is not named LAUREL_... is the field's alias, in capitals.
+        variable = place if place.isupper() or not place else f"LAUREL_{place.upper()}"
         faults.append(f"{variable}: {fault['msg']}".removeprefix(": "))
     return f"The settings are wrong. {'; '.join(faults)}. All of them: docs/settings.md"
 

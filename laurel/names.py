@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from laurel.output import CommandFailed
 
+SHOWN = 12
 PAGES = ("service", "prefect", "mlflow")
 
 
@@ -53,5 +54,7 @@ def unknown(kind: str, name: str, names: Iterable[str]) -> str:
     """A sentence on a name that does not exist, with the nearest one or all of them."""
     listed = sorted(names)
     close = difflib.get_close_matches(name, listed, n=1)
-    hint = f'Did you mean "{close[0]}"?' if close else f"There are: {', '.join(listed) or 'none'}."
+    more = f" and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
+    there = f"There are: {', '.join(listed[:SHOWN])}{more}." if listed else "There is none."
+    hint = f'Did you mean "{close[0]}"?' if close else there
     return f'There is no {kind} "{name}". {hint}'

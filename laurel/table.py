@@ -27,6 +27,10 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command("up", "stack", "Start the stack and apply the deployments"),
         Command("down", "stack", "Stop the stack"),
         Command("status", "status", "What needs you, each use case, the parts of the stack"),
+        Command("doctor", "doctor", "Check everything, and say what to do"),
+        Command("logs", "logs", "The log of a use case's newest run, or of a program", ("log",)),
+        Command("open", "service", "Open a page of the stack", ("page",)),
+        Command("tidy", "tidy", "Remove what nobody needs any more; asks first"),
         Command("demo", "stack", "Run the whole loop on real data, on a stack of its own"),
     ),
     "The loop": (
@@ -41,6 +45,10 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command("approve", "decisions", "Let a waiting challenger take the crown", ("use case",)),
         Command("reject", "decisions", "Refuse a waiting challenger", ("use case",)),
         Command("audit", "decisions", "Verify the ledgers of decisions", ("use case",)),
+    ),
+    "The service": (
+        Command("predict", "service", "Ask the champion about a row", ("use case",)),
+        Command("key", "keys", "Make, list, rotate or remove API keys"),
     ),
     "This command": (
         Command("completion", "completion", "Complete commands and names in a shell", ("shell",)),

@@ -151,6 +151,24 @@ def blocks(settings: Settings) -> dict[str, Block]:
     }
 
 
+def find_changed_blocks(settings: Settings) -> list[str]:
+    """The blocks in Prefect that are missing, or differ from what the settings describe."""
+
+    async def look() -> list[str]:
+        changed = []
+        for name, block in blocks(settings).items():
+            try:
+                stored: Block = await type(block).aload(name)
+            except ValueError:
+                changed.append(name)
+                continue
+            if _content(stored) != _content(block):
+                changed.append(name)
+        return changed
+
+    return asyncio.run(look())
+
+
 async def _block(name: str, block: Block) -> Change:
     try:
         stored: Block = await type(block).aload(name)

@@ -8,7 +8,7 @@ import typer
 
 from laurel.flow_runs import Request, Started, finish, person, start
 from laurel.names import flow_named
-from laurel.outcome import Outcome
+from laurel.outcome import Outcome, as_typed
 from laurel.output import Json, print_json
 
 UseCase = Annotated[str, typer.Argument(metavar="USE_CASE", show_default=False)]
@@ -108,7 +108,7 @@ def explain(
     elif text is None:
         _tell(ended)
     else:
-        _print_markdown(text)
+        _print_markdown(as_typed(text))
     raise typer.Exit(ended.exit_code)
 
 

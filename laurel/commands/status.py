@@ -9,6 +9,7 @@ import typer
 
 from laurel import figures
 from laurel.fleet import Need, Row, read_fleet
+from laurel.names import PAGES
 from laurel.output import FINE, LOOK, UNKNOWN, WRONG, Json, print_json
 from laurel.parts import StackPart, read_parts
 from laurel.servers import service_api, stack_settings
@@ -122,7 +123,10 @@ def _untrained(names: Sequence[str]) -> list[str]:
 
 
 def _parts(parts: Sequence[StackPart], now: datetime) -> list[str]:
-    words = [f"{part.name} {GLYPHS[part.answers]} {part.port or ''}".strip() for part in parts]
+    words = [
+        f"{part.name} {GLYPHS[part.answers]} {part.port if part.name in PAGES else ''}".strip()
+        for part in parts
+    ]
     notes = [
         f"{GLYPHS[part.answers]} {part.name}: {part.note} ({part.url})"
         for part in parts
