@@ -10,6 +10,12 @@ from laurel.table import COMMANDS, GROUPS, Command
 
 PROGRAM = "laurel"
 USAGE_ERROR, INTERRUPTED = 2, 130
+# Prefect's and MLflow's libraries report to their makers, and print a notice, unless told not to.
+NO_TELEMETRY = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
 # Errors whose message is a sentence for people. A class whose module was not imported was not
 # raised.
 SENTENCES = (
@@ -78,6 +84,7 @@ def run(command: Command, arguments: list[str]) -> int:
 
     from laurel.output import CommandFailed
 
+    os.environ.update(NO_TELEMETRY)
     name = f"{PROGRAM} {command.name}"
     try:
         ended = parser_of(command).main(arguments, prog_name=name, standalone_mode=False)

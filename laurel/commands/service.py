@@ -30,7 +30,9 @@ def predict(
 ) -> None:
     """Ask the champion about a row: {"column": value, ...}, or a list of rows.
 
-    Example: echo '{"age": 41, "plan": "basic"}' | laurel predict churn
+    Without FILE the row comes from the standard input:
+    echo '{"age": 41, "plan": "basic"}' | laurel predict churn
+
     Example: laurel predict flights --example
     """
     from blocks.clients.service import ServiceAway
