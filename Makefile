@@ -33,11 +33,11 @@ test-quick: venv ## Run the unit tests that start no server, for use while editi
 	@$(BIN)/pytest -n 2 -m "not slow" tests/unit $(ARGS)
 
 key: venv ## Make an API key for the service, shown once (NAME=web SCOPES=predict,feedback)
-	@$(BIN)/python -m serving.keys add "$(or $(NAME),$(error NAME is missing: make key NAME=web SCOPES=predict,feedback))" \
+	@$(BIN)/laurel key "$(or $(NAME),$(error NAME is missing: make key NAME=web SCOPES=predict,feedback))" \
 	  $(foreach scope,$(subst $(comma), ,$(or $(SCOPES),predict)),--scope $(scope))
 
 audit: venv ## Verify every ledger of decisions; names what was edited or removed (USE_CASE=flights: only that one)
-	@$(BIN)/python -m deployments.checks.audit $(USE_CASE)
+	@$(BIN)/laurel audit $(USE_CASE)
 
 infra-test: venv ## Terraform: format, validity, apply and destroy on a fake AWS, checkov (ARGS='-k lake': some tests)
 	@command -v terraform >/dev/null || { echo "Terraform is missing: https://developer.hashicorp.com/terraform/install" >&2; exit 1; }
@@ -70,8 +70,8 @@ up: venv ## Start Prefect, SeaweedFS, MLflow, the service and a worker, and appl
 down: venv ## Stop everything
 	@$(BIN)/laurel down
 
-status: venv ## Show what is running, where, and with how much memory
-	@$(BIN)/python -m deployments.local status || true
+status: venv ## Show what needs you, each use case, and whether the parts of the stack answer
+	@$(BIN)/laurel status || true
 
 exports: venv ## For eval "$$(make -s exports)": points prefect and mlflow in this shell at the running stack
 	@$(BIN)/python -m deployments.local exports
