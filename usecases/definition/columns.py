@@ -28,9 +28,8 @@ def _in_answers(name: str) -> str:
         raise ValueError("a name is empty")
     if any(character in '"\\' or ord(character) < 32 for character in name):
         raise ValueError(
-            f"{name!r} has a quotation mark, a backslash or a control character, which may not stand "
-            "in the name of a field: rename it in the source, by a query's AS or in a "
-            "FrameSource"
+            f"{name!r} has a quotation mark, a backslash or a control character: rename it in the "
+            "source, by a query's AS or in a FrameSource"
         )
     return name
 
