@@ -2,7 +2,7 @@
 # as well. After that nothing needs the network.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: audit workflows-lint images images-test infra-test help demo test test-quick key lint up down status exports lock reset clean venv tools
+.PHONY: wheel audit workflows-lint images images-test infra-test help demo test test-quick key lint up down status exports lock reset clean venv tools
 
 BIN := .venv/bin
 comma := ,
@@ -86,6 +86,9 @@ compose-demo: ## Run the demo on the stack that `docker compose up` started
 
 compose-test: tools ## Test compose.yaml: build, up, demo, kill each part, down (Docker; ARGS='-k killed': some tests)
 	@$(BIN)/pytest -s tests/compose $(ARGS)
+
+wheel: tools ## Build Laurel as a wheel, for repositories made by `laurel init`, into dist/
+	@$(BIN)/python -m hatchling build -t wheel
 
 lock: venv ## Pin pyproject.toml's dependencies again (UPGRADE=1: to the newest)
 	@$(WITH_UV) pip compile --quiet --universal --no-emit-index-url --no-header --all-extras --python-version 3.11 \

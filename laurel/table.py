@@ -23,5 +23,6 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command("up", "stack", "Start the stack and apply the deployments"),
         Command("down", "stack", "Stop the stack"),
     ),
+    "Your own": (Command("init", "init", "Make a repository for your own use cases"),),
 }
 COMMANDS = {command.name: command for group in GROUPS.values() for command in group}
