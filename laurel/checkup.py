@@ -4,14 +4,19 @@ that cannot be made is *unknown*, never fine."""
 import shutil
 import sys
 import time
+import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from packaging.requirements import InvalidRequirement, Requirement
+
 from laurel.parts import StackPart, read_parts
+from laurel.place import is_installed, sources
 from laurel.servers import service_api
 
 if TYPE_CHECKING:
@@ -36,7 +41,7 @@ class Check:
 def check_everything(settings: "Settings") -> Iterator[Check]:
     """Each check as soon as it is made."""
     yield check_disk(settings.state)
-    yield from guarded("versions", lambda: check_versions(settings.home))
+    yield from guarded("versions", lambda: check_versions(sources()))
     yield from guarded("use cases", check_use_cases)
     parts = {part.name: part for part in read_parts(settings)}
     if all(part.answers is False for part in parts.values() if part.name in ("prefect", "service")):
@@ -102,35 +107,54 @@ def check_part(part: StackPart) -> Check:
 
 
 def check_versions(home: Path) -> Iterator[Check]:
-    """The installed packages against ``requirements.lock``."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    from packaging.requirements import InvalidRequirement, Requirement
-
-    other, missing, count = [], [], 0
-    for line in (home / "requirements.lock").read_text(encoding="utf-8").splitlines():
-        try:
-            requirement = Requirement(line.partition("#")[0].strip())
-        except InvalidRequirement:
-            continue
-        if requirement.marker is not None and not requirement.marker.evaluate():
-            continue
-        count += 1
+    """The installed packages against ``requirements.lock``, and whether those are there that
+    ``pyproject.toml`` names: model libraries and the tests' tools are a person's choice."""
+    locked = read_lock((home / "requirements.lock").read_text(encoding="utf-8"))
+    if not locked:
+        yield Check("versions", "unknown", f"{home / 'requirements.lock'} lists no packages")
+        return
+    with (home / "pyproject.toml").open("rb") as file:
+        needed = [Requirement(one) for one in tomllib.load(file)["project"]["dependencies"]]
+    faults, count = [], 0
+    for requirement in locked:
         try:
             installed = version(requirement.name)
         except PackageNotFoundError:
-            missing.append(requirement.name)
             continue
+        count += 1
         if installed not in requirement.specifier:
-            other.append(f"{requirement.name} {installed}, not {requirement.specifier}")
-    if not count:
-        yield Check("versions", "unknown", f"{home / 'requirements.lock'} lists no packages")
-    elif faults := [*other, *(f"{name} is missing" for name in missing)]:
+            faults.append(f"{requirement.name} {installed}, not {requirement.specifier}")
+    faults += [f"{one.name} is missing" for one in needed if _applies(one) and _is_missing(one)]
+    if faults:
         more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
-        yield Check("versions", "wrong", f"{'; '.join(faults[:3])}{more}", "make venv")
+        way = "pip install -r requirements.txt" if is_installed() else "make venv"
+        yield Check("versions", "wrong", f"{'; '.join(faults[:3])}{more}", way)
     else:
         python = ".".join(map(str, sys.version_info[:3]))
         yield Check("versions", "fine", f"{count} packages as locked, Python {python}")
+
+
+def read_lock(text: str) -> list[Requirement]:
+    """The packages that a lock pins for this system."""
+    found = []
+    for line in text.splitlines():
+        try:
+            found.append(Requirement(line.partition("#")[0].strip()))
+        except InvalidRequirement:
+            continue
+    return [requirement for requirement in found if _applies(requirement)]
+
+
+def _applies(requirement: Requirement) -> bool:
+    return requirement.marker is None or requirement.marker.evaluate()
+
+
+def _is_missing(requirement: Requirement) -> bool:
+    try:
+        version(requirement.name)
+    except PackageNotFoundError:
+        return True
+    return False
 
 
 def check_clock(url: str) -> Check:

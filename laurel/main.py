@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from laurel.place import settle, version
 from laurel.table import COMMANDS, GROUPS, Command
 
 PROGRAM = "laurel"
@@ -33,14 +34,13 @@ SENTENCES = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code: 0 for success, 2 for a wrong call, 130 if it was interrupted, and what the
     command says otherwise."""
+    settle()
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("--help", "-h", "help"):
         print(overview())
         return 0
     if words[0] in ("--version", "-V"):
-        from serving import VERSION
-
-        print(f"{PROGRAM} {VERSION}")
+        print(f"{PROGRAM} {version()}")
         return 0
     if words[0] == "--complete":
         from laurel.commands.completion import candidates

@@ -53,5 +53,6 @@ GROUPS: dict[str, tuple[Command, ...]] = {
     "This command": (
         Command("completion", "completion", "Complete commands and names in a shell", ("shell",)),
     ),
+    "Your own": (Command("init", "init", "Make a repository for your own use cases"),),
 }
 COMMANDS = {command.name: command for group in GROUPS.values() for command in group}

@@ -29,11 +29,13 @@ def test_a_full_disk_is_found_before_the_stack_exists(
 
 
 def test_packages_that_differ_from_the_lock_are_named(tmp_path: Path) -> None:
-    lock = tmp_path / "requirements.lock"
-    lock.write_text("# made by uv\nhttpx==0.0.1\n    # via laurel\nno-such-package==1\n")
+    lock, project = tmp_path / "requirements.lock", tmp_path / "pyproject.toml"
+    lock.write_text("# made by uv\nhttpx==0.0.1\n    # via laurel\nno-such-tool==1\n")
+    project.write_text('[project]\ndependencies = ["no-such-package>=1", "httpx"]\n')
     (check,) = check_versions(tmp_path)
     assert (check.finding, check.remedy) == ("wrong", "make venv")
     assert "httpx" in check.sentence and "no-such-package is missing" in check.sentence
+    assert "no-such-tool" not in check.sentence, "the tests' tools are a person's choice"
     lock.write_text("not-on-this-system==1 ; sys_platform == 'amiga'\n")
     assert [one.finding for one in check_versions(tmp_path)] == ["unknown"]
 
