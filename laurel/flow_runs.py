@@ -123,6 +123,18 @@ def finish(started: Started, quiet: bool = False) -> Outcome:
     return tell(started, run)
 
 
+def finish_run(request: Request, settings: "Settings", run: str, quiet: bool = False) -> Outcome:
+    """``finish`` for a run that somebody else started."""
+    from uuid import UUID
+
+    with open_prefect(settings) as prefect:
+        from deployments.runs.remote_run import RemoteRuns
+
+        runs = RemoteRuns(prefect, settings.prefect_pages, lambda line: None)
+        started = Started(request, settings, runs, prefect.read_flow_run(UUID(run)))
+        return finish(started, quiet)
+
+
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
@@ -192,6 +204,8 @@ def _numbers(started: Started, run: "FlowRun") -> dict[str, Any]:
 
         gate = load(use_case).gate
         values |= {"metric": metric_name(gate.metric.name), "gate": gate.threshold}
+        if values.get("gain_of"):
+            values["gain_of"] = metric_name(values["gain_of"])
     return values
 
 
