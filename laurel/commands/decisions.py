@@ -11,7 +11,7 @@ from laurel import figures
 from laurel.fleet import last_move
 from laurel.flow_runs import Request, finish_run, person
 from laurel.ledger import Ledger, read_ledger
-from laurel.names import unknown
+from laurel.names import number, unknown
 from laurel.outcome import as_typed
 from laurel.output import CommandFailed, Json, print_json
 from laurel.servers import service_api, stack_settings
@@ -193,7 +193,9 @@ def _answer(
     settings = stack_settings()
     name, service = _existing(settings, use_case), service_api(settings)
     listed = service.ask("GET", f"/v1/{name}/approvals")
-    waiting = [one for one in listed["approvals"] if challenger in (None, one["challenger"])]
+    waiting = [
+        one for one in listed["approvals"] if number(challenger) in (None, one["challenger"])
+    ]
     if not waiting:
         trouble = f" Prefect does not answer: {listed['prefect']}" if listed["prefect"] else ""
         which = f"Challenger {challenger}" if challenger else "No challenger"
