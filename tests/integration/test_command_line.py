@@ -94,7 +94,8 @@ def second(loop: Loop, laurel: Laurel, first: str) -> str:
     loop.plant(CASE, "2024-06", TO_MAY)
     ended = of_json(laurel("promote", CASE, "--json"))
     assert (ended["verdict"], ended["exit_code"], ended["champion"]) == ("promoted", 0, first)
-    assert ended["score"] > ended["gate"] == 0.75 and ended["rows"] == 1680
+    assert 0.5 < ended["score"] < 1 and (ended["gate"], ended["rows"]) == (0.75, 1680)
+    assert ended["low"] < ended["gain"] < ended["high"]
     assert ended["version"] == loop.crowned(CASE)
     return str(ended["version"])
 
