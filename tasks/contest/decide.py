@@ -201,7 +201,7 @@ def _weighed(
     against = [*failures(judgement.behaviours), *too_slow(case.promotion, judgement.latency)]
     facts = {
         **judgement.facts,
-        "strongest_column": alone.column,
+        "strongest_column": alone.column or None,
         f"strongest_column_{measure.name}": None if math.isnan(alone.score) else alone.score,
     }
     might_win = judgement.verdict in ("promote", "suspicious") and not against

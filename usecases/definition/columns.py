@@ -47,7 +47,8 @@ class Column(Frozen):
     like a missing one. ``parts`` are what models see of a date. Of an image they see ``channels``
     numbers, 1 of grey or 3 of red, green and blue, for each pixel of ``size``, (height, width):
     whatever comes is resized to it. ``longest`` is the most characters that a text may have,
-    100,000 by default."""
+    100,000 by default. ``trusted``: a person has made sure that the value is known when a model is
+    asked, so that the column is no leak, however much it tells."""
 
     name: str = Field(min_length=1)
     kind: str
@@ -64,6 +65,7 @@ class Column(Frozen):
     size: tuple[Side, Side] | None = None
     channels: Literal[1, 3] | None = None
     monitored: bool = True
+    trusted: bool = False
     description: str = ""
 
     @property
@@ -136,6 +138,7 @@ def trait_columns(column: Column) -> tuple[Column, ...]:
             nullable=True,
             null_tolerance=column.null_tolerance,
             monitored=column.monitored,
+            trusted=column.trusted,
         )
         for trait in KINDS[column.kind].traits
     )
