@@ -23,5 +23,8 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command("up", "stack", "Start the stack and apply the deployments"),
         Command("down", "stack", "Stop the stack"),
     ),
+    "From data to a champion": (
+        Command("check", "check", "Try a use case in seconds, without servers"),
+    ),
 }
 COMMANDS = {command.name: command for group in GROUPS.values() for command in group}

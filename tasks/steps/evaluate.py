@@ -5,7 +5,6 @@ registration.
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,16 +22,14 @@ from tasks.ledger.outcomes import Outcome, against_gate, below_the_gate
 from tasks.measures import plots
 from tasks.messages.announcements import metric_name, number, training_finished, tuning_finished
 from tasks.models import modelling
-from tasks.models.cross_fitting import cross_fit
 from tasks.models.executors import core_threads
 from tasks.models.fingerprint import TAG, recipes_of
 from tasks.models.importance import permutation_importance
 from tasks.models.selection import Recipe, best_of, best_trial, first_trials
 from tasks.models.tuning import Tuned, inner_split, tune
 from tasks.outside.blocks_of_run import RESUMED, artifact_key, registry, tell
-from tasks.packages.calibration import answered, promises, without_quantiles
-from tasks.packages.judging import judge_holdout, score_holdout
-from tasks.packages.packaging import Origin, make_package
+from tasks.packages.judging import package_challenger, score_holdout
+from tasks.packages.packaging import Origin
 from tasks.steps.plan import Plan, holdout_rows, training_rows
 from tasks.steps.rematch import REMATCH
 from tasks.steps.train import Fitted, kept_of, plan_tags, run_tags
@@ -253,19 +250,9 @@ def register_challenger(plan: Plan, best: Scored, rivals: Sequence[str] = ()) ->
     origin = Origin(
         recipe.candidate, recipe.params, dataset.version, dataset.digests(plan.periods), best.scores
     )
-    unseen, earlier = None, None
-    if promises(case):
-        # What is kept of a model of the use case's own cannot be fitted, so the recipe is.
-        candidate = case.candidate(recipe.candidate)
-        pipeline = modelling.pipeline(case, candidate, recipe.params, plan.seed)
-        unseen = cross_fit(case, pipeline, rows, plan.seed)
-        earlier = answered(case, fitted, rows, unseen.scores)
-    promised = without_quantiles(case, recipe.candidate)
-    judged = judge_holdout(promised, fitted, plan.holdout, proof, plan.seed, earlier)
-    origin = replace(origin, holdout=judged)
     with tempfile.TemporaryDirectory() as folder:
-        package = make_package(
-            Path(folder), case, fitted, origin, rows, proof, plan.seed, False, unseen
+        package = package_challenger(
+            Path(folder), case, fitted, origin, rows, plan.holdout, proof, plan.seed
         )
         store.log_package(best.fitted.run_id, package.folder, draw(case, fitted, proof, plan.seed))
     parity = package.manifest.parity
