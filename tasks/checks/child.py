@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 BEGIN, FINDING, END = "begin", "finding", "end"
+START = "start"  # the libraries are loaded
 
 
 def main(use_case: str, rows: int) -> None:
@@ -22,7 +23,7 @@ def main(use_case: str, rows: int) -> None:
         answers.write(f"{json.dumps([kind, content], ensure_ascii=False, default=str)}\n")
         answers.flush()
 
-    say(BEGIN, "load")
+    say(BEGIN, START)
     from tasks.checks.course import run_checks
 
     for finding in run_checks(use_case, rows, begin=lambda check: say(BEGIN, check)):

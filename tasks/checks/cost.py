@@ -48,53 +48,65 @@ def fit_seconds(fit: Fit, rows: int) -> float:
 
 
 def estimate(bench: Bench) -> Estimate:
-    """What a first retrain of the use case takes."""
-    case, training, holdout = bench.case, bench.training_rows(), bench.holdout_rows()
+    """What a first retrain of the use case takes, with the candidates that could be judged."""
+    training, holdout = bench.training_rows(), bench.holdout_rows()
     batches = bench.batches.values()
     periods = len(bench.periods) / max(len(batches), 1)
     ingest = sum(batch.read_seconds + batch.validate_seconds for batch in batches) * periods
-    baselines = [candidate.name for candidate in case.candidates if candidate.baseline]
-    rehearsals = sum(fit.few_seconds for fit in bench.fits.values())
-    compared = 0.0
-    if len(baselines) > 1 and can_compare(case, bench.training, bench.holdout):
-        compared = sum(fit_seconds(bench.fits[n], min(training, COMPARED_ROWS)) for n in baselines)
-    winner = _winner(bench, baselines)
-    searched = 0.0
-    if winner not in baselines or not case.gate.passes(_score(bench, winner)):
-        searched = fit_seconds(bench.fits[baselines[0]], training) if winner in baselines else 0.0
-        searched += sum(
-            fit_seconds(bench.fits[candidate.name], training)
-            * candidate.search.trials
-            * _PRUNED
-            / (os.cpu_count() or 1)
-            for candidate in case.candidates
-            if candidate.search
-        )
+    fits = [bench.fits[name] for name in bench.judged]
     prove = bench.seconds.get("package", 0.0) * max(1.0, holdout / max(len(bench.proof), 1))
-    fit = bench.fits[winner]
-    fitted = fit_seconds(fit, training) + fit_seconds(fit, training + holdout)
+    winner = bench.fits[_winner(bench)]
     unseen = min(MOST_FIT_ROWS, training * (_CROSS_FITS - 1) // _CROSS_FITS)
-    crossed = _CROSS_FITS * fit_seconds(fit, unseen)
+    crossed = _CROSS_FITS * fit_seconds(winner, unseen)
     parts = {
         "ingest": ingest,
-        "train": rehearsals + compared + fitted / 2,
-        "search": searched,
+        "train": sum(fit.few_seconds for fit in fits)
+        + _compared(bench, training)
+        + fit_seconds(winner, training),
+        "search": _searched(bench, training),
         "evaluate": prove,
-        "promote": fitted / 2 + crossed + prove,
+        "promote": fit_seconds(winner, training + holdout) + crossed + prove,
         "flows": FLOWS_SECONDS,
     }
     return Estimate({name: round(part, 2) for name, part in parts.items()}, _bytes(bench))
 
 
+def _baselines(bench: Bench) -> list[str]:
+    """The candidates that each training fits; the best one if none of them could be judged."""
+    candidates = bench.case.candidates
+    names = [each.name for each in candidates if each.baseline and each.name in bench.judged]
+    return names or [bench.best]
+
+
+def _winner(bench: Bench) -> str:
+    """The candidate that a retrain would register: the best baseline if one passes the gate."""
+    passing = [name for name in _baselines(bench) if bench.case.gate.passes(_score(bench, name))]
+    return bench.best if not passing or bench.best in passing else passing[0]
+
+
+def _compared(bench: Bench, training: int) -> float:
+    """The seconds of fitting each baseline for the comparison."""
+    names = _baselines(bench)
+    if len(names) < 2 or not can_compare(bench.case, bench.training, bench.holdout):
+        return 0.0
+    return sum(fit_seconds(bench.fits[name], min(training, COMPARED_ROWS)) for name in names)
+
+
+def _searched(bench: Bench, training: int) -> float:
+    """The seconds of HPO, which runs if no baseline passes the gate."""
+    gate = bench.case.gate
+    if any(gate.passes(_score(bench, name)) for name in _baselines(bench)):
+        return 0.0
+    trials = sum(
+        fit_seconds(bench.fits[candidate.name], training) * candidate.search.trials * _PRUNED
+        for candidate in bench.case.candidates
+        if candidate.search and candidate.name in bench.judged
+    )
+    return trials / (os.cpu_count() or 1)
+
+
 def _score(bench: Bench, name: str) -> float:
     return bench.judged[name].scores[bench.case.gate.metric.name]
-
-
-def _winner(bench: Bench, baselines: list[str]) -> str:
-    """The candidate that a retrain would register: the best baseline if it passes the gate."""
-    gate = bench.case.gate
-    passing = [name for name in baselines if gate.passes(_score(bench, name))]
-    return bench.best if not passing or bench.best in passing else passing[0]
 
 
 def _bytes(bench: Bench) -> float:

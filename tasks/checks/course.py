@@ -19,6 +19,7 @@ from tasks.checks.evidence import check_contest, check_drift, check_holdout
 from tasks.checks.finding import Failed, Finding
 from tasks.checks.reading import load_definition, reach_source, read_rows, wrong
 from tasks.checks.values import check_columns, check_labels
+from tasks.data.dataset import DatasetMissing
 from tasks.outside.blocks_of_run import NotRegistered
 from tasks.outside.user_code import UseCaseFailed
 from tasks.packages.exporters.exporter import NotConvertible
@@ -33,7 +34,7 @@ _FAULTS = (
     NotRegistered,
     NotConvertible,
     PackageError,
-    LookupError,
+    DatasetMissing,
     ValueError,
     MemoryError,
 )

@@ -177,16 +177,14 @@ def wrong(bench: Bench, check: str, message: str, place: str = "") -> Finding:
         message = message.replace(match[0], "", 1)
     if not place and bench.found is not None:
         place = _place_of(bench, message)
-    sentence, _, remedy = _split(message)
+    sentence, remedy = _split(message)
     return Finding(check, "wrong", sentence, place, remedy)
 
 
-def _split(message: str) -> tuple[str, str, str]:
-    """The first sentence, which ends before a capital letter, and the rest."""
-    match = re.search(r"[.:;] (?=[A-Z])(?!\w+Error)", message)
-    if match is None:
-        return message, "", ""
-    return message[: match.start() + (match[0][0] == ".")], " ", message[match.end() :]
+def _split(message: str) -> tuple[str, str]:
+    """The first sentence and the rest."""
+    sentence, dot, rest = message.partition(". ")
+    return (f"{sentence}.", rest) if dot else (message, "")
 
 
 def named_in(bench: Bench, message: str) -> str:

@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from tasks.checks.child import BEGIN, END, FINDING
+from tasks.checks.child import BEGIN, END, FINDING, START
 from tasks.checks.finding import Finding
 
 LIMIT_SECONDS = 60.0
+START_SECONDS = 120.0
 _PROGRAM = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from tasks.checks.child import main; main(sys.argv[2], int(sys.argv[3]))"
@@ -32,7 +33,7 @@ def watch_checks(
     with tempfile.TemporaryFile() as errors:
         child = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=errors)
         try:
-            current = "load"
+            current = START
             for kind, content in _answers(child, limit_seconds):
                 if kind == BEGIN:
                     current = str(content)
@@ -52,7 +53,7 @@ def watch_checks(
 def _answers(child: "subprocess.Popen[bytes]", seconds: float) -> Iterator[tuple[str, object]]:
     """What the child says; ``("", None)`` when it is silent for too long, or has ended."""
     assert child.stdout is not None
-    line, until = b"", time.monotonic() + seconds
+    line, until = b"", time.monotonic() + START_SECONDS
     with selectors.DefaultSelector() as ready:
         ready.register(child.stdout, selectors.EVENT_READ)
         while ready.select(max(0.0, until - time.monotonic())):
@@ -63,7 +64,7 @@ def _answers(child: "subprocess.Popen[bytes]", seconds: float) -> Iterator[tuple
             for each in lines:
                 kind, content = json.loads(each)
                 yield kind, content
-            until = time.monotonic() + seconds
+                until = time.monotonic() + (START_SECONDS if content == START else seconds)
     yield "", None
 
 
