@@ -5,6 +5,7 @@ The code of a use case may hang, exit, crash or print: none of that reaches whoe
 import json
 import os
 import sys
+import traceback
 from dataclasses import asdict
 from typing import Any
 
@@ -23,10 +24,21 @@ def main(use_case: str, rows: int) -> None:
         answers.write(f"{json.dumps([kind, content], ensure_ascii=False, default=str)}\n")
         answers.flush()
 
-    say(BEGIN, START)
-    from tasks.checks.course import run_checks
+    code: int | str | None = 1
+    try:
+        say(BEGIN, START)
+        from tasks.checks.course import run_checks
 
-    for finding in run_checks(use_case, rows, begin=lambda check: say(BEGIN, check)):
-        say(FINDING, asdict(finding))
-    say(END, "")
-    os._exit(0)  # threads that the code of a use case left behind do not matter
+        for finding in run_checks(use_case, rows, begin=lambda check: say(BEGIN, check)):
+            say(FINDING, asdict(finding))
+        say(END, "")
+        code = 0
+    except SystemExit as ended:
+        code = ended.code
+    except BaseException:
+        traceback.print_exc()
+        raise
+    finally:
+        sys.stderr.flush()
+        # Threads that the code of a use case left behind are not waited for.
+        os._exit(code if isinstance(code, int) else 1)

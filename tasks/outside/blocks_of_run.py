@@ -59,7 +59,7 @@ def _load(kind: Any, name: str) -> Any:
     """
     if (blocks := _given.get()) is not None:
         if kind not in blocks:
-            raise NotRegistered(f"No {name} is configured here (docs/settings.md).")
+            raise NotRegistered(f"No {name} is configured. Start again")
         return blocks[kind]
     run_id = flow_run.id
     return _load_for_run(kind, name, run_id) if run_id else _read(kind, name)
