@@ -79,7 +79,9 @@ def in_lines(finding: "Finding") -> str:
     remedy."""
     sign = _SIGNS[finding.state]
     head = f"{sign:{_STATE}}{finding.check:{_NAME}}"
-    indent = " " * len(head) if len(head) <= _STATE + _NAME else " " * (_STATE + _NAME)
+    if len(sign) >= _STATE:
+        head = f"{sign} {finding.check:{_NAME}}"
+    indent = " " * (_STATE + _NAME)
     lines = textwrap.wrap(
         finding.sentence, WIDTH, initial_indent=head, subsequent_indent=indent
     ) or [head]

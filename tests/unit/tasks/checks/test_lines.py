@@ -7,7 +7,7 @@ import pytest
 import usecases
 from tasks.checks.lines import Lines
 
-TEXT = '''from usecases.definition import Column, Gate, UseCase
+TEXT = """from usecases.definition import Column, Gate, UseCase
 import ours
 
 AGE = Column(
@@ -28,7 +28,7 @@ USE_CASE = UseCase(
     columns=(AGE, number("price", 0), *ours.columns),
     gate=ours.GATE,
 )
-'''
+"""
 
 
 @pytest.fixture

@@ -58,7 +58,10 @@ def test_a_table_that_is_not_there_is_told(written, monkeypatch, tmp_path) -> No
 
 
 def test_rows_without_a_time_arrive_in_no_lake_but_one_of_their_own(written, tmp_path) -> None:
-    lines = ["age,amount,city,returned", *(f"{row % 90},{row},Bonn,{row % 2}" for row in range(900))]
+    lines = [
+        "age,amount,city,returned",
+        *(f"{row % 90},{row},Bonn,{row % 2}" for row in range(900)),
+    ]
     (tmp_path / "orders.csv").write_text("\n".join(lines))
     file = f"FileSource(path={str(tmp_path / 'orders.csv')!r}), arrival=True"
     name, _ = written(
