@@ -1,13 +1,16 @@
 """How a task reaches the outside world: the registered blocks, and when to retry."""
 
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
 import httpx
+from prefect.blocks.core import Block
 from prefect.cache_policies import INPUTS, NO_CACHE, TASK_SOURCE, CachePolicy
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
@@ -32,16 +35,33 @@ from usecases.definition import SourceAway
 
 PREFECT_SECONDS = 120
 DEFAULT_PORTS = {"http": 80, "https": 443}
+_given: ContextVar[tuple[Block, ...] | None] = ContextVar("blocks of a command", default=None)
 
 
 class NotRegistered(LookupError):
     """A block is missing on the Prefect server."""
 
 
+@contextmanager
+def given(*blocks: Block) -> Iterator[None]:
+    """Use these blocks within, and no others: for a process that runs no flow, such as a command,
+    and makes its blocks from the settings."""
+    token = _given.set(blocks)
+    try:
+        yield
+    finally:
+        _given.reset(token)
+
+
 def _load(kind: Any, name: str) -> Any:
     """The block, read once a flow run: it then keeps its connections, and all tasks of the run see
     the same one.
     """
+    if (blocks := _given.get()) is not None:
+        block = next((block for block in blocks if isinstance(block, kind)), None)
+        if block is None:
+            raise NotRegistered(f"This command has no {kind._block_type_name}: run it again")
+        return block
     run_id = flow_run.id
     return _load_for_run(kind, name, run_id) if run_id else _read(kind, name)
 
