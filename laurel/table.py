@@ -23,5 +23,6 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command("up", "stack", "Start the stack and apply the deployments"),
         Command("down", "stack", "Stop the stack"),
     ),
+    "Predictions": (Command("score", "score", "Score the rows of a file, a query or a period"),),
 }
 COMMANDS = {command.name: command for group in GROUPS.values() for command in group}
