@@ -57,5 +57,6 @@ GROUPS: dict[str, tuple[Command, ...]] = {
     "This command": (
         Command("completion", "completion", "Complete commands and names in a shell", ("shell",)),
     ),
+    "Predictions": (Command("score", "score", "Score the rows of a file, a query or a period"),),
 }
 COMMANDS = {command.name: command for group in GROUPS.values() for command in group}

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 import httpx
+from prefect.blocks.core import Block
 from prefect.cache_policies import INPUTS, NO_CACHE, TASK_SOURCE, CachePolicy
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
@@ -34,6 +35,7 @@ from usecases.definition import SourceAway
 
 PREFECT_SECONDS = 120
 DEFAULT_PORTS = {"http": 80, "https": 443}
+_given: ContextVar[tuple[Block, ...] | None] = ContextVar("blocks of a command", default=None)
 
 
 class NotRegistered(LookupError):
@@ -45,7 +47,8 @@ _given: ContextVar[Mapping[type, Any] | None] = ContextVar("given", default=None
 
 @contextmanager
 def given(*blocks: Any) -> Iterator[None]:
-    """Inside, these are all blocks that there are: no Prefect server is asked."""
+    """Inside, these are all blocks that there are, and no Prefect server is asked: for a process
+    that runs no flow, such as a command."""
     token = _given.set({type(block): block for block in blocks})
     try:
         yield
