@@ -121,6 +121,12 @@ class History:
             (item for item in fold(placed) if any(part is entry for part in item.parts)), None
         )
 
+    def fingerprint(self, use_case: str) -> tuple[object, ...]:
+        """Another one whenever an entry or a report of the use case is new or was written again."""
+        entries, reports = self._list(f"decisions/{use_case}"), self._list(f"reports/{use_case}")
+        newest = max((stored.modified for stored in (*entries, *reports)), default=None)
+        return len(entries), len(reports), newest
+
     def entries(self, use_case: str, most: int) -> list[Placed]:
         """The last ``most`` entries in order."""
         return self._ledger(use_case, most)

@@ -22,6 +22,7 @@ AT_ONCE = 2
 _PATIENCE_SECONDS = 2.5
 _FLEET_PATIENCE_SECONDS = 1.0
 _FRESH_SECONDS = 10.0
+_COMPARED_SECONDS = 120.0
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ class LakeReader:
         self._fleet_readers = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="fleet")
         self._briefs: dict[str, tuple[float, Brief]] = {}
         self._pending: dict[str, Future[None]] = {}
+        self._read_at: dict[str, tuple[float, object, Records | None]] = {}
 
     async def ask(self, use_case: str, work: Callable[[History], T]) -> T:
         """Raises ``UnknownUseCase``, and ``LakeAway`` if the lake does not answer in time: its
@@ -80,12 +82,18 @@ class LakeReader:
         return {name: self._briefs.get(name, unread)[1] for name in use_cases}
 
     def _read(self, use_case: str) -> None:
-        as_of = datetime.now(UTC).isoformat(timespec="seconds")
+        """Records that have not changed are read again only to compare them with MLflow's heads."""
+        now, as_of = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
         try:
-            brief = Brief(read_records(self._history, use_case), as_of)
+            fingerprint = self._history.fingerprint(use_case)
+            read_at, known, records = self._read_at.get(use_case, (float("-inf"), None, None))
+            if records is None or fingerprint != known or now - read_at > _COMPARED_SECONDS:
+                records = read_records(self._history, use_case)
+                self._read_at[use_case] = (now, fingerprint, records)
+            brief = Brief(records, as_of)
         except LakeAway:
             brief = Brief(None, as_of, "lake_away")
-        self._briefs[use_case] = (time.monotonic(), brief)
+        self._briefs[use_case] = (now, brief)
 
     def _done(self, use_case: str, reading: Future[None]) -> None:
         self._pending.pop(use_case, None)

@@ -523,3 +523,14 @@ def test_a_lake_that_says_nothing_is_told_as_away_while_somebody_still_waits(
     answer = TestClient(app, base_url="http://localhost").get(f"/v1/toy/{path}")
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "lake_away")
     assert answer.elapsed.total_seconds() < 3
+
+
+def test_a_fingerprint_changes_with_every_record(root: Path, history: History) -> None:
+    seen = [history.fingerprint("toy")]
+    write_check(root, "2013-06")
+    seen.append(history.fingerprint("toy"))
+    write_decision(root, "2026-11-21T05:00:00+00:00")
+    seen.append(history.fingerprint("toy"))
+    os.utime(write_check(root, "2013-06", "drifted") / "verdict.json", (4e9, 4e9))
+    seen.append(history.fingerprint("toy"))
+    assert len(set(seen)) == 4 and history.fingerprint("toy") == seen[-1]
