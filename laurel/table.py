@@ -52,11 +52,11 @@ GROUPS: dict[str, tuple[Command, ...]] = {
     ),
     "The service": (
         Command("predict", "service", "Ask the champion about a row", ("use case",)),
+        Command("score", "score", "Score the rows of a file, a query or a period", ("use case",)),
         Command("key", "keys", "Make, list, rotate or remove API keys"),
     ),
     "This command": (
         Command("completion", "completion", "Complete commands and names in a shell", ("shell",)),
     ),
-    "Predictions": (Command("score", "score", "Score the rows of a file, a query or a period"),),
 }
 COMMANDS = {command.name: command for group in GROUPS.values() for command in group}

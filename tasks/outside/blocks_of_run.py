@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 import httpx
-from prefect.blocks.core import Block
 from prefect.cache_policies import INPUTS, NO_CACHE, TASK_SOURCE, CachePolicy
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
@@ -35,7 +34,6 @@ from usecases.definition import SourceAway
 
 PREFECT_SECONDS = 120
 DEFAULT_PORTS = {"http": 80, "https": 443}
-_given: ContextVar[tuple[Block, ...] | None] = ContextVar("blocks of a command", default=None)
 
 
 class NotRegistered(LookupError):
