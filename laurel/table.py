@@ -33,6 +33,10 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command("tidy", "tidy", "Remove what nobody needs any more; asks first"),
         Command("demo", "stack", "Run the whole loop on real data, on a stack of its own"),
     ),
+    "From data to a champion": (
+        Command("check", "check", "Try a use case in seconds, without servers", ("use case",)),
+        Command("init", "init", "Make a repository for your own use cases"),
+    ),
     "The loop": (
         Command(
             "run", "runs", "Run a flow of a use case, and say how it ended", ("flow", "use case")
@@ -48,11 +52,11 @@ GROUPS: dict[str, tuple[Command, ...]] = {
     ),
     "The service": (
         Command("predict", "service", "Ask the champion about a row", ("use case",)),
+        Command("score", "score", "Score the rows of a file, a query or a period", ("use case",)),
         Command("key", "keys", "Make, list, rotate or remove API keys"),
     ),
     "This command": (
         Command("completion", "completion", "Complete commands and names in a shell", ("shell",)),
     ),
-    "Your own": (Command("init", "init", "Make a repository for your own use cases"),),
 }
 COMMANDS = {command.name: command for group in GROUPS.values() for command in group}
