@@ -1,6 +1,7 @@
 """The ledger of a use case: from the service, and from the lake itself if the service is
 silent."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     from blocks.settings import Settings
 
 ENTRIES = 200
+MOVES = {("crown", "crowned"), ("crown", "adopted"), ("crown", "vacated"), ("rollback", "rollback")}
 
 
 class Ledger(NamedTuple):
@@ -50,7 +52,10 @@ def _from_lake(settings: "Settings", use_case: str) -> list[dict[str, Any]]:
     return [asdict(entry) for entry in reversed(read(Lake.of(settings), use_case))]
 
 
-def _moves_crown(entry: dict[str, Any]) -> bool:
-    from laurel.fleet import MOVES
+def last_move(entries: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The entry by which the crown last moved; ``entries`` have the latest first."""
+    return next((entry for entry in entries if _moves_crown(entry)), None)
 
+
+def _moves_crown(entry: Mapping[str, Any]) -> bool:
     return (entry["kind"], entry["verdict"]) in MOVES

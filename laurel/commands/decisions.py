@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from laurel import figures
-from laurel.fleet import last_move
 from laurel.flow_runs import Request, finish_run, person
-from laurel.ledger import Ledger, read_ledger
+from laurel.ledger import Ledger, last_move, read_ledger
 from laurel.names import number, unknown
 from laurel.outcome import as_typed
 from laurel.output import CommandFailed, Json, print_json
