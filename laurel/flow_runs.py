@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from laurel import outcome, parameters
+from laurel.ledger import read_entries
 from laurel.names import unknown
 from laurel.outcome import Outcome, Part
 from laurel.output import CommandFailed
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 POLL_SECONDS, WORKER_SECONDS, CANCEL_SECONDS = 0.5, 60.0, 60.0
-RECENT = 50
+RECENT = 20
 
 
 @dataclass(frozen=True)
@@ -194,8 +195,7 @@ def _numbers(started: Started, run: "FlowRun") -> dict[str, Any]:
 
     use_case = started.request.use_case
     try:
-        path = f"/v1/{use_case}/decisions?limit={RECENT}"
-        entries = service_api(started.settings).ask("GET", path)["decisions"]
+        entries = read_entries(service_api(started.settings), use_case, RECENT)
     except ServiceAway:
         return {}
     values = outcome.of_ledger(entries, str(run.id))
