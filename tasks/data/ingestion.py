@@ -11,7 +11,9 @@ def ingest_period(lake: Lake, case: UseCase, period: str) -> PeriodFile:
     """Read, validate and write one period. Raises ``SourceError``, ``BatchRefused``,
     ``LakeAway``.
     """
-    return write_period(lake, case, period, validate(case, period, source_of(case, lake).read(period)))
+    return write_period(
+        lake, case, period, validate(case, period, source_of(case, lake).read(period))
+    )
 
 
 def ingest_if_changed(lake: Lake, case: UseCase, period: str) -> tuple[PeriodFile, str]:
