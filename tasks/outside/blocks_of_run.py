@@ -45,7 +45,8 @@ _given: ContextVar[Mapping[type, Any] | None] = ContextVar("given", default=None
 
 @contextmanager
 def given(*blocks: Any) -> Iterator[None]:
-    """Inside, these are all blocks that there are: no Prefect server is asked."""
+    """Inside, these are all blocks that there are, and no Prefect server is asked: for a process
+    that runs no flow, such as a command."""
     token = _given.set({type(block): block for block in blocks})
     try:
         yield

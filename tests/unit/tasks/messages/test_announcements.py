@@ -220,6 +220,14 @@ EVERY: dict[str, Callable[[], Any]] = {
         coverage=0.42,
         reasons=["2013-06"],
     ),
+    "scores checked": lambda: announcements.scores_checked(
+        "flights",
+        version="7",
+        verdict="drifted",
+        window="2013-06",
+        columns={"temp": 2.0},
+        reasons=["1 of 3 columns"],
+    ),
     "coverage off": lambda: announcements.coverage_off(
         "flights",
         window="2013-06",
