@@ -1,6 +1,7 @@
 """The steps of ``score``: many rows scored at once, and what is told of them."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from prefect import get_run_logger, task
 from prefect.artifacts import create_table_artifact
@@ -91,7 +92,8 @@ def score_rows(
 def _revealed(place: str | None) -> str | None:
     if place is None or not place.startswith(_BLOCK_OF):
         return place
-    return str(Secret.load(place.removeprefix(_BLOCK_OF), _sync=True).get())  # type: ignore[union-attr]
+    block: Any = Secret
+    return str(block.load(place.removeprefix(_BLOCK_OF), _sync=True).get())
 
 
 def in_short(record: ScoreRun) -> str:
