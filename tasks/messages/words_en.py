@@ -100,6 +100,7 @@ WORDS = {
     "champion": "champion v{champion}",
     "gain": "gain",
     "gain.within": "{gain}, {confidence:.3g} % interval {interval}",
+    "decidable": "would find a gain of",
     "judged on": "judged on",
     "rows": "{rows:,} rows",
     "rows.blocks": "{rows:,} rows in {blocks} blocks",

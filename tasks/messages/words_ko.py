@@ -87,6 +87,7 @@ WORDS = {
     "champion": "챔피언 v{champion}",
     "gain": "개선 폭",
     "gain.within": "{gain}, {confidence:.3g} % 신뢰구간 {interval}",
+    "decidable": "판별할 수 있는 개선 폭",
     "judged on": "평가 데이터",
     "rows": "{rows:,}행",
     "rows.blocks": "{rows:,}행, 블록 {blocks}개",

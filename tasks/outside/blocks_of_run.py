@@ -1,7 +1,7 @@
 """How a task reaches the outside world: the registered blocks, and when to retry."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import lru_cache
@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 import httpx
-from prefect.blocks.core import Block
 from prefect.cache_policies import INPUTS, NO_CACHE, TASK_SOURCE, CachePolicy
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
@@ -35,18 +34,20 @@ from usecases.definition import SourceAway
 
 PREFECT_SECONDS = 120
 DEFAULT_PORTS = {"http": 80, "https": 443}
-_given: ContextVar[tuple[Block, ...] | None] = ContextVar("blocks of a command", default=None)
 
 
 class NotRegistered(LookupError):
     """A block is missing on the Prefect server."""
 
 
+_given: ContextVar[Mapping[type, Any] | None] = ContextVar("given", default=None)
+
+
 @contextmanager
-def given(*blocks: Block) -> Iterator[None]:
-    """Use these blocks within, and no others: for a process that runs no flow, such as a command,
-    and makes its blocks from the settings."""
-    token = _given.set(blocks)
+def given(*blocks: Any) -> Iterator[None]:
+    """Inside, these are all blocks that there are, and no Prefect server is asked: for a process
+    that runs no flow, such as a command."""
+    token = _given.set({type(block): block for block in blocks})
     try:
         yield
     finally:
@@ -55,13 +56,12 @@ def given(*blocks: Block) -> Iterator[None]:
 
 def _load(kind: Any, name: str) -> Any:
     """The block, read once a flow run: it then keeps its connections, and all tasks of the run see
-    the same one.
+    the same one. ``given`` ones come before those of the server.
     """
     if (blocks := _given.get()) is not None:
-        block = next((block for block in blocks if isinstance(block, kind)), None)
-        if block is None:
-            raise NotRegistered(f"This command has no {kind._block_type_name}: run it again")
-        return block
+        if kind not in blocks:
+            raise NotRegistered(f"No {name} is configured. Start again")
+        return blocks[kind]
     run_id = flow_run.id
     return _load_for_run(kind, name, run_id) if run_id else _read(kind, name)
 
