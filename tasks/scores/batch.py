@@ -101,6 +101,10 @@ def score_batch(
         output = _output_of(request, batch, run)
         if before := output.begin(run, request.overwrite):
             output.discard()
+            if request.strict and before.refused:
+                raise ScoreError(
+                    f"{before.refused:,} of these rows were refused before: {output.refused_place}."
+                )
             return Outcome(_earlier(store, before, output), again=True)
         watch = Watch(case, package.manifest, request.seed)
         job = _Job(request, batch, package, run, output, watch)

@@ -16,7 +16,7 @@ CASE = "toy_scores"
 @pytest.fixture(scope="module")
 def version(loop: Loop) -> ModelVersion:
     loop.run(ingest, CASE, through="2024-03")
-    return loop.plant(CASE, "2024-03", ["2024-01", "2024-02"])
+    return loop.plant(CASE, "2024-03", ["2024-01", "2024-02"], watched=True)
 
 
 def test_a_period_is_scored_into_the_lake_and_a_drift_is_told(
