@@ -23,5 +23,6 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command("up", "stack", "Start the stack and apply the deployments"),
         Command("down", "stack", "Stop the stack"),
     ),
+    "From data to champion": (Command("new", "new", "Write the file of a use case from a table"),),
 }
 COMMANDS = {command.name: command for group in GROUPS.values() for command in group}

@@ -1,14 +1,16 @@
 """What a gate can ask for: the draft's own candidates, fitted quickly on rows of the table.
 
-Five folds, each as large as the hold-out of rows that arrive. The gate is two standard deviations of
-a fold below the mean, so that a model of the same worth passes it 39 times of 40. With event times
-the last periods are held out once more, as the flows will do, and the worse of the two counts."""
+Five folds, each as large as the hold-out of rows that arrive. The gate is two standard deviations
+of a fold below the mean, so that a model of the same worth passes it 39 times of 40. With event
+times the last periods are held out once more, as the flows will do, and the worse of the two
+counts."""
 
 import math
 from dataclasses import replace
 
 import numpy as np
 import polars as pl
+from threadpoolctl import threadpool_limits
 
 from tasks.drafts.draft import Baseline, Draft
 from tasks.measures.metrics import score
@@ -17,7 +19,7 @@ from usecases.definition import Candidate, UseCase
 
 _ROWS, _CELLS = 20_000, 1_500_000
 _FOLDS = 5
-_TREES = {"max_iter": 40}
+_TREES, _TREES_OF_WIDE, _WIDE = 40, 20, 60
 
 
 def find_baseline(draft: Draft, case: UseCase) -> Baseline:
@@ -26,22 +28,25 @@ def find_baseline(draft: Draft, case: UseCase) -> Baseline:
     most = min(_ROWS, max(1000, _CELLS // max(1, len(case.columns))))
     few = rows.sample(most, seed=0) if len(rows) > most else rows
     fold = _folds(draft, labels(case, few))
-    tried = [_cross_validated(case, candidate, few, fold) for candidate in _worth_trying(case, few)]
+    # Trees of a busy machine wait for each other's threads: one is never much slower.
+    with threadpool_limits(1):
+        tried = [
+            _cross_validated(case, candidate, few, fold) for candidate in _worth_trying(case, few)
+        ]
+        later = _held_out(draft, case, rows) if draft.timing.column is not None else None
     higher = case.gate.metric.higher_is_better
     known = [one for one in tried if not math.isnan(one.mean)]
     if not known:
         return _unknown(case, few)
     best = (max if higher else min)(known, key=lambda one: one.mean)
     worst = best.mean - best.spread if higher else best.mean + best.spread
-    if draft.timing.column is not None:
-        later = _held_out(draft, case, best.model, rows)
-        if later is not None and not math.isnan(later):
-            worst = min(worst, later - best.spread) if higher else max(worst, later + best.spread)
+    if later is not None and not math.isnan(later):
+        worst = min(worst, later - best.spread) if higher else max(worst, later + best.spread)
     return _with_gate(best, case, few, worst)
 
 
 def _worth_trying(case: UseCase, rows: pl.DataFrame) -> list[Candidate]:
-    """All of them on small tables; trees alone on large ones."""
+    """All of them on small tables, the last alone on large ones."""
     if len(rows) * len(case.columns) <= _CELLS // 10:
         return list(case.candidates)
     return [case.candidates[-1]]
@@ -73,13 +78,16 @@ def _cross_validated(
 def _fitted_score(
     case: UseCase, candidate: Candidate, learned: pl.DataFrame, later: pl.DataFrame
 ) -> float:
-    params = {**candidate.params, **(_TREES if candidate.name == "boosting" else {})}
+    trees = _TREES if len(case.columns) <= _WIDE else _TREES_OF_WIDE
+    params = {**candidate.params, **({"max_iter": trees} if candidate.search else {})}
     fitted = fit(case, candidate, params, learned, seed=0)
     return score(case.gate.metric, labels(case, later), predict(fitted, case, later))
 
 
-def _held_out(draft: Draft, case: UseCase, model: str, rows: pl.DataFrame) -> float | None:
-    """The score on the last periods, learned from those before; ``None`` if too few rows are."""
+def _held_out(draft: Draft, case: UseCase, rows: pl.DataFrame) -> float | None:
+    """The score of the last candidate on the last periods, learned from those before; ``None`` if
+    too few rows are.
+    """
     names = rows.select(case.period_of_rows).to_series()
     periods = sorted(names.unique(), key=lambda name: case.period_kind.parse(name).start)
     held = names.is_in(periods[-draft.timing.holdout_periods :])
@@ -91,7 +99,7 @@ def _held_out(draft: Draft, case: UseCase, model: str, rows: pl.DataFrame) -> fl
     learned = learned.sample(most, seed=0) if len(learned) > most else learned
     if min(len(learned), len(later)) < _FOLDS or len(np.unique(labels(case, later))) < 2:
         return None
-    return _fitted_score(case, case.candidate(model), learned, later)
+    return _fitted_score(case, case.candidates[-1], learned, later)
 
 
 def _chance(case: UseCase, rows: pl.DataFrame) -> float:

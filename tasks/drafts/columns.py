@@ -37,9 +37,9 @@ _MARKS = [sign * float("9" * digits) for digits in range(1, 7) for sign in (-1, 
 class Facts:
     """One column. ``values`` are those of the sample by its kind; of ``none`` there are none, and
     ``why`` says why it is left out. ``distinct`` is the share of distinct values among the known,
-    ``order`` how its dates are read, ``ambiguous`` whether the month
-    may as well stand first, ``date_format`` the form that is assumed then, ``zoned`` whether they need a zone, and ``marks`` the texts
-    that stand for null in it."""
+    ``order`` how its dates are read, ``ambiguous`` whether the month may as well stand first,
+    ``date_format`` the form that is assumed then, ``zoned`` whether they need a zone, and ``marks``
+    the texts that stand for null in it."""
 
     name: str
     kind: Kind
@@ -84,9 +84,9 @@ def describe_columns(table: Table) -> tuple[dict[str, Facts], str, tuple[str, ..
 
 
 def _null_texts(voting: pl.DataFrame, mark: str) -> tuple[str, ...]:
-    """Texts such as NA that stand for null in the whole table: they are all that keeps a column from
-    being numbers or dates. A mark such as ``-`` does so among numbers by itself, and of categories
-    it may be one.
+    """Texts such as NA that stand for null in the whole table: nothing else keeps a column from
+    being numbers or dates. ``-`` and its like do so among numbers by themselves, and may be a
+    category.
     """
     found = set[str]()
     for column in voting:

@@ -55,7 +55,8 @@ def _numbers(column: Facts, periods: pl.Series | None) -> dict[str, Any]:
     made: dict[str, Any] = {"low": _plain(below), "high": _plain(_rounded(high + span))}
     if periods is None or not (typical := _typical(column.values, periods)):
         return made
-    return {**made, "typical": typical}
+    low, high = (min(max(end, made["low"]), made["high"]) for end in typical)
+    return {**made, "typical": (low, high)}
 
 
 def _typical(values: pl.Series, periods: pl.Series) -> tuple[float, float] | None:

@@ -1,4 +1,4 @@
-"""The file of a draft: short enough to be read, with a comment only where a person should choose."""
+"""The file of a draft: short enough to read, with a comment only where a person should choose."""
 
 from typing import Any
 
@@ -144,9 +144,9 @@ def _suspicion(draft: Draft, name: str) -> list[str]:
     leaks = draft.leaks
     if name not in leaks.suspects:
         return []
+    alone = f"{leaks.score} {leaks.suspects[name]:.2f} alone, the next column {leaks.next:.2f}"
     return [
-        f"{CHOOSE} {leaks.score} {leaks.suspects[name]:.2f} alone, the next column {leaks.next:.2f}. "
-        "Known when you predict? Write trusted=True. If not, remove the column."
+        f"{CHOOSE} {alone}. Known when you predict? Write trusted=True. If not, remove the column."
     ]
 
 

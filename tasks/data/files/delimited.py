@@ -147,9 +147,9 @@ def read(
     if len(rows):
         yield rows
     if notes is not None and repeated:
-        notes.append(f"{name}: {repeated} lines repeat the header and are left out")
+        notes.append(f"{name}: lines that repeat the header, left out: {repeated}")
     if notes is not None and footer:
-        notes.append(f"{name}: the last {footer} lines are no rows and are left out")
+        notes.append(f"{name}: lines at the end that are no rows, left out: {footer}")
     if misfits:
         shown = "; ".join(
             f"{row.actual_columns} fields in {str(row.text)[:80]!r}" for row in first[:misfits]
