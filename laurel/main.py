@@ -4,6 +4,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from laurel.place import settle
 from laurel.table import COMMANDS, GROUPS, Command
 
 PROGRAM = "laurel"
@@ -12,6 +13,7 @@ USAGE_ERROR = 2
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code: 0 for success, 2 for a wrong call, and what the command says otherwise."""
+    settle()
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("--help", "-h", "help"):
         print(overview())

@@ -24,5 +24,6 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command("down", "stack", "Stop the stack"),
     ),
     "From data to champion": (Command("new", "new", "Write the file of a use case from a table"),),
+    "Your own": (Command("init", "init", "Make a repository for your own use cases"),),
 }
 COMMANDS = {command.name: command for group in GROUPS.values() for command in group}

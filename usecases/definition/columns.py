@@ -3,7 +3,15 @@
 from datetime import datetime
 from typing import Annotated, Literal, Self, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from usecases.definition.kinds import KINDS, LONGEST_TEXT
@@ -13,6 +21,21 @@ LOG_COLUMNS = frozenset({"id", "time", "event_time", "model_version", "sample_ra
 
 
 Side = Annotated[int, Field(ge=1, le=512)]
+
+
+def _in_answers(name: str) -> str:
+    if not name:
+        raise ValueError("a name is empty")
+    if any(character in '"\\' or ord(character) < 32 for character in name):
+        raise ValueError(
+            f"{name!r} has a quotation mark, a backslash or a control character: rename it in the "
+            "source, by a query's AS or in a FrameSource"
+        )
+    return name
+
+
+# The name of a field of requests and answers.
+FieldName = Annotated[str, AfterValidator(_in_answers)]
 
 
 class Frozen(BaseModel):
@@ -49,7 +72,7 @@ class Column(Frozen):
     whatever comes is resized to it. ``longest`` is the most characters that a text may have,
     100,000 by default."""
 
-    name: str = Field(min_length=1)
+    name: FieldName
     kind: str
     nullable: bool = False
     low: float | None = Field(None, allow_inf_nan=False)
