@@ -95,6 +95,8 @@ class Draft:
         label = self.target.labels.alias(case.label)
         time = [] if self.event is None else [self.event.values.alias(case.event_time)]
         frame = pl.DataFrame([*columns, label, *time])
+        if time:
+            frame = frame.drop_nulls(case.event_time)
         if self.target.classes:
             label_known = pl.col(case.label).is_in(list(self.target.classes))
             return frame.filter(label_known)

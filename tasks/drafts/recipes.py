@@ -28,8 +28,7 @@ _BOOSTING = """\
 def boosting(params, layout, seed):
     from sklearn.ensemble import {estimator}
 
-    return {estimator}({own}early_stopping=False, random_state=seed, **params)
-"""
+{call}"""
 _ESTIMATORS = {
     "binary": ("LogisticRegression", "max_iter=300, random_state=seed, "),
     "classes": ("LogisticRegression", "max_iter=300, random_state=seed, "),
@@ -42,6 +41,14 @@ _TREES = {
     "number": ("HistGradientBoostingRegressor", ""),
     "count": ("HistGradientBoostingRegressor", 'loss="poisson", '),
 }
+_CALL = """\
+    return {estimator}({own}early_stopping=False, random_state=seed, **params)
+"""
+_LONG_CALL = """\
+    return {estimator}(
+        {own}early_stopping=False, random_state=seed, **params
+    )
+"""
 _MANY_ROWS = 1000
 
 
@@ -53,7 +60,8 @@ def functions(kind: TargetKind, with_texts: bool) -> str:
     if with_texts:
         return linear
     estimator, own = _TREES[kind]
-    return f"{linear}\n\n{_BOOSTING.format(estimator=estimator, own=own)}"
+    call = (_LONG_CALL if own else _CALL).format(estimator=estimator, own=own)
+    return f"{linear}\n\n{_BOOSTING.format(estimator=estimator, call=call)}"
 
 
 def candidates(with_texts: bool, rows: int) -> tuple[Call, ...]:

@@ -48,7 +48,7 @@ class Target:
 
 def named_target(facts: Mapping[str, Facts]) -> str | None:
     """The column whose name says that it is the target; ``None`` if there is none."""
-    ranks = {name: target_rank(name) for name, one in facts.items() if one.why != "empty"}
+    ranks = {name: target_rank(name) for name in facts}
     known = {name: rank for name, rank in ranks.items() if rank is not None}
     return min(known, key=lambda name: known[name]) if known else None
 
@@ -67,7 +67,7 @@ def target_of(facts: Mapping[str, Facts], name: str) -> Target:
         raise NoDraft(f"There is no column {name!r}. The table has {', '.join(facts)}.")
     column = facts[name]
     known = column.values.drop_nulls()
-    if not len(known):
+    if not len(known) or column.why == "empty":
         raise NoDraft(f"The target {name!r} is empty in all rows: give rows with a label.")
     if known.n_unique() == 1:
         raise NoDraft(

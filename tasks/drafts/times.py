@@ -9,7 +9,7 @@ import polars as pl
 from tasks.drafts.columns import Facts
 from tasks.drafts.tables import NoDraft
 from tasks.drafts.targets import Target
-from tasks.drafts.words import BEGINNINGS, ENDINGS, words_of
+from tasks.drafts.words import BEGINNINGS, ENDINGS, LIFETIMES, words_of
 from usecases.definition import Promotion, window_kind
 from usecases.definition.periods import PeriodNoun
 
@@ -65,18 +65,25 @@ def timing_of(
 
 
 def _candidates(facts: Mapping[str, Facts], target: Target) -> list[str]:
-    """Columns of dates, those named after a beginning first, then the earliest in a row."""
+    """Columns of dates: those named after a beginning first, those after an end last, and the
+    earliest in a row before others.
+    """
     dated = [
         one
         for one in facts.values()
         if one.kind == "datetime"
         and one.name != target.name
-        and (not set(words_of(one.name)) & ENDINGS or _begins(one.name))
+        and not set(words_of(one.name)) & LIFETIMES
     ]
     return [
         one.name
         for one in sorted(
-            dated, key=lambda one: (not _begins(one.name), one.values.median() or datetime.max)
+            dated,
+            key=lambda one: (
+                not _begins(one.name),
+                bool(set(words_of(one.name)) & ENDINGS),
+                one.values.median() or datetime.max,
+            ),
         )
     ]
 

@@ -54,10 +54,15 @@ BEGINNINGS = _set(
 )
 ENDINGS = _set(
     """
-    close closed end ended update updated modified deliver delivered delivery due expire expires
-    expiry expired expiration resolved finished completed returned return returns paid ship
-    shipped discharge discharged dropoff last deleted cancelled refund refunded repaid death
-    died released arrival arrived birth birthday dob born until to 종료 완료 생년월일
+    close closed end ended update updated modified deliver delivered delivery resolved finished
+    completed returned return returns paid ship shipped discharge discharged dropoff last
+    deleted cancelled refund refunded repaid death died released arrival arrived until to 종료 완료
+    """
+)
+# Dates of persons and of papers, which are never the event's.
+LIFETIMES = _set(
+    """
+    birth birthday birthdate dob born expire expires expiry expired expiration due valid 생년월일
     """
 )
 COUNTS = _set(
