@@ -12,13 +12,15 @@ from tasks.drafts.columns import Facts, describe_columns
 from tasks.drafts.draft import Draft, taken_names
 from tasks.drafts.leaks import find_leaks
 from tasks.drafts.tables import NoDraft, Table, repeated_in
-from tasks.drafts.targets import likely_targets, named_target, target_of
+from tasks.drafts.targets import Target, likely_targets, named_target, target_of
 from tasks.drafts.times import Key, key_of, timing_of
 from tasks.drafts.usecase_file import write
 from usecases.definition import UseCase
 from usecases.definition.sources import COMPRESSIONS
 from usecases.definition.use_case import TAKEN
 
+# Neither may stand in the name of a field of an answer.
+_UNSPEAKABLE = re.compile(r'["\\\x00-\x1f]')
 Ask = Callable[[Sequence[str]], str]
 
 
@@ -69,7 +71,7 @@ def draft_of(table: Table, name: str, path: str, wishes: Wishes, ask: Ask) -> tu
         leaks=leaks,
         inputs=inputs,
         left_out=left_out,
-        renamed=_renamed(inputs, facts, taken_names(target), table),
+        renamed=_renamed(inputs, facts, target, table),
     )
     draft = replace(draft, baseline=find_baseline(draft, case_of(write(draft))))
     return draft, write(draft)
@@ -126,19 +128,25 @@ def _inputs(
 
 
 def _renamed(
-    inputs: Sequence[Facts], facts: Mapping[str, Facts], taken: set[str], table: Table
+    inputs: Sequence[Facts], facts: Mapping[str, Facts], target: Target, table: Table
 ) -> dict[str, str]:
+    """Names in the use case of the inputs and the target whose own cannot stand in an answer, or
+    is taken there.
+    """
     renamed: dict[str, str] = {}
-    for column in inputs:
-        name = column.name
-        if name in taken:
-            while name in taken or name in facts or name in renamed.values():
-                name += "_"
-            renamed[column.name] = name
+    taken = taken_names(target)
+    for own in [*(column.name for column in inputs), target.name]:
+        name = _UNSPEAKABLE.sub("", own).strip() or "column"
+        while (own != target.name and name in taken) or (
+            name != own and (name in facts or name in renamed.values())
+        ):
+            name += "_"
+        if name != own:
+            renamed[own] = name
     if renamed and table.query is not None:
         raise NoDraft(
-            f"The query has columns {sorted(renamed)}, which Laurel's own log uses: rename them in "
-            f"the query, such as {next(iter(renamed))} AS {next(iter(renamed.values()))}."
+            f"The query has columns {sorted(renamed)}, whose names Laurel cannot use: rename them "
+            f"in the query, such as {next(iter(renamed))} AS {next(iter(renamed.values()))}."
         )
     return renamed
 

@@ -152,7 +152,7 @@ def _suspicion(draft: Draft, name: str) -> list[str]:
 
 def _target(draft: Draft) -> Call:
     target = draft.target
-    label = {"label": target.name}
+    label = {"label": draft.named(target.name)}
     match target.kind:
         case "binary":
             yes = {} if target.positive is None else {"positive": target.positive}
