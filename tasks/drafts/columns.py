@@ -3,18 +3,16 @@
 The texts of files are read as ``tasks/data/files/values.py`` reads them for the flows, so that what
 a draft promises is what an ingest finds."""
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
 import polars as pl
 
 from serving.package.kinds import BOOLEANS
 from tasks.data.files import values
 from tasks.data.files.values import Reading, Votes
+from tasks.drafts.facts import Facts
 from tasks.drafts.tables import Table
 from tasks.drafts.words import IDS, NAMES, TIMES, is_row_number, words_of
-
-Kind = Literal["number", "category", "boolean", "datetime", "text", "none"]
 
 VOTING_ROWS = 50_000
 _MOSTLY = 0.98
@@ -31,36 +29,6 @@ _ALL_YEARS = (1000, 9999)
 _NULL_WORDS = frozenset(("NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "#N/A"))
 _NULL_SIGNS = frozenset(("-", "?", "."))
 _MARKS = [sign * float("9" * digits) for digits in range(1, 7) for sign in (-1, 1)]
-
-
-@dataclass(frozen=True)
-class Facts:
-    """One column. ``values`` are those of the sample by its kind; of ``none`` there are none, and
-    ``why`` says why it is left out. ``distinct`` is the share of distinct values among the known,
-    ``order`` how its dates are read, ``ambiguous`` whether the month may as well stand first,
-    ``date_format`` the form that is assumed then, ``zoned`` whether they need a zone, and ``marks``
-    the texts that stand for null in it."""
-
-    name: str
-    kind: Kind
-    values: pl.Series
-    why: str = ""
-    is_id: bool = False
-    is_integer: bool = False
-    distinct: float = 0.0
-    order: str | None = None
-    ambiguous: bool = False
-    date_format: str | None = None
-    zoned: bool = False
-    marks: tuple[str, ...] = ()
-
-    @property
-    def nulls(self) -> float:
-        return self.values.null_count() / max(1, len(self.values))
-
-    def without(self, why: str) -> "Facts":
-        """The column left out."""
-        return replace(self, kind="none", why=why)
 
 
 def describe_columns(table: Table) -> tuple[dict[str, Facts], str, tuple[str, ...]]:
@@ -245,7 +213,7 @@ def _of_words(column: pl.Series, voting: pl.Series) -> Facts:
     count = known.n_unique()
     distinct = count / len(known)
     facts = Facts(name, "category", column, distinct=distinct)
-    words = voting.str.count_matches(r"\S+").mean() or 0.0
+    words = int(voting.str.count_matches(r"\S+").sum()) / max(1, len(voting))
     if is_row_number(name) and distinct == 1:
         return facts.without("names the rows")
     if NAMES & set(words_of(name)) and distinct > 0.5:

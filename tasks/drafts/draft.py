@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from tasks.drafts.columns import Facts
+from tasks.drafts.facts import Facts
 from tasks.drafts.leaks import Leaks
 from tasks.drafts.tables import Table
 from tasks.drafts.targets import Target

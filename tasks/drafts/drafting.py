@@ -8,8 +8,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tasks.drafts.baseline import find_baseline
-from tasks.drafts.columns import Facts, describe_columns
+from tasks.drafts.columns import describe_columns
 from tasks.drafts.draft import Draft, taken_names
+from tasks.drafts.facts import Facts
 from tasks.drafts.leaks import find_leaks
 from tasks.drafts.tables import NoDraft, Table, repeated_in
 from tasks.drafts.targets import Target, likely_targets, named_target, target_of

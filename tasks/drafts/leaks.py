@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
-from tasks.drafts.columns import Facts
+from tasks.drafts.facts import Facts
 from tasks.drafts.targets import Target
 
 SURE = 0.98
@@ -92,8 +92,9 @@ def _dates_after(inputs: Sequence[Facts], event: Facts | None, known: pl.Series)
     after: dict[str, str] = {}
     for column in inputs:
         if column.kind == "datetime":
-            share = ((column.values > event.values).drop_nulls()).mean()
-            if share is not None and float(share) > _AFTER:  # type: ignore[arg-type]
+            is_after = (column.values > event.values).drop_nulls()
+            share = int(is_after.sum()) / max(1, len(is_after))
+            if share > _AFTER:
                 after[column.name] = f"after {event.name} in {share:.0%} of rows"
     return after
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from tasks.drafts.columns import Facts
+from tasks.drafts.facts import Facts
 from tasks.drafts.times import ARRIVAL_PERIODS, Timing
 from usecases.definition import window_kind
 
@@ -18,7 +18,7 @@ _TYPICAL_ROWS = 50
 _DIGITS = 2
 
 
-def arguments(column: Facts, timing: Timing, event: pl.Series | None, step: int) -> dict[str, Any]:
+def arguments(column: Facts, timing: Timing, event: pl.Series | None) -> dict[str, Any]:
     """The arguments of ``Column`` that say what ``column`` may hold, in their order. ``event`` are
     the event times of the sample's rows.
     """

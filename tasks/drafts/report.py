@@ -44,6 +44,7 @@ def report_of(draft: Draft, text: str) -> list[str]:
 
 
 def _target(target: Target) -> str:
+    labels = target.labels.drop_nulls().to_numpy()
     match target.kind:
         case "binary":
             yes = "1" if target.positive is None else literal(target.positive)
@@ -51,15 +52,15 @@ def _target(target: Target) -> str:
         case "classes":
             return f"{len(target.classes)} classes: {', '.join(target.classes)}"
         case "count":
-            return f"a count, mean {target.labels.mean():.3g}"
-    return f"a number, {target.labels.min():.4g} … {target.labels.max():.4g}"
+            return f"a count, mean {labels.mean():.3g}"
+    return f"a number, {labels.min():.4g} … {labels.max():.4g}"
 
 
 def _time(draft: Draft) -> str:
     timing, event = draft.timing, draft.event
     if event is None:
         return "none: rows arrive, and are dealt over ten weeks"
-    first, last = (f"{moment:%Y-%m-%d}" for moment in (event.values.min(), event.values.max()))
+    first, last = (str(moment)[:10] for moment in (event.values.min(), event.values.max()))
     order = f", {event.order}" if event.order and "first" in event.order else ""
     assumed = " (assumed)" if event.ambiguous else ""
     return (

@@ -7,7 +7,7 @@ from typing import Literal
 
 import polars as pl
 
-from tasks.drafts.columns import Facts
+from tasks.drafts.facts import Facts
 from tasks.drafts.tables import NoDraft
 from tasks.drafts.words import CLASSES, COUNTS, IDS, YES, target_rank, words_of
 
@@ -119,7 +119,8 @@ def _of_numbers(column: Facts) -> Target:
             counts = texts.drop_nulls().value_counts(sort=True).iter_rows()
             return _classes(name, texts, dict(counts))
         is_count = distinct[0] >= 0 and not _is_code(words)
-        many = float((known == 0).mean() or 0) > _MANY_ZEROS and len(distinct) > _COUNT_VALUES
+        zeros = int((known == 0).sum()) / len(known)
+        many = zeros > _MANY_ZEROS and len(distinct) > _COUNT_VALUES
         if is_count and (words & COUNTS or many):
             return Target(name, "count", labels)
     return Target(name, "number", labels)

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from tasks.drafts.columns import Facts
+from tasks.drafts.facts import Facts
 from tasks.drafts.tables import NoDraft
 from tasks.drafts.targets import Target
 from tasks.drafts.words import BEGINNINGS, ENDINGS, LIFETIMES, words_of
-from usecases.definition import Promotion, window_kind
+from usecases.definition import window_kind
 from usecases.definition.periods import PeriodNoun
 
 _PERIODS: tuple[PeriodNoun, ...] = ("month", "week", "day", "hour")
@@ -141,12 +141,6 @@ def _periods(
     return smaller
 
 
-def promotion_problems(timing: Timing) -> list[str]:
-    """Why a contest on such hold-outs would always be inconclusive."""
-    promotion = Promotion(holdout_periods=timing.holdout_periods, block=timing.block)  # type: ignore[arg-type]
-    return promotion.problems(window_kind(timing.period))
-
-
 @dataclass(frozen=True)
 class Key:
     """The columns of the key, none if a row is known by its content, and why those. ``repeated``
@@ -175,7 +169,7 @@ def key_of(
         for name, one in facts.items()
         if one.is_id and one.why != "numbers the rows" and not one.nulls and name != target.name
     ]
-    ways = [(name,) for name in ids]
+    ways: list[tuple[str, ...]] = [(name,) for name in ids]
     if time:
         ways += [(*time, name) for name in ids] + ([(*time, *ids)] if ids else []) + [(*time,)]
     for way in ways:

@@ -133,7 +133,7 @@ def _columns(draft: Draft) -> Parts:
     parts = []
     for column in draft.inputs:
         name = draft.named(column.name)
-        limits = arguments(column, draft.timing, event, draft.table.step)
+        limits = arguments(column, draft.timing, event)
         call = Call("Column", {"name": name, "kind": column.kind, **limits})
         parts.append((_suspicion(draft, column.name), call))
     after = [f"Left out: {name}: {why}." for name, why in draft.left_out.items()]
