@@ -25,7 +25,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
 demo: venv ## Run the whole loop on real flights, on a stack of its own that stays up (KEEP=0: stops it; USE_CASE=diabetes: a shorter story)
-	@$(BIN)/python -m deployments.demo $(if $(USE_CASE),--use-case $(USE_CASE)) $(if $(filter 0,$(KEEP)),--down)
+	@$(BIN)/laurel demo $(if $(USE_CASE),--use-case $(USE_CASE)) $(if $(filter 0,$(KEEP)),--no-keep)
 
 test: tools ## Run all tests, on real servers, in three lanes (ARGS='-k ports': some)
 	@$(BIN)/pytest -n 3 $(ARGS)
@@ -34,11 +34,11 @@ test-quick: tools ## Run the unit tests that start no server, for use while edit
 	@$(BIN)/pytest -n 2 -m "not slow" tests/unit $(ARGS)
 
 key: venv ## Make an API key for the service, shown once (NAME=web SCOPES=predict,feedback)
-	@$(BIN)/python -m serving.keys add "$(or $(NAME),$(error NAME is missing: make key NAME=web SCOPES=predict,feedback))" \
+	@$(BIN)/laurel key "$(or $(NAME),$(error NAME is missing: make key NAME=web SCOPES=predict,feedback))" \
 	  $(foreach scope,$(subst $(comma), ,$(or $(SCOPES),predict)),--scope $(scope))
 
 audit: venv ## Verify every ledger of decisions; names what was edited or removed (USE_CASE=flights: only that one)
-	@$(BIN)/python -m deployments.checks.audit $(USE_CASE)
+	@$(BIN)/laurel audit $(USE_CASE)
 
 infra-test: tools ## Terraform: format, validity, apply and destroy on a fake AWS, checkov (ARGS='-k lake': some tests)
 	@command -v terraform >/dev/null || { echo "Terraform is missing: https://developer.hashicorp.com/terraform/install" >&2; exit 1; }
@@ -66,14 +66,13 @@ lint: tools ## Run ruff, mypy and the import rules
 	@$(BIN)/lint-imports
 
 up: venv ## Start Prefect, SeaweedFS, MLflow, the service and a worker, and apply the deployments
-	@$(BIN)/python -m deployments.local up
-	@$(BIN)/python -m deployments.apply
+	@$(BIN)/laurel up
 
 down: venv ## Stop everything
-	@$(BIN)/python -m deployments.local down
+	@$(BIN)/laurel down
 
-status: venv ## Show what is running, where, and with how much memory
-	@$(BIN)/python -m deployments.local status || true
+status: venv ## Show what needs you, each use case, and whether the parts of the stack answer
+	@$(BIN)/laurel status || true
 
 exports: venv ## For eval "$$(make -s exports)": points prefect and mlflow in this shell at the running stack
 	@$(BIN)/python -m deployments.local exports
@@ -112,7 +111,7 @@ clean: ## Stop the stacks, and remove the caches and the .venv that Laurel made;
 # Of the lock, `venv` installs what pyproject.toml's dependencies need, and `tools` everything: model libraries, tests and linters.
 venv:
 	@stamp="$$(cksum < requirements.lock) $(CURDIR)"; \
-	if [ "$$(cat .venv/stamp 2>/dev/null)" = "$$stamp" ] && $(BIN)/python -c '' 2>/dev/null; then exit 0; fi; \
+	if [ "$$(cat .venv/stamp 2>/dev/null)" = "$$stamp" ] && $(BIN)/python infra/console_script.py 2>/dev/null; then exit 0; fi; \
 	set -e; \
 	for python in python3 python3.13 python3.12 python3.11 python3.14 none; do \
 	  if [ $$python = none ]; then \

@@ -21,11 +21,11 @@ Rooms, from the lowest to the highest; each may import those above it in this li
     keys          scopes, admission; keyring, file, command; peers, proxies
     edge          middleware, requests, answers, framing, refusals, access_log, log_output,
                   security_headers, openapi
-    history       checks, window_order, drift, ledger, approvals
+    history       checks, window_order, drift, ledger, decisions, reigns, series, fleet, approvals
     service       service, served_use_cases, workers, siblings, description
     callbacks     signatures; webhook (MLflow), slack_actions, slack_press, slack_replies
     routes        predict, mlflow_protocol, inference_protocol, inference_openapi, explain,
-                  history, operate; pages (page, routes_page)
+                  history, decisions, fleet, lake_reader, operate; pages (page, routes_page)
     server        app, protocol (the hot path), predict_call, server, supervisor
 
 Beside them stand what Docker and SageMaker start by name: __main__, health, sagemaker.

@@ -13,7 +13,7 @@ import argparse
 import asyncio
 import sys
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 from uuid import UUID
@@ -149,6 +149,24 @@ def blocks(settings: Settings) -> dict[str, Block]:
         slack.BLOCK: slack.SlackNotifier.of(settings),
         **({warehouse.BLOCK: database} if database else {}),
     }
+
+
+def find_changed_blocks(settings: Settings) -> list[str]:
+    """The blocks in Prefect that are missing, or differ from what the settings describe."""
+
+    async def look() -> list[str]:
+        changed = []
+        for name, block in blocks(settings).items():
+            try:
+                stored: Block = await type(block).aload(name)
+            except ValueError:
+                changed.append(name)
+                continue
+            if _content(stored) != _content(block):
+                changed.append(name)
+        return changed
+
+    return asyncio.run(look())
 
 
 async def _block(name: str, block: Block) -> Change:
@@ -312,8 +330,8 @@ async def _remove(use_case: str) -> list[str]:
         return await remove(client, use_case)
 
 
-def main() -> None:
-    """Apply and print a line for each object."""
+def main(words: Sequence[str] | None = None) -> None:
+    """Apply and print a line for each object. Ends the process if anything is wrong."""
     parser = argparse.ArgumentParser(
         prog="python -m deployments.apply",
         description="Configure the Prefect server from the repository.",
@@ -333,7 +351,7 @@ def main() -> None:
         metavar="USE_CASE",
         help="delete the deployments and automations of a use case that has no file",
     )
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     try:
         if arguments.remove:
             for removed in remove_now(read_stack_settings(), arguments.remove):

@@ -15,36 +15,38 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
 
 from blocks.clients.objects import Stored
 from serving.errors import LakeAway, Refused
+from serving.history.decisions import Item, Page, Placed, Wanted, fold, page_of
 from serving.history.drift import DriftCheck, drift_check, read_check, report_key
 from serving.history.heads import HeadReader
 from serving.history.ledger import (
     Approval,
-    CheckedEntry,
     Link,
     chain,
     end_of,
     pending,
     read_link,
 )
+from serving.history.reigns import Reign, reigns
 from serving.history.window_order import begin_of
 from serving.outside.lake import Lake
+from serving.records.chain import place_of
 from serving.records.drift import Checked
 from serving.records.heads import End, find_end_faults
-from serving.records.ledger import Kind
 
 _LISTING_SECONDS = 2.0
 _RECORDS = 2000
 _READERS = 8
 _LARGEST_RECORD = 2**20
 _LARGEST_REPORT = 64 * 2**20
-_SEARCHED = 1000  # entries of the ledger that are searched for those of a kind
-_SEARCHED_FOR_QUESTIONS = 300  # and for questions that wait: a question has a time limit
+_SEARCHED = 1000  # entries of the ledger that are searched for decisions
+SEARCHED_FOR_QUESTIONS = 300  # and for questions that wait: a question has a time limit
 
 T = TypeVar("T")
 
@@ -71,8 +73,15 @@ class History:
         self._reading = threading.Lock()
         self._records: OrderedDict[Stored, Any] = OrderedDict()
 
-    def drift(self, use_case: str, limit: int) -> list[DriftCheck]:
-        """The checks of the last ``limit`` windows, the latest window first."""
+    def drift(
+        self,
+        use_case: str,
+        limit: int,
+        within: Callable[[datetime], bool] = lambda begin: True,
+    ) -> list[DriftCheck]:
+        """The checks of the last ``limit`` windows, the latest window first; of those windows that
+        begin ``within`` a time.
+        """
         listed = self._list(f"reports/{use_case}")
         keys = {stored.key for stored in listed}
         verdicts = [
@@ -81,7 +90,11 @@ class History:
             if stored.key.endswith("/verdict.json")
         ]
         last = sorted(
-            ((parts[2], stored) for parts, stored in verdicts if len(parts) == 4),
+            (
+                (parts[2], stored)
+                for parts, stored in verdicts
+                if len(parts) == 4 and within(begin_of(parts[2]))
+            ),
             key=lambda item: (begin_of(item[0]), item[0]),
             reverse=True,
         )[:limit]
@@ -91,35 +104,61 @@ class History:
             for (window, stored), check in zip(last, read, strict=True)
         ]
 
-    def decisions(self, use_case: str, limit: int, kind: Kind | None = None) -> list[CheckedEntry]:
-        """The last ``limit`` decisions (of that kind, among the last entries), the latest first. An
-        unreadable entry is of any kind.
-        """
-        entries = self._ledger(use_case, limit if kind is None else _SEARCHED)
-        return [entry for entry in entries if kind is None or entry.kind in (kind, "")][-limit:][
-            ::-1
-        ]
+    def decisions(self, use_case: str, wanted: Wanted, before: int | None, limit: int) -> Page:
+        """``limit`` items at most, the latest first, from those before the item ``before``."""
+        placed = self._ledger(use_case, _SEARCHED)
+        if before is not None and placed and before <= placed[0].place:
+            placed = self._ledger(use_case, _SEARCHED, before)
+        return page_of(placed, wanted, before, limit)
+
+    def decision(self, use_case: str, place: int) -> Item | None:
+        """The item with the entry at ``place``; ``None`` if the ledger has no such entry."""
+        placed = self._ledger(use_case, _SEARCHED)
+        if placed and place < placed[0].place:
+            placed = self._ledger(use_case, _SEARCHED, place + _SEARCHED // 2)
+        entry = next((each.entry for each in placed if each.place == place), None)
+        return next(
+            (item for item in fold(placed) if any(part is entry for part in item.parts)), None
+        )
+
+    def fingerprint(self, use_case: str) -> tuple[object, ...]:
+        """Another one whenever an entry or a report of the use case is new or was written again."""
+        entries, reports = self._list(f"decisions/{use_case}"), self._list(f"reports/{use_case}")
+        newest = max((stored.modified for stored in (*entries, *reports)), default=None)
+        return len(entries), len(reports), newest
+
+    def entries(self, use_case: str, most: int) -> list[Placed]:
+        """The last ``most`` entries in order."""
+        return self._ledger(use_case, most)
+
+    def reigns(self, use_case: str) -> list[Reign]:
+        """Who was champion, the latest first, as far back as the ledger is searched."""
+        return reigns(self._ledger(use_case, _SEARCHED))
 
     def approvals(self, use_case: str) -> list[Approval]:
         """The questions without an answer in the ledger, the latest first."""
-        return pending(self._ledger(use_case, _SEARCHED_FOR_QUESTIONS))
+        placed = self._ledger(use_case, SEARCHED_FOR_QUESTIONS)
+        return pending([each.entry for each in placed])
 
-    def _ledger(self, use_case: str, most: int) -> list[CheckedEntry]:
-        """The last ``most`` entries in order, each checked against the one before it, and the last
-        one against MLflow's heads.
+    def _ledger(self, use_case: str, most: int, before: int | None = None) -> list[Placed]:
+        """The last ``most`` entries (of those at places before ``before``) in order, each checked
+        against the one before it, and the last one of all against MLflow's heads.
 
         The two stores are asked one after the other: a fault at the end counts if it is there at a
         second look."""
-        entries, end = self._chained(use_case, most)
+        placed, end = self._chained(use_case, most, before)
+        if before is not None:
+            return placed
         fault = self._fault_of_end(use_case, end)
         if fault and self._confirmed.get(use_case) != (end, fault):
-            entries, end = self._chained(use_case, most, fresh=True)
+            placed, end = self._chained(use_case, most, fresh=True)
             fault = self._fault_of_end(use_case, end, fresh=True)
             self._confirmed[use_case] = (end, fault)
-        if fault and entries:
-            faults = [entries[-1].fault, f"{fault}."]
-            entries[-1] = replace(entries[-1], tampered=True, fault=" ".join(filter(None, faults)))
-        return entries
+        if fault and placed:
+            place, entry = placed[-1]
+            words = " ".join(filter(None, [entry.fault, f"{fault}."]))
+            placed[-1] = Placed(place, replace(entry, tampered=True, fault=words))
+        return placed
 
     def _fault_of_end(self, use_case: str, end: End, fresh: bool = False) -> str:
         heads = self._heads.read(use_case, fresh) if self._heads else None
@@ -127,15 +166,21 @@ class History:
         return "; ".join(find_end_faults(use_case, end, heads, None)) if heads else ""
 
     def _chained(
-        self, use_case: str, most: int, fresh: bool = False
-    ) -> tuple[list[CheckedEntry], End]:
+        self, use_case: str, most: int, before: int | None = None, fresh: bool = False
+    ) -> tuple[list[Placed], End]:
         listed = self._list(f"decisions/{use_case}", fresh)
-        stored = [item for item in listed if item.key.endswith(".json")][-most - 1 :]
+        stored = [
+            item
+            for item in listed
+            if item.key.endswith(".json") and (before is None or place_of(item.key) < before)
+        ][-most - 1 :]
         links = [
             Link(link, None) if isinstance(link, str) else link
             for link in self._read(stored, read_link)
         ]
-        return chain(stored, links)[-most:], end_of(stored, links)
+        places = [place_of(item.key) for item in stored]
+        placed = list(map(Placed, places, chain(stored, links)))
+        return placed[-most:], end_of(stored, links)
 
     def report(self, use_case: str, window: str) -> bytes | None:
         """Evidently's HTML of the latest check of ``window``; ``None`` if it has none. Only listed

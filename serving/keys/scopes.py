@@ -13,7 +13,7 @@ _OPEN = frozenset(
         "/slack/actions",
     }
 )
-_OPERATE = ("/metrics", "/drift", "/decisions", "/report", "/approvals")
+_OPERATE = ("/metrics", "/drift", "/decisions", "/report", "/approvals", "/series", "/champions")
 
 
 def scope_of(method: str, path: str) -> str:
@@ -28,12 +28,12 @@ def scope_of(method: str, path: str) -> str:
         return ""
     if path.endswith("/feedback"):
         return "feedback"
-    if path.endswith("/rollback") or _is_answer(path):
+    if path.endswith("/rollback") or _is_one_of("approvals", path):
         return "decide"  # a reader such as Prometheus must not change the champion
-    return "operate" if path.endswith(_OPERATE) else "predict"
+    return "operate" if path.endswith(_OPERATE) or _is_one_of("decisions", path) else "predict"
 
 
-def _is_answer(path: str) -> bool:
-    """``/v1/<use case>/approvals/<run>``."""
+def _is_one_of(records: str, path: str) -> bool:
+    """``/v1/<use case>/<records>/<one>``."""
     parts = path.split("/")
-    return len(parts) == 5 and parts[1] == "v1" and parts[3] == "approvals"
+    return len(parts) == 5 and parts[1] == "v1" and parts[3] == records

@@ -5,11 +5,14 @@ workers and the last ten seconds.
 import time
 from collections import defaultdict, deque
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from serving.metrics.counters import LATENCY_BOUNDS, Metrics
 
 _WINDOW_SECONDS = 10.0
+_STEP_SECONDS = 300.0
+_STEPS = 288  # a day
 _ROUTES = ("/predict", "/feedback", "/invocations", "/infer")
 
 
@@ -32,6 +35,7 @@ class Traffic:
 
     def __init__(self) -> None:
         self._history: dict[str, deque[Flow]] = defaultdict(deque)
+        self._steps: dict[str, deque[Flow]] = defaultdict(lambda: deque(maxlen=_STEPS + 1))
 
     def add(self, use_case: str, flows: Sequence[Flow]) -> None:
         """Called each second with the counts of every worker so far."""
@@ -39,6 +43,26 @@ class Traffic:
         past.append(sum_flows(flows))
         while len(past) > 1 and past[-1].at - past[0].at > _WINDOW_SECONDS:
             past.popleft()
+        steps = self._steps[use_case]
+        if not steps or past[-1].at - steps[-1].at >= _STEP_SECONDS:
+            steps.append(past[-1])
+
+    def day(self, use_case: str) -> list[dict[str, Any]]:
+        """Steps of five minutes of the last day, as far as this process remembers: from and to
+        (seconds since 1970), requests, refused or failed ones, rows, and p99 (seconds; null without
+        a request).
+        """
+        return [
+            {
+                "from": before.at,
+                "to": after.at,
+                "requests": max(after.requests - before.requests, 0),
+                "errors": max(after.errors - before.errors, 0),
+                "rows": max(after.rows - before.rows, 0),
+                "p99": quantile(_increase(before.latency, after.latency), 0.99),
+            }
+            for before, after in pairwise(self._steps.get(use_case, ()))
+        ]
 
     def describe(self, use_case: str, flows: Sequence[Flow]) -> dict[str, Any]:
         """Counts since the start, and rates and latency (seconds; null without a request) of the
@@ -58,6 +82,10 @@ class Traffic:
             "seconds_p50": quantile(recent, 0.50),
             "seconds_p99": quantile(recent, 0.99),
         }
+
+
+def _increase(before: Sequence[int], after: Sequence[int]) -> list[int]:
+    return [max(b - a, 0) for a, b in zip(before, after, strict=True)]
 
 
 def sum_flows(flows: Sequence[Flow]) -> Flow:

@@ -22,7 +22,17 @@ from serving.edge.refusals import add_error_answers
 from serving.edge.requests import read_body
 from serving.errors import NotReady
 from serving.formats.encodings import GzipAnswers
-from serving.routes import explain, history, inference_protocol, mlflow_protocol, operate, predict
+from serving.routes import (
+    decisions,
+    explain,
+    fleet,
+    history,
+    inference_protocol,
+    mlflow_protocol,
+    operate,
+    predict,
+)
+from serving.routes.lake_reader import LakeReader
 from serving.routes.pages import page
 from serving.service.description import describe, families
 from serving.service.service import Service
@@ -69,11 +79,13 @@ def create_app(settings: Settings, open_path: str | None = None) -> FastAPI:
     add_error_answers(app)
     _add_model_routes(app, service)
     _add_operator_routes(app, service)
+    lake = LakeReader(service)
+    for records_of in (fleet, history, decisions):
+        records_of.add_routes(app, service, lake)
     for part in (
         page,
         predict,
         explain,
-        history,
         mlflow_protocol,
         inference_protocol,
         operate,
@@ -126,13 +138,6 @@ def _add_model_routes(app: FastAPI, service: Service) -> None:
         prediction log's state.
         """
         return json_response(describe(service, use_case))
-
-    @app.get("/v1", tags=["model"])
-    async def describe_all() -> Response:
-        """Every use case that this service serves."""
-        return json_response(
-            {"use_cases": [describe(service, name) for name in service.use_cases.watches]}
-        )
 
 
 def _add_operator_routes(app: FastAPI, service: Service) -> None:

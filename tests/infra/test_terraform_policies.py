@@ -163,7 +163,7 @@ def test_on_the_box_flows_and_service_share_the_role(single_plan: Plan, guard: G
         flows_use(Lake.of(settings(guarded, bucket)))
         lake = open_lake(settings(guarded, bucket))
         lake.put("predictions/flights/date=2013-06-01/one.parquet", b"rows")
-        assert History(lake).decisions("toy", 10) == []
+        assert History(lake).entries("toy", 10) == []
         assert guarded.refused == []
 
 

@@ -109,8 +109,8 @@ def test_checks_and_decisions_are_listed_with_a_limit(service: ServiceProcess) -
     assert [
         check["window"] for check in service.client.get("/v1/toy/drift?limit=1").json()["drift"]
     ] == ["2013-06"]
-    (decision,) = service.client.get("/v1/toy/decisions").json()["decisions"]
-    assert decision["contest"]["main"]["metric"] == "roc_auc"
+    (item,) = service.client.get("/v1/toy/decisions").json()["items"]
+    assert item["parts"][0]["contest"]["main"]["metric"] == item["metric"] == "roc_auc"
 
 
 @pytest.mark.parametrize(
@@ -204,6 +204,9 @@ def test_explaining_needs_the_scope_of_predictions_and_history_that_of_operators
         ("POST", "/v1/toy/explain"): [200, 403, 401],
         ("GET", "/v1/toy/drift"): [403, 200, 401],
         ("GET", "/v1/toy/decisions"): [403, 200, 401],
+        ("GET", "/v1/toy/decisions/1"): [403, 404, 401],
+        ("GET", "/v1/toy/series"): [403, 200, 401],
+        ("GET", "/v1/toy/champions"): [403, 200, 401],
         ("GET", "/v1/toy/drift/2013-06/report"): [403, 200, 401],
         ("GET", "/"): [200, 200, 200],
     }

@@ -70,7 +70,8 @@ class Column(Frozen):
     like a missing one. ``parts`` are what models see of a date. Of an image they see ``channels``
     numbers, 1 of grey or 3 of red, green and blue, for each pixel of ``size``, (height, width):
     whatever comes is resized to it. ``longest`` is the most characters that a text may have,
-    100,000 by default."""
+    100,000 by default. ``trusted``: a person has made sure that the value is known when a model is
+    asked, so that the column is no leak, however much it tells."""
 
     name: FieldName
     kind: str
@@ -87,6 +88,7 @@ class Column(Frozen):
     size: tuple[Side, Side] | None = None
     channels: Literal[1, 3] | None = None
     monitored: bool = True
+    trusted: bool = False
     description: str = ""
 
     @property
@@ -159,6 +161,7 @@ def trait_columns(column: Column) -> tuple[Column, ...]:
             nullable=True,
             null_tolerance=column.null_tolerance,
             monitored=column.monitored,
+            trusted=column.trusted,
         )
         for trait in KINDS[column.kind].traits
     )

@@ -25,6 +25,9 @@ _SCRIPTS = (
     "traffic",
     "history",
     "decisions",
+    "charts",
+    "fleet",
+    "ledger",
     "operate",
     "main",
 )  # one script, in this order

@@ -24,8 +24,8 @@ _BLOCK_BYTES = 8 << 20
 _ALIKE = 0.8
 _SHOWN = 3
 _FOOTER_LINES = 3
-_TOTAL_WIDTH = 3  # columns from which an empty row can be told
-_EMPTY = 0.5
+_TOTAL_WIDTH = 5  # columns from which an empty row can be told
+_EMPTY = 0.34
 _HANGUL = (0xAC00, 0xD7A3)
 _MOSTLY = 0.6
 

@@ -32,7 +32,7 @@ def test_a_repository_is_written_once_and_only_its_constraints_are_renewed(
     (folder / "constraints.txt").write_text("an older version's\n")
     assert main(["init", str(folder), "--json"]) == 0
     second = json.loads(capsys.readouterr().out)["files"]
-    assert second == {name: "kept" for name in first} | {"constraints.txt": "renewed"}
+    assert second == dict.fromkeys(first, "kept") | {"constraints.txt": "renewed"}
     assert (folder / "requirements.txt").read_text() == "laurel-loop==9\nlightgbm==4.7.0\n"
 
 

@@ -2,15 +2,11 @@
 
 function championPanel(name, places) {
   const element = node("section", { className: "card champion", attributes: { "aria-labelledby": `champion-${name}` } });
-  let shown = "";
   return {
     element,
-    update(state, decisions) {
-      const content = JSON.stringify([state.version, state.provisional, state.since, state.alias.version, state.last_error, state.log.last_error, state.workers, decisions]);
-      if (content === shown) return;
-      shown = content;
-      const open = element.querySelector("details")?.open ?? false;
-      replaceInside(element, ...(state.ready ? crowned(state, decisions, places, open) : vacant(state)));
+    /** `row` is the use case's in the fleet, `reigns` who was champion; both may be missing. */
+    update(state, row, reigns) {
+      refreshInside(element, ...(state.ready ? crowned(state, row, reigns, places) : vacant(state)));
     },
   };
 }
@@ -19,22 +15,24 @@ function vacant(state) {
   return [
     head(state.use_case, state.use_case, text("span", "badge without", say("noChampion"))),
     text("p", "lead", say("trainOne", state.use_case)),
-    command(`prefect deployment run 'retrain/${state.use_case}'`),
+    command(`laurel run retrain ${state.use_case}`),
     ...troubles(state),
   ];
 }
 
-function crowned(state, decisions, places, open) {
-  const gain = gainOf(state, decisions);
+function crowned(state, row, reigns, places) {
+  const reign = (reigns ?? []).find(one => one.version === state.version);
   const scores = Object.entries(state.metrics).map(([metric, value]) => node("div", { className: "figure" },
-    text("span", "value", fixed(value)), text("span", "name", say("onHoldout", metric)),
-    gain?.metric === metric ? text("span", "more", `${say("gainOver", signed(gain.gain))}, ${say("between", signed(gain.low), signed(gain.high))}`) : null));
+    text("span", "value", fixed(value)), text("span", "name", say("onHoldout", metricName(metric))),
+    reign?.metric === metric && Number.isFinite(reign.gain) ? text("span", "more", say("gainOver", signed(reign.gain))) : null));
+  const since = row?.champion?.since;
+  const why = reign ? node("a", { href: decisionHref(state.use_case, reign.decision), textContent: say("whyChampion") }) : null;
   return [
     head(state.use_case, state.title, text("span", "badge", say("serves", state.version))),
-    text("p", "lead", state.question),
+    node("p", { className: "lead" }, `${state.question} `, since ? text("span", "since", `${say("championFor", age(since))} `) : "", why),
     state.provisional ? text("p", "trouble", say("provisionally", state.provisional)) : null,
     ...troubles(state),
-    node("div", { className: "figures" }, ...scores),
+    node("div", { className: "figures" }, liveFigure(row), ...scores),
     facts([
       [say("recipe"), state.recipe],
       [say("trainedThrough"), state.trained_through],
@@ -47,8 +45,17 @@ function crowned(state, decisions, places, open) {
     node("p", { className: "links" },
       link(`${places.mlflow}/#/models/${encodeURIComponent(state.use_case)}/versions/${state.version}`, say("inMlflow", state.version)),
       link(`${places.prefect}/deployments`, say("inPrefect"))),
-    node("details", { open }, text("summary", "", say("fields", count(state.schema.features.length))), schemaTable(state.schema.features)),
+    node("details", { id: `fields-${state.use_case}` }, text("summary", "", say("fields", count(state.schema.features.length))), schemaTable(state.schema.features)),
   ];
+}
+
+/** The score on labels that have come, or why there is none. */
+function liveFigure(row) {
+  if (!row) return null;
+  const { live, unknown } = row;
+  if (!live) return node("div", { className: "figure" }, text("span", "value unknown", "–"), text("span", "name", say("liveWord")), text("span", "more", reasonWords(unknown.live)));
+  return node("div", { className: "figure" }, text("span", "value", fixed(live.value)), text("span", "name", say("liveOn", metricName(live.metric), live.window)),
+    text("span", "more", [intervalOf(live), say("labels", percent(live.coverage)), unknown.live ? say("reasonOtherVersion", live.version) : ""].filter(words => words && words !== "–").join(", ")));
 }
 
 const head = (name, title, badge) => node("div", { className: "head" }, node("h2", { id: `champion-${name}`, textContent: title }), badge);
@@ -57,12 +64,6 @@ function troubles(state) {
   const notes = [];
   if (state.ready && state.alias.version && state.alias.version !== state.version && state.last_error) notes.push(say("swapFailed", state.alias.version, state.version));
   return [...notes, state.last_error, state.log.last_error].filter(Boolean).map(words => text("p", "trouble", words));
-}
-
-/** The gain of the contest that led to this champion: the last one won before its package was made. */
-function gainOf(state, decisions) {
-  const won = (decisions ?? []).filter(decision => decision.verdict === "promote" && Date.parse(decision.time) <= Date.parse(state.created));
-  return won[0]?.contest?.main;
 }
 
 function workersOf(workers) {

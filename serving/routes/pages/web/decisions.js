@@ -1,4 +1,4 @@
-// The ledger in words: every decision of the use case, the latest first.
+// The ledger's entries in words.
 const KINDS = { contest: "kindContest", approval: "kindApproval", crown: "kindCrown", rollback: "kindRollback", drift: "kindDrift", retrain: "kindRetrain", refusal: "kindRefusal", breaker: "kindBreaker", ledger: "kindLedger" };
 const VERDICTS = {
   promote: "verdictPromote", keep: "verdictKeep", suspicious: "verdictSuspicious", unfair: "verdictUnfair",
@@ -15,13 +15,13 @@ const HEADLINES = {
 const GOOD = ["promote", "promoted", "approved", "crowned", "stable", "adopted", "restored"];
 const BAD = ["failed", "crashed", "broken", "unreadable"];
 const WARY = ["drifted", "asked", "expired", "rejected", "suspicious", "silent", "waits for approval", "breaker", "rollback", "vacated", "cancelled", "no champion yet", "accepted"];
-const HIDDEN_FACTS = ["by", "why", "until", "asked_by", "time_limit", "seed", "contest", "package_sha256", "stored_sha256", "definition"]; // shown elsewhere, or of no use to people
+const HIDDEN_FACTS = ["by", "why", "until", "asked_by", "time_limit", "seed", "contest", "package_sha256", "stored_sha256", "definition", "started_by", "share", "limit"]; // shown elsewhere, or of no use to people
 const MOST_FACTS = 8;
-
-const decisionsPanel = name => historyPanel(name, "decisions", decisionItems, "decisionsNone", "retrain");
+const STARTERS = { "the automation": "byAutomation", "a person": "byPerson", "the schedule": "bySchedule" };
 
 const bounded = main => main && Number.isFinite(main.low) && Number.isFinite(main.high);
-const verdictOf = entry => VERDICTS[entry.verdict] ? say(VERDICTS[entry.verdict]) : entry.verdict in SIGNS ? say(entry.verdict) : entry.verdict;
+const verdictWords = verdict => VERDICTS[verdict] ? say(VERDICTS[verdict]) : verdict in SIGNS ? say(verdict) : verdict;
+const verdictOf = entry => verdictWords(entry.verdict);
 
 /** The common scale of all contests in `records`. */
 function scaleOf(records) {
@@ -29,22 +29,34 @@ function scaleOf(records) {
   return [Math.min(0, ...contests.map(main => main.low)), Math.max(0, ...contests.map(main => main.high))];
 }
 
-function decisionItems(decisions) {
-  const scale = scaleOf(decisions);
-  return decisions.map(entry => {
-    const item = node("li", {},
-      node("div", { className: "head" }, text("h3", "", headline(entry)), node("span", { className: "chips" }, entry.tampered ? chip("broken", say("tampered"), "✕") : null, verdictChip(entry))),
-      text("p", "hint", [KINDS[entry.kind] ? say(KINDS[entry.kind]) : entry.kind, moment(entry.time)].filter(Boolean).join(" · ")),
-      entry.tampered ? text("p", "trouble", entry.fault) : null,
-      ...contestParts(entry, scale),
-      ...entry.reasons.map(reason => text("p", "reason", reason)),
-      answerOf(entry),
-      factsOf(entry),
-      node("p", { className: "links" }, entry.contest ? text("span", "hint", say("contestRows", count(entry.contest.main.rows), entry.holdout)) : null,
-        /^https?:/.test(entry.by) ? about(link(entry.by, say("flowRun")), moment(entry.time)) : text("span", "hint", entry.by)));
-    item.dataset.kind = entry.kind;
-    return item;
-  });
+/** Everything that one entry says. */
+function entryItem(entry, scale) {
+  const item = node("li", {},
+    node("div", { className: "head" }, text("h4", "", headline(entry)), node("span", { className: "chips" }, entry.tampered ? chip("broken", say("tampered"), "✕") : null, verdictChip(entry))),
+    text("p", "hint", [KINDS[entry.kind] ? say(KINDS[entry.kind]) : entry.kind, moment(entry.time)].filter(Boolean).join(" · ")),
+    entry.tampered ? text("p", "trouble", entry.fault) : null,
+    whyOf(entry),
+    ...contestParts(entry, scale),
+    ...entry.reasons.map(reason => recorded(reason)),
+    answerOf(entry),
+    factsOf(entry),
+    node("p", { className: "links" }, entry.contest ? text("span", "hint", say("contestRows", count(entry.contest.main.rows), entry.holdout)) : null,
+      /^https?:/.test(entry.by) ? about(link(entry.by, say("flowRun")), headline(entry)) : text("span", "hint", entry.by)));
+  item.dataset.kind = entry.kind;
+  return item;
+}
+
+/** A sentence as the ledger has it, which is English. */
+const recorded = reason => node("p", { className: "reason", lang: "en", textContent: reason });
+
+/** Why, from the entry's codes and numbers, in the reader's language; `null` if it has none. */
+function whyOf({ kind, verdict, facts, gate_score: score, contest }) {
+  if (kind === "drift" && Number.isFinite(facts.share)) return text("p", "", say("whyDrift", percent(facts.share), percent(facts.limit)));
+  if (kind === "retrain" && STARTERS[facts.started_by]) return text("p", "", say("whyStarted", say(STARTERS[facts.started_by])));
+  if (kind === "contest" && !contest && Number.isFinite(score)) return text("p", "", say("whyFirst", fixed(score)));
+  if (kind !== "contest" || !bounded(contest?.main)) return null;
+  const words = { promote: "whyPromote", keep: "whyKeep" }[verdict];
+  return words ? text("p", "", say(words, signed(contest.main.gain), signed(contest.main.low))) : null;
 }
 
 function verdictChip(entry) {
@@ -71,12 +83,12 @@ function headline(entry) {
 function contestParts({ contest, behaviours, latency }, [from, to]) {
   if (!contest) return [];
   const { main, guards, slices, confidence } = contest;
-  const gains = [...guards.map(comparison => [comparison.metric, comparison]), ...Object.entries(slices)].map(([name, comparison]) => [name, `${signed(comparison.gain)} (${say("between", signed(comparison.low), signed(comparison.high))})`]);
+  const gains = [...guards.map(comparison => [metricName(comparison.metric), comparison]), ...Object.entries(slices)].map(([name, comparison]) => [name, `${signed(comparison.gain)} (${say("between", signed(comparison.low), signed(comparison.high))})`]);
   const checks = [...(behaviours ?? []).map(behaviour => [behaviour.name, behaviour.passed ? say("behaved", count(behaviour.held), count(behaviour.rows)) : `✕ ${behaviour.reason}`]),
     ...(latency ?? []).map(timing => [say("latencyOf", count(timing.rows)), say("latencies", plain(timing.champion_milliseconds, 2), plain(timing.challenger_milliseconds, 2))])];
   const others = [...gains, ...checks];
   return [
-    text("p", "", say("contestScores", main.metric, fixed(main.champion), fixed(main.challenger))),
+    text("p", "", say("contestScores", metricName(main.metric), fixed(main.champion), fixed(main.challenger))),
     bounded(main) ? intervalChart(main, from, to) : null,
     text("p", "", say("contestGain", signed(main.gain), signed(main.low), signed(main.high), percent(confidence))),
     others.length ? node("details", {}, text("summary", "", say("guardsAndSlices", count(others.length))), node("ul", { className: "slices" }, ...others.map(([name, words]) =>

@@ -37,6 +37,46 @@ function replaceInside(element, ...children) {
   reachable()[place]?.focus({ preventScroll: true });
 }
 
+/** Makes `element` hold `children`, and changes only what differs: focus, open details and what a reader has reached stay. */
+function refreshInside(element, ...children) {
+  const fresh = element.cloneNode(false);
+  fresh.append(...children.flat().filter(child => child !== null));
+  morph(element, fresh);
+}
+
+function morph(old, fresh) {
+  if (old.isEqualNode(fresh)) return;
+  if (old.nodeType !== fresh.nodeType || old.nodeName !== fresh.nodeName || old.id !== fresh.id || old.onclick || fresh.onclick) {
+    old.replaceWith(fresh);
+    return;
+  }
+  if (old.nodeType !== Node.ELEMENT_NODE) {
+    old.data = fresh.data;
+    return;
+  }
+  for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name) && name !== "open") old.removeAttribute(name);
+  for (const { name, value } of fresh.attributes) if (name !== "style" && old.getAttribute(name) !== value) old.setAttribute(name, value);
+  if (old.style.cssText !== fresh.style.cssText) old.style.cssText = fresh.style.cssText; // its attribute is for the policy to refuse
+  const children = [...fresh.childNodes];
+  for (const [place, child] of children.entries()) {
+    if (old.childNodes[place]) morph(old.childNodes[place], child);
+    else old.append(child);
+  }
+  while (old.childNodes.length > children.length) old.lastChild.remove();
+}
+
+/** A table in a region that scrolls by keyboard; on a telephone each row becomes a card, and each cell is told by its column. */
+function table(label, columns, rows, className = "") {
+  const header = columns.map(column => node("th", { scope: "col", textContent: column, attributes: { role: "columnheader" } }));
+  const body = rows.map(cells => node("tr", { className: cells.className ?? "", attributes: { role: "row" } }, ...cells.map((cell, place) => {
+    const element = node(place ? "td" : "th", { attributes: { role: place ? "cell" : "rowheader", ...(place ? {} : { scope: "row" }), "data-column": columns[place] } });
+    element.append(...[cell].flat().filter(part => part !== null));
+    return element;
+  })));
+  const element = node("table", { className, attributes: { role: "table" } }, node("thead", { attributes: { role: "rowgroup" } }, node("tr", { attributes: { role: "row" } }, ...header)), node("tbody", { attributes: { role: "rowgroup" } }, ...body));
+  return node("div", { className: "scroll", tabIndex: 0, role: "region", ariaLabel: label }, element);
+}
+
 /** A line, with the area below it, of `[share of the width, value from 0 on]`; a value of `null` breaks it. All is scaled to the largest. */
 function sparkline(points, label) {
   const [width, height] = [240, 48];

@@ -1,11 +1,11 @@
 // The flows' records in the lake: a panel of records, and the drift checks.
 const SIGNS = { stable: "✓", drifted: "▲", broken: "✕", inconclusive: "?", unreadable: "!" };
-const FIRST_RECORDS = 5;
+const FIRST_RECORDS = 4;
 
-function historyPanel(name, kind, items, none, flow) {
+function historyPanel(name, title, items, none, flow) {
   const list = node("div", {}, text("p", "hint", say("historyAsking")));
-  const id = `${kind}-${name}`;
-  const element = node("section", { className: `card ${kind}`, attributes: { "aria-labelledby": id } }, node("h2", { id, textContent: say(kind) }), list);
+  const id = `drift-${name}`;
+  const element = node("section", { className: "card drift", attributes: { "aria-labelledby": id } }, node("h2", { id, textContent: say(title) }), list);
   let shown = "";
   let all = false;
   const showRecords = records => {
@@ -27,18 +27,17 @@ function historyPanel(name, kind, items, none, flow) {
       shown = content;
       list.querySelector(":scope > .trouble, :scope > .hint")?.remove();
       if (records instanceof Error) {
-        const words = records.status === 403 ? say("historyScope") : say("historyAway", records.message);
-        list.prepend(text("p", records.status === 403 ? "hint" : "trouble", words));
+        list.prepend(refusalOf(records));
       } else if (records.length) {
         showRecords(records);
       } else {
-        replaceInside(list, text("p", "lead", say(none)), command(`prefect deployment run '${flow}/${name}'`));
+        replaceInside(list, text("p", "lead", say(none)), command(`laurel run ${flow} ${name}`));
       }
     },
   };
 }
 
-const driftPanel = name => historyPanel(name, "drift", checks => checks.map(check => driftItem(check)), "driftNone", "drift_check");
+const driftPanel = name => historyPanel(name, "driftChecks", checks => checks.map(check => driftItem(check)), "driftNone", "drift-check");
 
 const chip = (kind, words, sign) => node("span", { className: `chip ${kind}` }, node("span", { ariaHidden: "true", textContent: `${sign} ` }), words);
 
@@ -48,7 +47,7 @@ function driftItem(check) {
     node("div", { className: "head" }, text("h3", "", check.window), chip(known ? check.outcome : "unreadable", known ? say(check.outcome) : check.outcome, SIGNS[check.outcome] ?? "?")),
   ];
   if (check.share === null) {
-    parts.push(...check.reasons.map(reason => text("p", "", reason)));
+    parts.push(...check.reasons.map(reason => recorded(reason)));
   } else {
     const drivers = check.drivers.map(({ name, distance, threshold, weight }) => say("times", name, distance === null || !threshold ? "?" : fixed(distance / threshold, 1), percent(weight ?? 0)));
     parts.push(
@@ -56,7 +55,7 @@ function driftItem(check) {
       text("p", "", say(check.weighted ? "weightedShare" : "share", percent(check.share), count(check.columns), percent(check.limit))),
       drivers.length ? text("p", "hint", say("furthest", drivers.join(", "))) : null);
   }
-  const scores = Object.entries(check.scores).map(([metric, value]) => `${metric} ${fixed(value)}`);
+  const scores = Object.entries(check.scores).map(([metric, value]) => `${metricName(metric)} ${fixed(value)}`);
   const about = check.rows === null ? [] : [say("driftRows", count(check.rows), check.champion), say("labels", percent(check.label_coverage)), ...scores];
   parts.push(...performanceParts(check));
   parts.push(text("p", "hint", [...about, say("checked", moment(check.checked))].join(" · ")), reportLinks(check));
@@ -68,13 +67,13 @@ function performanceParts({ performance }) {
   if (!performance) return [];
   const real = Object.entries(performance.metrics).filter(([, figure]) => Number.isFinite(figure.value)).map(([metric, figure]) => {
     const { low, high } = performance.holdout[metric] ?? {};
-    return Number.isFinite(low) ? say("realisedAgainst", metric, fixed(figure.value), fixed(low), fixed(high)) : `${metric} ${fixed(figure.value)}`;
+    return Number.isFinite(low) ? say("realisedAgainst", metricName(metric), fixed(figure.value), fixed(low), fixed(high)) : `${metricName(metric)} ${fixed(figure.value)}`;
   });
   const estimated = Object.entries(performance.estimates).filter(([, figure]) => Number.isFinite(figure.value)).map(([metric, figure]) =>
-    Number.isFinite(figure.error) ? say("estimatedOff", metric, fixed(figure.value), signed(figure.error)) : say("estimated", metric, fixed(figure.value)));
+    Number.isFinite(figure.error) ? say("estimatedOff", metricName(metric), fixed(figure.value), signed(figure.error)) : say("estimated", metricName(metric), fixed(figure.value)));
   const measured = [performance.provisional ? say("provisional", percent(performance.coverage)) : "", ...real].filter(Boolean);
   return [
-    performance.verdict === "worse" ? text("p", "trouble", performance.reasons.join(" ")) : null,
+    performance.verdict === "worse" ? node("p", { className: "trouble", lang: "en", textContent: performance.reasons.join(" ") }) : null,
     measured.length ? text("p", "", measured.join(" · ")) : null,
     estimated.length ? text("p", "hint", estimated.join(" · ")) : null,
   ].filter(Boolean);

@@ -1,5 +1,6 @@
 // An operator's decisions: may a challenger take the crown, and does the crown go back?
 const LONGEST_WORDS = 1000;
+const MOST_IN_BRIEF = 3; // past champions beside the word
 const READ_MILLISECONDS = 5000; // a refusal stays this long before the question goes
 
 /** A card that shows only while there is a question. */
@@ -30,7 +31,7 @@ function approvalItem(name, question, scale, changed) {
     node("div", { className: "head" }, text("h3", "", title), chip("drifted", say("verdictAsked"), "▲")),
     text("p", "hint", [say("askedAt", moment(question.asked)), question.until ? say("until", moment(question.until)) : ""].filter(Boolean).join(" · ")),
     ...contestParts(question, scale),
-    ...question.reasons.map(reason => text("p", "reason", reason)),
+    ...question.reasons.map(reason => recorded(reason)),
     question.state === "answered" ? text("p", "lead", say("answeredAlready")) : question.state === "begins" ? text("p", "lead", say("beginsSoon")) : answerForm(name, question, changed));
 }
 
@@ -72,43 +73,65 @@ async function send(form, path, body, words, changed) {
   }
 }
 
-/** Rollback to the previous champion or a version number, with a reason, and a question before anything happens. */
+/** Rollback to a past champion, with a reason, and a question before anything happens. */
 function rollbackPanel(name, changed) {
   const id = `rollback-${name}`;
   const body = node("div", {});
-  const panel = node("details", {}, node("summary", { id, textContent: say("rollback") }), text("p", "lead", say("rollbackWhy")), body);
+  const summary = node("summary", { id, textContent: say("rollback") });
+  const panel = node("details", { id: `${id}-panel` }, summary, text("p", "lead", say("rollbackWhy")), body);
   const element = node("section", { className: "card rollback", hidden: true, attributes: { "aria-labelledby": id } }, panel);
-  let serving = null;
+  let shown = "";
   return {
     element,
     /** `answer` is that of `/approvals`: a key that may not read it may not roll back either, and a service without a loop cannot. */
-    update(state, answer) {
+    update(state, answer, reigns) {
       element.hidden = !state.ready || answer === null || [401, 403, 404].includes(answer.status);
-      if (element.hidden || state.version === serving) return;
-      serving = state.version;
-      body.replaceChildren(rollbackForm(name, id, serving, changed));
+      if (element.hidden) return;
+      const past = pastChampions(reigns, state.version);
+      const content = JSON.stringify([state.version, past]);
+      if (content === shown || (shown && element.contains(document.activeElement))) return;
+      shown = content;
+      const brief = past.slice(0, MOST_IN_BRIEF).map(({ version, score }) => `${say("version", version)} ${Number.isFinite(score) ? fixed(score, 3) : ""}`.trim());
+      summary.replaceChildren(say("rollback"), text("span", "hint", brief.length ? ` ${brief.join(" · ")}` : ""));
+      body.replaceChildren(rollbackForm(name, id, state.version, past, changed));
     },
   };
 }
 
-function rollbackForm(name, id, serving, changed) {
-  const version = node("input", { id: `${id}-version`, type: "text", inputMode: "numeric", pattern: "[1-9][0-9]{0,9}", placeholder: say("previous"), autocomplete: "off" });
-  version.setAttribute("aria-describedby", `${id}-problem`);
+/** The versions that were champion before, the latest first, each once. */
+function pastChampions(reigns, serving) {
+  const past = new Map();
+  for (const reign of reigns ?? []) if (reign.version && reign.version !== serving && !past.has(reign.version)) past.set(reign.version, reign);
+  return [...past.values()];
+}
+
+const reignWords = ({ version, metric, score, since }) => [say("version", version), Number.isFinite(score) ? `${metricName(metric)} ${fixed(score, 3)}` : "", say("championSince", moment(since))].filter(Boolean).join(" · ");
+
+function rollbackForm(name, id, serving, past, changed) {
+  const other = node("input", { id: `${id}-version`, type: "text", inputMode: "numeric", pattern: "[1-9][0-9]{0,9}", placeholder: past.length ? "" : say("previous"), autocomplete: "off" });
+  other.setAttribute("aria-describedby", `${id}-problem`);
+  const typed = node("div", { hidden: past.length > 0 }, node("label", { htmlFor: other.id, textContent: say("toVersion") }), other);
+  const target = node("select", { id: `${id}-target` }, ...past.map(reign => node("option", { value: reign.version, textContent: reignWords(reign) })), node("option", { value: "", textContent: say("anotherVersion") }));
+  const listed = past.length ? node("div", {}, node("label", { htmlFor: target.id, textContent: say("toChampion") }), target) : null;
   const why = textField(`${id}-why`, say("whyOptional"));
   const problem = node("p", { id: `${id}-problem`, className: "problem", role: "alert" });
-  const start = node("button", { type: "submit", textContent: say("rollBack") });
+  const start = node("button", { type: "submit" });
   const sure = text("p", "", "");
   const [yes, no] = [node("button", { type: "button", className: "primary", textContent: say("yesRollBack") }), node("button", { type: "button", textContent: say("cancel") })];
   const question = node("dialog", { attributes: { "aria-labelledby": `${id}-sure` } }, node("h3", { id: `${id}-sure`, textContent: say("sure") }), sure, node("div", { className: "actions" }, yes, no));
   no.autofocus = true;
-  const form = node("form", { className: "decide", noValidate: true },
-    node("div", { className: "grid" }, node("div", {}, node("label", { htmlFor: version.id, textContent: say("toVersion") }), version, problem), why.element),
-    node("div", { className: "actions" }, start), question);
-  const chosenVersion = () => version.value.trim();
+  const form = node("form", { className: "decide", noValidate: true }, node("div", { className: "grid" }, listed, typed, why.element), problem, node("div", { className: "actions" }, start), question);
+  const isListed = () => past.length > 0 && target.value !== "";
+  const chosenVersion = () => isListed() ? target.value : other.value.trim();
+  const nameTarget = () => { start.textContent = chosenVersion() ? say("rollBackTo", chosenVersion()) : say("rollBack"); };
+  target.addEventListener("change", () => { typed.hidden = isListed(); nameTarget(); });
+  other.addEventListener("input", nameTarget);
+  nameTarget();
   form.addEventListener("submit", event => {
     event.preventDefault();
-    problem.textContent = !version.validity.valid || chosenVersion() === serving ? say("noSuchVersion", serving) : "";
-    if (problem.textContent) return version.focus();
+    const wrong = !isListed() && (!other.validity.valid || chosenVersion() === serving || (past.length > 0 && !chosenVersion()));
+    problem.textContent = wrong ? say(past.length ? "noSuchVersionListed" : "noSuchVersion", serving) : "";
+    if (wrong) return other.focus();
     sure.textContent = chosenVersion() ? say("sureTo", serving, chosenVersion()) : say("surePrevious", serving);
     return question.showModal();
   });

@@ -22,7 +22,7 @@ function tryPanel(name) {
       const focused = element.contains(document.activeElement) ? document.activeElement.id : "";
       schema = schemaText;
       form = tryForm(state, () => champion, typed);
-      element.replaceChildren(node("h2", { id: `try-${name}`, textContent: say("tryIt") }), text("p", "lead", say("tryWhy")), form.element);
+      element.replaceChildren(node("h2", { id: `try-${name}`, tabIndex: -1, textContent: say("tryIt") }), text("p", "lead", say("tryWhy")), form.element);
       if (focused) part(focused)?.focus({ preventScroll: true });
     },
   };
@@ -44,6 +44,7 @@ function tryForm(state, champion, typed) {
   const next = node("button", { type: "button", id: `${id}-another`, textContent: say("another") });
   const which = text("span", "hint", "");
   const form = node("form", { id, noValidate: true, className: "columns" },
+    node("div", { className: "actions at-top" }, button, next, which),
     node("div", { className: "fields" },
       group(say("texts"), field => kinds[field.name] === "text"),
       group(say("categories"), field => CHOICES.includes(kinds[field.name])),
@@ -52,7 +53,6 @@ function tryForm(state, champion, typed) {
       group(say("when"), field => !(field.name in kinds) || kinds[field.name] === "datetime")),
     node("div", { className: "answer-column" },
       node("div", { className: "sticky" },
-        node("div", { className: "actions" }, button, next, which),
         node("p", { className: "check" }, log, node("label", { htmlFor: log.id, textContent: say("logIt") })),
         node("p", { id: `${id}-log-why`, className: "hint", textContent: say("logWhy") }),
         answer.element)));

@@ -15,6 +15,8 @@ from blocks.clients.objects import Stored
 from blocks.settings import Settings
 from serving.errors import LakeAway, Refused
 from serving.history.checks import History
+from serving.history.decisions import Wanted
+from serving.history.ledger import CheckedEntry
 from serving.outside.lake import FolderLake
 from serving.records.ledger import Kind
 from serving.server.app import create_app
@@ -55,6 +57,11 @@ def history(root: Path) -> History:
     return History(FolderLake(root), listing_seconds=0)
 
 
+def latest(history: History, most: int) -> list[CheckedEntry]:
+    """The last entries of the ledger, the latest first."""
+    return [each.entry for each in history.entries("toy", most)][::-1]
+
+
 def test_a_drift_check_is_told_as_the_flow_wrote_it(root: Path, history: History) -> None:
     write_check(root, "2013-06", "drifted", champion="2")
     (check,) = history.drift("toy", 50)
@@ -80,7 +87,7 @@ def test_a_drift_check_is_told_as_the_flow_wrote_it(root: Path, history: History
 
 def test_a_decision_is_told_as_the_flow_wrote_it(root: Path, history: History) -> None:
     write_decision(root, "2026-11-21T05:00:00.874+00:00")
-    (decision,) = history.decisions("toy", 50)
+    (decision,) = latest(history, 50)
     assert (decision.verdict, decision.promoted, decision.challenger, decision.champion) == (
         "promote",
         True,
@@ -157,10 +164,10 @@ def test_what_a_newer_version_wrote_is_told_as_far_as_it_is_known(
         3,
     )
     assert drift_check.performance is not None and drift_check.performance.verdict == "better"
-    (decision,) = history.decisions("toy", 50)
+    (decision,) = latest(history, 50)
     assert (decision.kind, decision.verdict, decision.tampered) == ("rollout", "widened", False)
     assert decision.contest is not None and decision.contest.verdict == "shadow"
-    assert history.decisions("toy", 50, "contest") == []
+    assert history.decisions("toy", Wanted(kind="contest"), None, 50).items == []
 
 
 def test_a_check_of_before_there_were_weights_and_performance_is_told_as_well(
@@ -209,7 +216,7 @@ def test_every_kind_of_the_ledger_is_told_in_its_order_and_the_chain_holds(
     root: Path, history: History
 ) -> None:
     fill_ledger(root)
-    decisions = history.decisions("toy", 50)
+    decisions = latest(history, 50)
     assert [entry.kind for entry in decisions] == ["contest", *reversed(KINDS)]
     assert [entry.sequence for entry in decisions] == list(range(10, 0, -1))
     assert not any(entry.tampered for entry in decisions) and decisions[1].facts == {
@@ -223,28 +230,15 @@ def test_every_kind_of_the_ledger_is_told_in_its_order_and_the_chain_holds(
 @pytest.mark.parametrize("kind", KINDS)
 def test_decisions_of_one_kind_can_be_asked_for(root: Path, history: History, kind: Any) -> None:
     fill_ledger(root)
-    decisions = history.decisions("toy", 50, kind)
-    assert {entry.kind for entry in decisions} == {kind} and len(decisions) == (
-        2 if kind == "contest" else 1
-    )
-    assert (
-        len(history.decisions("toy", 1, "contest")) == 1
-        and history.decisions("toy", 1, "contest")[0].promoted
-    )
-
-
-def test_what_cannot_be_read_is_told_among_those_of_any_kind(root: Path, history: History) -> None:
-    fill_ledger(root)[3].write_text("{")
-    assert [entry.verdict for entry in history.decisions("toy", 50, "drift")] == [
-        "drifted",
-        "unreadable",
-    ]
+    page = history.decisions("toy", Wanted(kind=kind), None, 50)
+    assert {item.kind for item in page.items} == {kind}
+    assert page.total == (2 if kind == "contest" else 1)
+    (latest_contest,) = history.decisions("toy", Wanted(kind="contest"), None, 1).items
+    assert latest_contest.promoted
 
 
 def tampered(history: History, limit: int = 50) -> dict[int, str]:
-    return {
-        entry.sequence: entry.fault for entry in history.decisions("toy", limit) if entry.tampered
-    }
+    return {entry.sequence: entry.fault for entry in latest(history, limit) if entry.tampered}
 
 
 def test_an_entry_that_was_edited_is_given_away_by_the_one_after_it(
@@ -321,7 +315,7 @@ def test_the_latest_come_first_and_no_more_than_asked_for_are_read(root: Path) -
     lake = Counting(root)
     history = History(lake)
     assert [check.window for check in history.drift("toy", 3)] == ["2013-12", "2013-11", "2013-10"]
-    assert [decision.time[:10] for decision in history.decisions("toy", 2)] == [
+    assert [decision.time[:10] for decision in latest(history, 2)] == [
         "2026-11-12",
         "2026-11-11",
     ]
@@ -341,7 +335,7 @@ def test_a_record_that_cannot_be_read_hides_no_other(
     write_decision(root, "2026-11-20T05:00:00.874+00:00")
     write_decision(root, "2026-11-21T05:00:00.874+00:00").write_bytes(content)
     assert [check.outcome for check in history.drift("toy", 50)] == ["unreadable", "stable"]
-    assert [decision.verdict for decision in history.decisions("toy", 50)] == [
+    assert [decision.verdict for decision in latest(history, 50)] == [
         "unreadable",
         "promote",
     ]
@@ -406,13 +400,13 @@ def test_a_lake_that_is_away_is_told_and_asked_once_in_a_while(root: Path) -> No
     assert len(lake.asked) == 1
     history = History(lake, listing_seconds=0)
     with pytest.raises(LakeAway):
-        history.decisions("toy", 50)
+        latest(history, 50)
     lake.away = False
     assert len(history.drift("toy", 50)) == 1
 
 
 def test_nothing_in_the_lake_is_nothing_to_tell(history: History) -> None:
-    assert history.drift("toy", 50) == [] and history.decisions("toy", 50) == []
+    assert history.drift("toy", 50) == [] and latest(history, 50) == []
 
 
 def test_other_objects_beside_the_verdicts_are_no_checks(root: Path, history: History) -> None:
@@ -512,7 +506,9 @@ def hung_s3() -> Iterator[str]:
         connection.close()
 
 
-@pytest.mark.parametrize("path", ["drift", "decisions", "approvals"])
+@pytest.mark.parametrize(
+    "path", ["drift", "decisions", "decisions/1", "approvals", "champions", "series"]
+)
 def test_a_lake_that_says_nothing_is_told_as_away_while_somebody_still_waits(
     hung_s3: str, tmp_path: Path, path: str
 ) -> None:
@@ -527,3 +523,14 @@ def test_a_lake_that_says_nothing_is_told_as_away_while_somebody_still_waits(
     answer = TestClient(app, base_url="http://localhost").get(f"/v1/toy/{path}")
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "lake_away")
     assert answer.elapsed.total_seconds() < 3
+
+
+def test_a_fingerprint_changes_with_every_record(root: Path, history: History) -> None:
+    seen = [history.fingerprint("toy")]
+    write_check(root, "2013-06")
+    seen.append(history.fingerprint("toy"))
+    write_decision(root, "2026-11-21T05:00:00+00:00")
+    seen.append(history.fingerprint("toy"))
+    os.utime(write_check(root, "2013-06", "drifted") / "verdict.json", (4e9, 4e9))
+    seen.append(history.fingerprint("toy"))
+    assert len(set(seen)) == 4 and history.fingerprint("toy") == seen[-1]

@@ -62,7 +62,7 @@ def history(tmp_path: Path, lake: Lake, mlflow: Mlflow) -> History:
 
 
 def faults(history: History) -> dict[int, str]:
-    return {entry.sequence: entry.fault for entry in history.decisions("toy", 3) if entry.tampered}
+    return {place: entry.fault for place, entry in history.entries("toy", 3) if entry.tampered}
 
 
 def test_ledger_that_laurel_wrote_has_no_fault(

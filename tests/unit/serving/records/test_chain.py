@@ -93,5 +93,6 @@ def test_the_audit_and_the_service_find_the_same(
         write_decision(tmp_path, f"2026-11-21T05:00:0{number}+00:00", "keep")
     harm(tmp_path / "decisions" / "toy")
     faults = find_tampering(Lake(url=f"file://{tmp_path}"), "toy", None)
-    entries = History(FolderLake(tmp_path), listing_seconds=0).decisions("toy", 50)
-    assert faults and {f"{fault}." for fault in faults} == {e.fault for e in entries if e.tampered}
+    entries = History(FolderLake(tmp_path), listing_seconds=0).entries("toy", 50)
+    told = {entry.fault for _, entry in entries if entry.tampered}
+    assert faults and {f"{fault}." for fault in faults} == told

@@ -71,7 +71,7 @@ def test_the_chain_holds_and_goes_on(root: Path) -> None:
 
 def test_the_service_tells_all_of_it(root: Path) -> None:
     history = History(FolderLake(root), listing_seconds=0)
-    entries = history.decisions("toy", 50)
+    entries = [each.entry for each in history.entries("toy", 50)][::-1]
     assert [entry.sequence for entry in entries] == list(range(9, 0, -1))
     assert not any(entry.tampered for entry in entries)
     contest = entries[-1].contest

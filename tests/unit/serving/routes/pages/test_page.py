@@ -38,6 +38,14 @@ def test_every_script_of_the_folder_is_in_the_page_and_nothing_is_left_to_fill_i
     assert not re.findall(r"\{\{\w+\}\}", HOME)
 
 
+def test_no_script_declares_a_name_that_another_one_has() -> None:
+    """They are one script: a second function of a name would silently replace the first."""
+    names = re.findall(
+        r"^(?:async )?(?:function|const|let|class) (\w+)", "\n".join(SCRIPTS.values()), re.MULTILINE
+    )
+    assert len(names) > 100 and [name for name in names if names.count(name) > 1] == []
+
+
 def test_the_page_names_no_address_but_those_it_was_given() -> None:
     matches = set(
         re.findall(
@@ -65,7 +73,8 @@ def test_every_text_is_there_in_both_languages_with_the_same_places_to_fill() ->
 
 
 def test_korean_texts_are_korean() -> None:
-    international = {"routes", "between", "fieldRange", "milliseconds", "reportFor"}
+    international = {"routes", "between", "fieldRange", "milliseconds", "reportFor", "version"}
+    international |= {"p99Word", "crownMark", "wordPercentiles", "wordAuc"}
     assert [
         name
         for name in WORDS
@@ -90,11 +99,10 @@ def test_every_text_that_is_asked_for_exists_and_none_is_left_over() -> None:
 
 
 def test_the_runs_that_the_page_tells_to_start_are_of_flows_that_there_are() -> None:
-    flows = re.findall(
-        r"historyPanel\(name, .*\"(\w+)\"\);", SCRIPTS["history.js"] + SCRIPTS["decisions.js"]
-    ) + re.findall(r"deployment run '(\w+)/", SCRIPTS["champion.js"])
-    assert sorted(set(flows)) == ["drift_check", "retrain"]
-    for flow in flows:
+    flows = re.findall(r"historyPanel\(name, .*\"([\w-]+)\"\);", SCRIPTS["history.js"])
+    flows += re.findall(r"laurel run ([\w-]+) \$", "\n".join(SCRIPTS.values()))
+    assert sorted(set(flows)) == ["drift-check", "retrain"]
+    for flow in [name.replace("-", "_") for name in flows]:
         assert (
             f'name="{flow}"'
             in (Path(serving.__file__).parent.parent / "flows" / f"{flow}.py").read_text()

@@ -1,0 +1,172 @@
+"""What the fleet page needs of a use case's records, and what of it waits for a person.
+
+A need is a code with its numbers: whoever shows it puts it into the reader's language."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from serving.history.checks import SEARCHED_FOR_QUESTIONS, History
+from serving.history.decisions import Item, Placed, fold
+from serving.history.drift import DriftCheck
+from serving.history.ledger import Approval, CheckedEntry, pending
+from serving.history.reigns import Reign, reigns
+from serving.history.series import Window, metric_of, window_of
+
+_CHECKS = 12
+_FAILED = ("failed", "crashed")
+_ENDED_WELL = ("promoted", "kept", "below the gate", "nothing to do", "no champion yet")
+
+
+class Need(msgspec.Struct, frozen=True):
+    """Something that waits for a person. ``href`` is its place on the service's page."""
+
+    code: str
+    numbers: dict[str, Any]
+    href: str
+
+
+class LastRetrain(msgspec.Struct, frozen=True, kw_only=True):
+    """The last retrain; ``verdict`` is *started* while it runs."""
+
+    id: str
+    verdict: str
+    time: str
+    version: str | None
+    gain: float | None
+
+
+class Records(msgspec.Struct, frozen=True, kw_only=True):
+    """The flows' records of one use case in brief. ``live`` is the score on the latest window that
+    has one, ``scores`` are the values of the latest windows in the order of time."""
+
+    reign: Reign | None
+    live: Window | None
+    metric: str | None
+    scores: list[float | None]
+    drift: Window | None
+    approvals: list[Approval]
+    retrain: LastRetrain | None
+    needs: list[Need]
+    unknown: dict[str, str]
+
+
+def read_records(history: History, use_case: str) -> Records:
+    """Blocking. Raises ``LakeAway``."""
+    placed = history.entries(use_case, SEARCHED_FOR_QUESTIONS)
+    return brief(use_case, placed, history.drift(use_case, _CHECKS))
+
+
+def brief(use_case: str, placed: Sequence[Placed], checks: Sequence[DriftCheck]) -> Records:
+    """``placed`` are entries in order, ``checks`` those of the last windows, the latest first."""
+    entries = [each.entry for each in placed]
+    ruled = reigns(placed)
+    metric = metric_of(checks, ruled)
+    windows = [window_of(check, metric) for check in checks]
+    live = next((window for window in windows if window.score.value is not None), None)
+    items = fold(placed)
+    retrain = next((item for item in items if any(p.kind == "retrain" for p in item.parts)), None)
+    approvals = pending(entries)
+    unknown = {}
+    if live is None:
+        unknown["live"] = (windows[0].score.reason or "no_labels") if windows else "no_check"
+    if not windows:
+        unknown["drift"] = "no_check"
+    if retrain is None:
+        unknown["retrain"] = "none_in_ledger"
+    return Records(
+        reign=ruled[0] if ruled else None,
+        live=live,
+        metric=metric,
+        scores=[window.score.value for window in reversed(windows)],
+        drift=windows[0] if windows else None,
+        approvals=approvals,
+        retrain=_last_retrain(retrain) if retrain else None,
+        needs=[
+            *_needs_of_ledger(use_case, placed, approvals, retrain),
+            *_needs_of_windows(use_case, entries, checks),
+        ],
+        unknown=unknown,
+    )
+
+
+def _last_retrain(item: Item) -> LastRetrain:
+    verdict = next(part.verdict for part in reversed(item.parts) if part.kind == "retrain")
+    return LastRetrain(
+        id=item.id, verdict=verdict, time=item.time, version=item.version, gain=item.gain
+    )
+
+
+def _needs_of_ledger(
+    use_case: str, placed: Sequence[Placed], approvals: Sequence[Approval], retrain: Item | None
+) -> list[Need]:
+    needs = []
+    for question in approvals:
+        main = question.contest.main if question.contest else None
+        numbers = {
+            "challenger": question.challenger,
+            "champion": question.champion,
+            "until": question.until,
+            "gain": main.gain if main else None,
+            "low": main.low if main else None,
+            "high": main.high if main else None,
+        }
+        needs.append(Need("approval", numbers, f"#{use_case}&approvals"))
+    for place, entry in placed:
+        if entry.tampered:
+            numbers = {"place": place, "fault": entry.fault}
+            needs.append(Need("tampered", numbers, f"#{use_case}&decision={place}"))
+            break
+    if retrain and _last_retrain(retrain).verdict in _FAILED:
+        numbers = {"verdict": _last_retrain(retrain).verdict, "time": retrain.time}
+        needs.append(Need("retrain_failed", numbers, f"#{use_case}&decision={retrain.id}"))
+    for place, entry in reversed(placed):
+        if entry.kind == "breaker" or _is_end(entry):
+            break
+        if (entry.kind, entry.verdict) == ("refusal", "breaker"):
+            numbers = {"time": entry.time}
+            needs.append(Need("breaker", numbers, f"#{use_case}&decision={place}"))
+            break
+    return needs
+
+
+def _is_end(entry: CheckedEntry) -> bool:
+    return entry.kind == "retrain" and entry.verdict in _ENDED_WELL
+
+
+def _needs_of_windows(
+    use_case: str, entries: Sequence[CheckedEntry], checks: Sequence[DriftCheck]
+) -> list[Need]:
+    needs, href = [], f"#{use_case}&drift"
+    last_check = next((entry for entry in reversed(entries) if entry.kind == "drift"), None)
+    if last_check and last_check.verdict == "silent":
+        needs.append(Need("silent", {"time": last_check.time}, href))
+    if not checks:
+        return needs
+    latest = checks[0]
+    numbers: dict[str, Any] = {"window": latest.window}
+    if latest.outcome in ("broken", "unreadable"):
+        needs.append(Need(latest.outcome, numbers, href))
+    if latest.outcome == "drifted" and not _was_answered(entries, latest.checked):
+        numbers = {"window": latest.window, "share": latest.share, "limit": latest.limit}
+        needs.append(Need("drifted", numbers, href))
+    if latest.performance and latest.performance.verdict == "worse":
+        needs.append(Need("worse", {"window": latest.window}, f"#{use_case}&score"))
+    return needs
+
+
+def _was_answered(entries: Sequence[CheckedEntry], checked: datetime) -> bool:
+    """Whether a retrain has started, or ended, since the check: the loop is at it."""
+    for entry in reversed(entries):
+        if entry.kind == "retrain" and _after(entry.time, checked):
+            return True
+    return False
+
+
+def _after(time: str, moment: datetime) -> bool:
+    try:
+        return datetime.fromisoformat(time) >= moment
+    except (ValueError, TypeError):
+        return False
