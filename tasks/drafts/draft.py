@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import polars as pl
 
@@ -37,8 +38,9 @@ class Baseline:
 
 @dataclass(frozen=True)
 class Draft:
-    """``inputs`` are the columns of the model, ``left_out`` the other ones with the reason, and
-    ``renamed`` the names in the use case of columns whose own name is taken there."""
+    """``inputs`` are the columns of the model, with the arguments of ``Column`` in ``limits`` that
+    say what each may hold. ``left_out`` are the other ones with the reason, and ``renamed`` the
+    names in the use case of columns whose own name is taken there."""
 
     name: str
     table: Table
@@ -52,6 +54,7 @@ class Draft:
     leaks: Leaks
     inputs: Sequence[Facts]
     left_out: Mapping[str, str]
+    limits: Mapping[str, Mapping[str, Any]]
     renamed: Mapping[str, str] = field(default_factory=dict)
     baseline: Baseline | None = None
 

@@ -12,6 +12,7 @@ from tasks.drafts.columns import describe_columns
 from tasks.drafts.draft import Draft, taken_names
 from tasks.drafts.facts import Facts
 from tasks.drafts.leaks import find_leaks
+from tasks.drafts.limits import arguments, periods_of
 from tasks.drafts.tables import NoDraft, Table, repeated_in
 from tasks.drafts.targets import Target, likely_targets, named_target, target_of
 from tasks.drafts.times import Key, key_of, timing_of
@@ -59,6 +60,7 @@ def draft_of(table: Table, name: str, path: str, wishes: Wishes, ask: Ask) -> tu
         table, key_of(facts, timing, target, [column.name for column in inputs], wishes.key), wishes
     )
     left_out = {column: why for column, why in left_out.items() if column not in key.columns}
+    periods = periods_of(timing, event)
     draft = Draft(
         name=name,
         table=table,
@@ -72,6 +74,7 @@ def draft_of(table: Table, name: str, path: str, wishes: Wishes, ask: Ask) -> tu
         leaks=leaks,
         inputs=inputs,
         left_out=left_out,
+        limits={column.name: arguments(column, timing, periods) for column in inputs},
         renamed=_renamed(inputs, facts, target, table),
     )
     draft = replace(draft, baseline=find_baseline(draft, case_of(write(draft))))

@@ -18,11 +18,10 @@ _TYPICAL_ROWS = 50
 _DIGITS = 2
 
 
-def arguments(column: Facts, timing: Timing, event: pl.Series | None) -> dict[str, Any]:
-    """The arguments of ``Column`` that say what ``column`` may hold, in their order. ``event`` are
-    the event times of the sample's rows.
+def arguments(column: Facts, timing: Timing, periods: pl.Series | None) -> dict[str, Any]:
+    """The arguments of ``Column`` that say what ``column`` may hold, in their order. ``periods``
+    are those of the sample's rows, ``(n_sample_rows,)``.
     """
-    periods = _periods(timing, event)
     made: dict[str, Any] = {}
     if column.kind == "number":
         made = _numbers(column, periods)
@@ -38,11 +37,14 @@ def arguments(column: Facts, timing: Timing, event: pl.Series | None) -> dict[st
     return made
 
 
-def _periods(timing: Timing, event: pl.Series | None) -> pl.Series | None:
+def periods_of(timing: Timing, event: Facts | None) -> pl.Series | None:
+    """The names of the periods of the sample's rows ``(n_sample_rows,)``; ``None`` without a
+    time.
+    """
     if event is None:
         return None
     kind = window_kind(timing.period)
-    return pl.select(kind.names(pl.lit(event))).to_series()
+    return pl.select(kind.names(pl.lit(event.values))).to_series()
 
 
 def _numbers(column: Facts, periods: pl.Series | None) -> dict[str, Any]:

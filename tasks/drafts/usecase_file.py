@@ -3,7 +3,7 @@
 from typing import Any
 
 from tasks.drafts.draft import Draft
-from tasks.drafts.limits import arguments, is_long_ago
+from tasks.drafts.limits import is_long_ago
 from tasks.drafts.recipes import candidates, functions
 from tasks.drafts.source_code import Call, Name, Parts, comment, literal, source, width_of
 from tasks.drafts.words import words_of
@@ -129,11 +129,10 @@ def _source(draft: Draft) -> Call:
 
 
 def _columns(draft: Draft) -> Parts:
-    event = draft.event.values if draft.event else None
     parts = []
     for column in draft.inputs:
         name = draft.named(column.name)
-        limits = arguments(column, draft.timing, event)
+        limits = draft.limits[column.name]
         call = Call("Column", {"name": name, "kind": column.kind, **limits})
         parts.append((_suspicion(draft, column.name), call))
     after = [f"Left out: {name}: {why}." for name, why in draft.left_out.items()]
