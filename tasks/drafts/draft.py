@@ -78,13 +78,9 @@ class Draft:
         return METRICS[self.target.kind]
 
     @property
-    def holdout_rows(self) -> int:
-        return self.timing.rows * self.timing.holdout_periods
-
-    @property
     def training_rows(self) -> int:
         known = len(self.target.labels.drop_nulls()) * self.table.step
-        return max(0, known - self.holdout_rows)
+        return max(0, known - self.timing.holdout_rows)
 
     def named(self, column: str) -> str:
         """Its name in the use case."""

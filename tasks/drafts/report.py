@@ -101,7 +101,7 @@ def _gate(draft: Draft) -> str:
 
 def _of_few_rows(draft: Draft) -> list[str]:
     """What cannot be decided with so few rows."""
-    rows = draft.holdout_rows
+    rows = draft.timing.holdout_rows
     if rows >= _SMALL_HOLDOUT:
         return []
     needed = draft.table.rows * _JUDGED // max(1, rows)

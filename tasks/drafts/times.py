@@ -21,19 +21,22 @@ _LEAST_PERIODS = 6
 _LEAST_ROWS, _LEAST_OF_CLASS = 200, 20
 _MOST_NULL = 0.01
 _DISTINCT = 5
+_BEGUN = 0.5
 _MOST_DUPLICATES = 0.05
 
 
 @dataclass(frozen=True)
 class Timing:
     """The ``column`` of the event time and its period, of which there are ``periods``, complete
-    and labelled; without a column rows arrive. ``rows`` of all are in a usual period."""
+    and labelled; without a column rows arrive. ``rows`` of all are in a usual period, and
+    ``holdout_rows`` in the hold-out."""
 
     column: str | None
     period: PeriodNoun
     holdout_periods: int
     periods: int
     rows: int
+    holdout_rows: int
     why: str
 
     @property
@@ -61,7 +64,8 @@ def timing_of(
         raise NoDraft(f"--time {refusals[0]}. Leave --time out to let rows arrive.")
     rows = len(target.labels.drop_nulls()) * step // ARRIVAL_PERIODS
     why = "; ".join(refusals) or "no column says when the event was"
-    return Timing(None, "week", ARRIVAL_HOLDOUT, ARRIVAL_PERIODS, rows, why)
+    held = rows * ARRIVAL_HOLDOUT
+    return Timing(None, "week", ARRIVAL_HOLDOUT, ARRIVAL_PERIODS, rows, held, why)
 
 
 def _candidates(facts: Mapping[str, Facts], target: Target) -> list[str]:
@@ -108,9 +112,9 @@ def _unfit(facts: Mapping[str, Facts], name: str) -> str | None:
 
 def _periods(
     moments: pl.Series, target: Target, step: int, now: datetime
-) -> tuple[PeriodNoun, int, int, int] | None:
-    """The longest period of which there are enough, its hold-out, how many there are, and how many
-    rows a usual one has; ``None`` if none will do."""
+) -> tuple[PeriodNoun, int, int, int, int] | None:
+    """The longest period of which there are enough, the hold-out's, how many there are, and how
+    many rows a usual one and the hold-out have; ``None`` if none will do."""
     rows = pl.DataFrame({"at": moments, "label": target.labels}).drop_nulls("at")
     smaller = None
     for noun in _PERIODS:
@@ -134,11 +138,23 @@ def _periods(
         good = each.filter((pl.col("known") * step >= _LEAST_ROWS) & (rarer * step >= least))
         enough = max(_LEAST_PERIODS, 2 * _HOLDOUTS[noun] + 1)
         if len(good) >= enough and 2 * len(good) > len(each):
-            return noun, _HOLDOUTS[noun], len(each), median
+            return noun, *_held_out(each, _HOLDOUTS[noun], median, step)
         wanted = max(_HOLDOUTS[noun], -(-_LEAST_ROWS // max(1, median)))
         if smaller is None and len(each) >= max(_LEAST_PERIODS, 3 * wanted):
-            smaller = noun, wanted, len(each), median
+            smaller = noun, *_held_out(each, wanted, median, step)
     return smaller
+
+
+def _held_out(
+    each: pl.DataFrame, periods: int, median: int, step: int
+) -> tuple[int, int, int, int]:
+    """The periods of the hold-out, one more if the last has just begun: an export ends in the
+    middle of a month. All periods, the rows of a usual one, and those of the hold-out.
+    """
+    rows = [count * step for count in each.sort("period")["known"]]
+    if rows[-1] < _BEGUN * median:
+        periods += 1
+    return periods, len(rows), median, sum(rows[-periods:])
 
 
 @dataclass(frozen=True)

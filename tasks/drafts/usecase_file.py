@@ -170,8 +170,8 @@ def _policies(draft: Draft) -> dict[str, Any]:
         promotion["holdout_periods"] = timing.holdout_periods
     if timing.block != "day":
         promotion["block"] = timing.block
-    if _LEAST_HOLDOUT <= draft.holdout_rows < _USUAL_ROWS * 1.25:
-        promotion["minimum_rows"] = _most(draft.holdout_rows)
+    if _LEAST_HOLDOUT <= timing.holdout_rows < _USUAL_ROWS * 1.25:
+        promotion["minimum_rows"] = _most(timing.holdout_rows)
     if _is_nearly_perfect(draft):
         promotion["suspicious_score"] = 1.0
     if promotion:

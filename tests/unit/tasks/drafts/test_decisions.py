@@ -146,10 +146,10 @@ BEGIN = datetime(2023, 1, 1)
     ("days", "rows", "period", "holdout"),
     [
         (360, 3600, "month", 1),
-        (60, 3600, "week", 2),
+        (63, 3600, "week", 2),
         (40, 20_000, "week", 2),
         (27, 20_000, "day", 10),
-        (700, 700, "month", 7),
+        (700, 700, "month", 8),
         (3, 300, None, 2),
     ],
 )
@@ -275,3 +275,11 @@ def test_dates_that_can_be_read_both_ways_are_assumed_and_said(tmp_path: Path) -
     assert made.event.ambiguous
     assert 'date_format="%m/%d/%Y"' in text
     assert "the day or the month first" in text
+
+
+def test_a_last_month_that_has_just_begun_is_held_out_with_the_one_before() -> None:
+    frame = _dated([BEGIN + timedelta(hours=2 * at) for at in range(12 * 273 + 40)])
+    facts, _, _ = describe_columns(table_of(frame))
+    timing = timing_of(facts, target_of(facts, "y"), 1)
+    assert (timing.period, timing.holdout_periods) == ("month", 2)
+    assert timing.holdout_rows > 300
