@@ -34,6 +34,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command("demo", "stack", "Run the whole loop on real data, on a stack of its own"),
     ),
     "From data to a champion": (
+        Command("new", "new", "Write the file of a use case from a table"),
         Command("check", "check", "Try a use case in seconds, without servers", ("use case",)),
         Command("init", "init", "Make a repository for your own use cases"),
     ),

@@ -2,7 +2,7 @@
 
 import codecs
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, runtime_checkable
 from zoneinfo import ZoneInfo
 
@@ -94,7 +94,8 @@ class FileSource(TableSource):
     folder of the use case's file. What is not stated is found in the files, and each ingest says
     what it found: the ``encoding``, ``separator`` and ``decimal`` mark of a CSV, and the
     ``date_format`` of the event time (as ``strptime`` names it). Times with a zone become local
-    times of ``time_zone``. Empty texts are null, and so are those in ``nulls``."""
+    times of ``time_zone``. Empty texts are null, and so are those in ``nulls``. ``rename`` gives
+    columns of the files the names that the use case has for them: ``{"class": "cabin"}``."""
 
     path: str = Field(pattern=r"\S")
     format: FileFormat | None = None
@@ -104,6 +105,15 @@ class FileSource(TableSource):
     date_format: str | None = None
     time_zone: TimeZone | None = None
     nulls: tuple[str, ...] = ()
+    rename: Mapping[str, str] = {}
+
+    @field_validator("rename")
+    @classmethod
+    def _are_different(cls, rename: Mapping[str, str]) -> Mapping[str, str]:
+        names = list(rename.values())
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"rename gives several columns one name: {repeated}")
+        return rename
 
     @field_validator("path", mode="before")
     @classmethod

@@ -5,8 +5,8 @@ it is read in blocks.
 import codecs
 import csv
 import io
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -23,6 +23,9 @@ _HEAD_CHARACTERS = 1 << 18
 _BLOCK_BYTES = 8 << 20
 _ALIKE = 0.8
 _SHOWN = 3
+_FOOTER_LINES = 3
+_TOTAL_WIDTH = 5  # columns from which an empty row can be told
+_EMPTY = 0.34
 _HANGUL = (0xAC00, 0xD7A3)
 _MOSTLY = 0.6
 
@@ -75,23 +78,35 @@ def inspect(
 
 
 def read(
-    path: Path, name: str, compression: str | None, form: Delimited, wanted: list[str]
+    path: Path,
+    name: str,
+    compression: str | None,
+    form: Delimited,
+    wanted: list[str],
+    notes: list[str] | None = None,
 ) -> Iterator["pl.DataFrame"]:
-    """Frames of the ``wanted`` columns that the file has, all texts, in the order of the file. A
-    line that repeats the header is left out.
+    """Frames of the ``wanted`` columns that the file has, all texts, in the order of the file.
+    Lines that repeat the header, and up to three at the end that are no rows, such as a total, are
+    left out; ``notes`` gets how many.
 
     Raises ``SourceError`` after the last frame for lines with another number of fields."""
     import polars as pl
     import pyarrow as pa
     import pyarrow.csv
 
-    misfits: list[Any] = []
+    first: list[Any] = []
+    last: deque[Any] = deque(maxlen=_FOOTER_LINES)
+    misfits = 0
 
     def set_aside(row: Any) -> str:
-        misfits.append(row if len(misfits) < _SHOWN else None)
+        nonlocal misfits
+        misfits += 1
+        first.extend([row] if misfits <= _SHOWN else [])
+        last.append(row)
         return "skip"
 
     own = {cell.strip(): cell for cell in form.header}
+    lines, repeated, held = 1, 0, pl.DataFrame()
     with opened(path, name, compression, form.encoding) as stream:
         try:
             reader = pa.csv.open_csv(
@@ -118,22 +133,67 @@ def read(
             )
             for batch in reader:
                 frame = pl.DataFrame(pl.from_arrow(batch)).rename(lambda cell: cell.strip())
-                yield frame.filter(
-                    ~pl.all_horizontal(
-                        pl.col(cell).str.strip_chars() == cell for cell in frame.columns
-                    )
-                )
+                rows = _without_header(frame)
+                lines, repeated = lines + len(frame), repeated + len(frame) - len(rows)
+                if len(held):
+                    yield held
+                held = rows
         except pa.ArrowInvalid as error:
             raise SourceError(f"{name} cannot be read as CSV ({form}): {error}") from error
+    footer = _footer(last, lines + misfits + form.skipped, len(form.header))
+    misfits -= footer
+    rows = held if misfits else _without_total(held)
+    footer += len(held) - len(rows)
+    if len(rows):
+        yield rows
+    if notes is not None and repeated:
+        notes.append(f"{name}: lines that repeat the header, left out: {repeated}")
+    if notes is not None and footer:
+        notes.append(f"{name}: lines at the end that are no rows, left out: {footer}")
     if misfits:
         shown = "; ".join(
-            f"{row.actual_columns} fields in {str(row.text)[:80]!r}" for row in misfits if row
+            f"{row.actual_columns} fields in {str(row.text)[:80]!r}" for row in first[:misfits]
         )
         raise SourceError(
-            f"{name}: {len(misfits):,} lines do not have the {len(form.header)} fields of the "
+            f"{name}: {misfits:,} lines do not have the {len(form.header)} fields of the "
             f"header: {shown}. Mend them (a text with {form.separator!r} needs quotes), or state "
             "FileSource(..., separator=...)."
         )
+
+
+def _without_header(frame: "pl.DataFrame") -> "pl.DataFrame":
+    """The rows that do not repeat the header."""
+    import polars as pl
+
+    if not frame.width or not (frame.to_series(0).str.strip_chars() == frame.columns[0]).any():
+        return frame
+    same = (pl.col(cell).str.strip_chars() == cell for cell in frame.columns)
+    return frame.filter(~pl.all_horizontal(same))
+
+
+def _footer(misfits: Iterable[Any], lines: int, width: int) -> int:
+    """How many of the last of the file's ``lines`` have fewer fields than the header."""
+    footer = 0
+    for row in reversed(list(misfits)):
+        if row.actual_columns >= width or row.number < lines - footer:
+            break
+        footer += 1
+    return footer
+
+
+def _without_total(rows: "pl.DataFrame") -> "pl.DataFrame":
+    """The rows without up to three at the end that are far emptier than those before them."""
+    import polars as pl
+
+    if len(rows) <= 2 * _FOOTER_LINES or rows.width < _TOTAL_WIDTH:
+        return rows
+    filled = rows.tail(_HEAD_LINES).select(pl.sum_horizontal(pl.all().str.strip_chars() != ""))
+    counts = filled.to_series().to_list()
+    usual = sorted(counts[:-_FOOTER_LINES])[len(counts[:-_FOOTER_LINES]) // 20]
+    total = 0
+    while total < _FOOTER_LINES and counts[-1 - total] <= usual * _EMPTY:
+        total += 1
+    return rows.head(len(rows) - total)
 
 
 def _encoding(stream: IO[bytes]) -> tuple[str, bool]:

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 _ROWS = 50_000
+_NAMED_LINES = 1000
 
 
 class JsonLines:
@@ -44,7 +46,19 @@ class JsonLines:
         if rows:
             yield pl.DataFrame(rows, schema=schema, orient="row")
 
+    def names(self) -> list[str]:
+        """The columns of the first thousand lines, as they come. Raises ``SourceError``."""
+        objects = islice(self._objects(), _NAMED_LINES)
+        return list(dict.fromkeys(name for _, fields in objects for name in fields))
+
     def _lines(self, wanted: list[str]) -> Iterator[dict[str, str | None]]:
+        for number, fields in self._objects():
+            try:
+                yield {key: _text(fields[key]) for key in wanted if key in fields}
+            except TypeError as error:
+                raise self._refusal(number, error) from error
+
+    def _objects(self) -> Iterator[tuple[int, dict[str, Any]]]:
         decoder = msgspec.json.Decoder(dict[str, Any], float_hook=str)
         with opened(self._path, self._name, self._compression, self._encoding) as stream:
             lines = io.TextIOWrapper(stream, self._encoding)
@@ -53,12 +67,15 @@ class JsonLines:
                     continue
                 try:
                     fields = decoder.decode(line)
-                    yield {key: _text(fields[key]) for key in wanted if key in fields}
-                except (msgspec.MsgspecError, TypeError) as error:
-                    raise SourceError(
-                        f"{self._name}, line {number:,}: {error}. Each line must be a JSON object "
-                        "of texts, numbers, true, false and null."
-                    ) from error
+                except msgspec.MsgspecError as error:
+                    raise self._refusal(number, error) from error
+                yield number, fields
+
+    def _refusal(self, number: int, error: Exception) -> SourceError:
+        return SourceError(
+            f"{self._name}, line {number:,}: {error}. Each line must be a JSON object "
+            "of texts, numbers, true, false and null."
+        )
 
 
 def _text(value: Any) -> str | None:

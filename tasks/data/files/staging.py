@@ -7,9 +7,9 @@ second one reads them so. Both hold one block at a time."""
 import difflib
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
@@ -51,7 +51,7 @@ _staged: dict[tuple[object, ...], Staged] = {}
 def stage(case: UseCase, source: FileSource) -> Staged:
     """The table of the files as they are now. Raises ``SourceError``, ``LakeAway``."""
     files = find_files(source, folder_of(case.name) or Path.cwd())
-    key = (case.name, source, *(file.identity for file in files))
+    key = (case.name, source.model_dump_json(), *(file.identity for file in files))
     with _lock:
         if key not in _staged:
             while len(_staged) >= _KEPT:
@@ -86,11 +86,14 @@ def stage_frames(
 
 @dataclass(frozen=True)
 class _Raw:
-    """A file as Parquet on this machine. ``columns`` are all that it has."""
+    """A file as Parquet on this machine. ``columns`` are all that it has, by the names of the use
+    case, and ``own`` are its own names of those that have another one.
+    """
 
     name: str
     path: Path
     columns: set[str]
+    own: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -105,9 +108,11 @@ class _Raw:
         if not self.path.exists():
             return
         names = [name for name in wanted if name in self.columns]
+        theirs = [self.own.get(name, name) for name in names]
         with pq.ParquetFile(self.path) as file:
-            for batch in file.iter_batches(_BLOCK_ROWS, columns=names):
-                yield pl.DataFrame(pl.from_arrow(batch))
+            for batch in file.iter_batches(_BLOCK_ROWS, columns=theirs):
+                frame = pl.DataFrame(pl.from_arrow(batch)).select(theirs)
+                yield frame.rename(dict(zip(theirs, names, strict=True)))
 
 
 class _Stage:
@@ -124,6 +129,9 @@ class _Stage:
         self._case, self._source, self._check = case, source, check
         self._needed = list(needed)
         self._wanted = list(dict.fromkeys([*needed, *if_there]))
+        self._rename = dict(source.rename)
+        self._own = {name: theirs for theirs, name in self._rename.items()}
+        self._theirs = [self._own.get(name, name) for name in self._wanted]
         self._votes = Votes()
         self._notes: list[str] = []
 
@@ -183,11 +191,11 @@ class _Stage:
 
         folder.mkdir()
         copy = file.copy_to(folder)
-        source, wanted, path = self._source, self._wanted, folder / "raw"
+        source, wanted, path = self._source, self._theirs, folder / "raw"
         if file.format == "parquet":
             try:
-                raw = _Raw(file.name, copy, set(pl.read_parquet_schema(copy)))
-                for block in raw.blocks(wanted):
+                raw = _Raw(file.name, copy, self._named(pl.read_parquet_schema(copy)), self._own)
+                for block in raw.blocks(self._wanted):
                     count(self._votes, self._case, block)
             except (pa.ArrowInvalid, pl.exceptions.PolarsError, OSError) as error:
                 raise SourceError(f"{file.name} cannot be read as Parquet: {error}") from error
@@ -195,20 +203,24 @@ class _Stage:
         if file.format == "jsonl":
             lines = JsonLines(copy, file.name, file.compression, source.encoding)
             _write(path, self._counted(lines.frames(wanted)))
-            return _Raw(file.name, path, lines.columns)
+            return _Raw(file.name, path, self._named(lines.columns), self._own)
         form = delimited.inspect(
             copy, file.name, file.compression, source.encoding, source.separator
         )
         if not form.header:
-            return _Raw(file.name, path, set())
+            return _Raw(file.name, path, set(), self._own)
         self._notes.append(f"{file.name}: {form}")
-        frames = delimited.read(copy, file.name, file.compression, form, wanted)
+        frames = delimited.read(copy, file.name, file.compression, form, wanted, self._notes)
         _write(path, self._counted(frames))
-        return _Raw(file.name, path, {cell.strip() for cell in form.header})
+        return _Raw(file.name, path, self._named(cell.strip() for cell in form.header), self._own)
+
+    def _named(self, columns: Iterable[str]) -> set[str]:
+        return {self._rename.get(column, column) for column in columns}
 
     def _counted(self, frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
         for frame in frames:
-            count(self._votes, self._case, frame)
+            named = frame.rename(self._rename, strict=False)
+            count(self._votes, self._case, named)
             yield frame
 
     def _compare(self, raw: list[_Raw]) -> None:

@@ -20,7 +20,7 @@ _NUMBER = {
 }
 _DIGIT = r"\d"
 
-_TIMES = ("", " %H:%M", " %H:%M:%S%.f", " %I:%M %p", " %I:%M:%S %p")
+TIMES = ("", " %H:%M", " %H:%M:%S%.f", " %I:%M %p", " %I:%M:%S %p")
 _ISO = ("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%Y%m%d")
 _DAY_FIRST = ("%d.%m.%Y", "%d/%m/%Y", "%d-%m-%Y", "%d.%m.%y", "%d/%m/%y", "%d-%m-%y")
 _MONTH_FIRST = ("%m/%d/%Y", "%m-%d-%Y", "%m.%d.%Y", "%m/%d/%y", "%m-%d-%y")
@@ -226,7 +226,7 @@ def _moments(texts: pl.Series, order: str, years: tuple[int, int] = _CENTURIES) 
         if order == "year first"
         else (_without_zone(texts))
     )
-    return _first(plain, (day + time for time in _TIMES for day in ORDERS[order]), years)
+    return _first(plain, (day + time for time in TIMES for day in ORDERS[order]), years)
 
 
 def _first(texts: pl.Series, formats: Iterable[str], years: tuple[int, int]) -> pl.Series:

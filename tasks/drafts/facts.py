@@ -1,0 +1,38 @@
+"""What is known of one column of a table."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import polars as pl
+
+Kind = Literal["number", "category", "boolean", "datetime", "text", "none"]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """One column. ``values`` are those of the sample by its kind; of ``none`` there are none, and
+    ``why`` says why it is left out. ``distinct`` is the share of distinct values among the known,
+    ``order`` how its dates are read, ``ambiguous`` whether the month may as well stand first,
+    ``date_format`` the form that is assumed then, ``zoned`` whether they need a zone, and ``marks``
+    the texts that stand for null in it."""
+
+    name: str
+    kind: Kind
+    values: pl.Series
+    why: str = ""
+    is_id: bool = False
+    is_integer: bool = False
+    distinct: float = 0.0
+    order: str | None = None
+    ambiguous: bool = False
+    date_format: str | None = None
+    zoned: bool = False
+    marks: tuple[str, ...] = ()
+
+    @property
+    def nulls(self) -> float:
+        return self.values.null_count() / max(1, len(self.values))
+
+    def without(self, why: str) -> "Facts":
+        """The column left out."""
+        return replace(self, kind="none", why=why)
