@@ -14,11 +14,14 @@ from serving.records.ledger import Kind
 from serving.routes.pages import page
 from serving.routes.pages.page import home_page, routes_page
 from serving.server.app import create_app
+from usecases.definition import METRICS
 
 WEB = Path(page.__file__).parent / "web"
 SCRIPTS = {path.name: path.read_text() for path in sorted(WEB.glob("*.js"))}
 HOME = home_page("http://127.0.0.1:4200", "http://127.0.0.1:5000")
-WORDS = dict(re.findall(r"^  (\w+): (\[.*?\]),$", SCRIPTS["words.js"], re.DOTALL | re.MULTILINE))
+TEXTS, METRIC_TEXTS = SCRIPTS["words.js"].split("const METRICS = {", 1)
+TEXT = re.compile(r"^  (\w+): (\[.*?\]),$", re.DOTALL | re.MULTILINE)
+WORDS = dict(TEXT.findall(TEXTS))
 
 
 def spoken(name: str) -> list[str]:
@@ -80,6 +83,13 @@ def test_korean_texts_are_korean() -> None:
         for name in WORDS
         if name not in international and not re.search("[가-힣]", spoken(name)[1])
     ] == []
+
+
+def test_a_metric_is_called_as_everywhere_else() -> None:
+    named = TEXT.findall(METRIC_TEXTS.partition("};")[0])
+    assert {name: json.loads(words) for name, words in named} == {
+        name: [metric.in_words("en"), metric.in_words("ko")] for name, metric in METRICS.items()
+    }
 
 
 def test_every_text_that_is_asked_for_exists_and_none_is_left_over() -> None:
