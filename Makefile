@@ -1,7 +1,8 @@
-# Laurel's commands. The first one that you run makes .venv from requirements.lock; after that nothing needs the network.
+# Laurel's commands. The first one that you run makes .venv, at the versions of requirements.lock: with what runs, or with the tests' tools
+# as well. After that nothing needs the network.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: audit workflows-lint images images-test infra-test help demo test test-quick key lint up down status exports lock reset clean venv
+.PHONY: wheel audit workflows-lint images images-test infra-test help demo test test-quick key lint up down status exports lock reset clean venv tools
 
 BIN := .venv/bin
 comma := ,
@@ -24,22 +25,22 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
 demo: venv ## Run the whole loop on real flights, on a stack of its own that stays up (KEEP=0: stops it; USE_CASE=diabetes: a shorter story)
-	@$(BIN)/python -m deployments.demo $(if $(USE_CASE),--use-case $(USE_CASE)) $(if $(filter 0,$(KEEP)),--down)
+	@$(BIN)/laurel demo $(if $(USE_CASE),--use-case $(USE_CASE)) $(if $(filter 0,$(KEEP)),--no-keep)
 
-test: venv ## Run all tests, on real servers, in three lanes (ARGS='-k ports': some)
+test: tools ## Run all tests, on real servers, in three lanes (ARGS='-k ports': some)
 	@$(BIN)/pytest -n 3 $(ARGS)
 
-test-quick: venv ## Run the unit tests that start no server, for use while editing
+test-quick: tools ## Run the unit tests that start no server, for use while editing
 	@$(BIN)/pytest -n 2 -m "not slow" tests/unit $(ARGS)
 
 key: venv ## Make an API key for the service, shown once (NAME=web SCOPES=predict,feedback)
-	@$(BIN)/python -m serving.keys add "$(or $(NAME),$(error NAME is missing: make key NAME=web SCOPES=predict,feedback))" \
+	@$(BIN)/laurel key "$(or $(NAME),$(error NAME is missing: make key NAME=web SCOPES=predict,feedback))" \
 	  $(foreach scope,$(subst $(comma), ,$(or $(SCOPES),predict)),--scope $(scope))
 
 audit: venv ## Verify every ledger of decisions; names what was edited or removed (USE_CASE=flights: only that one)
-	@$(BIN)/python -m deployments.checks.audit $(USE_CASE)
+	@$(BIN)/laurel audit $(USE_CASE)
 
-infra-test: venv ## Terraform: format, validity, apply and destroy on a fake AWS, checkov (ARGS='-k lake': some tests)
+infra-test: tools ## Terraform: format, validity, apply and destroy on a fake AWS, checkov (ARGS='-k lake': some tests)
 	@command -v terraform >/dev/null || { echo "Terraform is missing: https://developer.hashicorp.com/terraform/install" >&2; exit 1; }
 	@terraform fmt -check -recursive infra/terraform
 	@TF_PLUGIN_DIR="$(TF_PLUGIN_DIR)" $(BIN)/pytest -o timeout=900 tests/infra $(ARGS)
@@ -50,7 +51,7 @@ images: venv ## Build the images laurel-serving and laurel-flows, and list their
 	@for name in serving flows; do \
 	  docker build --quiet --build-arg COMMIT="$$(git rev-parse HEAD)" $(PIP_ARGUMENTS) --tag laurel-$$name --file infra/images/$$name/Dockerfile . && $(BIN)/python infra/sbom.py laurel-$$name || exit 1; done
 
-images-test: venv ## Build laurel-serving and run it as users do (Docker; ARGS='-k serve': some tests)
+images-test: tools ## Build laurel-serving and run it as users do (Docker; ARGS='-k serve': some tests)
 	@$(BIN)/pytest -s tests/containers $(ARGS)
 
 workflows-lint: venv ## Check GitHub's workflows against their schema and with zizmor at its strictest
@@ -58,21 +59,20 @@ workflows-lint: venv ## Check GitHub's workflows against their schema and with z
 	@$(WITH_UV) tool run --quiet check-jsonschema==$(CHECK_JSONSCHEMA) --builtin-schema vendor.dependabot .github/dependabot.yml
 	@$(WITH_UV) tool run --quiet zizmor==$(ZIZMOR) --offline --quiet --persona=pedantic .github
 
-lint: venv ## Run ruff, mypy and the import rules
+lint: tools ## Run ruff, mypy and the import rules
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
 up: venv ## Start Prefect, SeaweedFS, MLflow, the service and a worker, and apply the deployments
-	@$(BIN)/python -m deployments.local up
-	@$(BIN)/python -m deployments.apply
+	@$(BIN)/laurel up
 
 down: venv ## Stop everything
-	@$(BIN)/python -m deployments.local down
+	@$(BIN)/laurel down
 
-status: venv ## Show what is running, where, and with how much memory
-	@$(BIN)/python -m deployments.local status || true
+status: venv ## Show what needs you, each use case, and whether the parts of the stack answer
+	@$(BIN)/laurel status || true
 
 exports: venv ## For eval "$$(make -s exports)": points prefect and mlflow in this shell at the running stack
 	@$(BIN)/python -m deployments.local exports
@@ -83,8 +83,11 @@ env: ## Write random secrets for compose.yaml to .env (once; never overwritten)
 compose-demo: ## Run the demo on the stack that `docker compose up` started
 	@docker compose run --rm --no-deps apply python -m deployments.demo --against-running $(if $(USE_CASE),--use-case $(USE_CASE))
 
-compose-test: venv ## Test compose.yaml: build, up, demo, kill each part, down (Docker; ARGS='-k killed': some tests)
+compose-test: tools ## Test compose.yaml: build, up, demo, kill each part, down (Docker; ARGS='-k killed': some tests)
 	@$(BIN)/pytest -s tests/compose $(ARGS)
+
+wheel: tools ## Build Laurel as a wheel, for repositories made by `laurel init`, into dist/
+	@$(BIN)/python -m hatchling build -t wheel
 
 lock: venv ## Pin pyproject.toml's dependencies again (UPGRADE=1: to the newest)
 	@$(WITH_UV) pip compile --quiet --universal --no-emit-index-url --no-header --all-extras --python-version 3.11 \
@@ -105,9 +108,10 @@ clean: ## Stop the stacks, and remove the caches and the .venv that Laurel made;
 
 # The stamp holds the lock's digest and this folder's path: a virtual environment that was moved is made again, and an outdated one is
 # updated. Nothing is uninstalled: packages that somebody added stay, and so does a .venv that Laurel did not make.
+# Of the lock, `venv` installs what pyproject.toml's dependencies need, and `tools` everything: model libraries, tests and linters.
 venv:
 	@stamp="$$(cksum < requirements.lock) $(CURDIR)"; \
-	if [ "$$(cat .venv/stamp 2>/dev/null)" = "$$stamp" ] && $(BIN)/python -c '' 2>/dev/null; then exit 0; fi; \
+	if [ "$$(cat .venv/stamp 2>/dev/null)" = "$$stamp" ] && $(BIN)/python infra/console_script.py 2>/dev/null; then exit 0; fi; \
 	set -e; \
 	for python in python3 python3.13 python3.12 python3.11 python3.14 none; do \
 	  if [ $$python = none ]; then \
@@ -123,6 +127,12 @@ venv:
 	  || { echo "Could not make .venv; on Debian and Ubuntu: apt-get install python3-venv" >&2; [ -z "$$new" ] || rm -rf .venv; exit 1; }; \
 	if [ -n "$$new" ]; then echo "behind $(CURDIR)" > .venv/stamp; fi; \
 	$(BIN)/python -m pip install -qq --disable-pip-version-check '$(UV)'; \
-	$(WITH_UV) pip install --quiet --python $(BIN)/python --requirements requirements.lock; \
+	$(WITH_UV) pip install --quiet --python $(BIN)/python --constraint requirements.lock --requirement pyproject.toml; \
 	$(BIN)/python infra/console_script.py; \
 	echo "$$stamp" > .venv/stamp
+
+tools: venv
+	@stamp="$$(cat .venv/stamp)"; if [ "$$(cat .venv/stamp-tools 2>/dev/null)" = "$$stamp" ]; then exit 0; fi; \
+	set -e; echo "Installing the tests' tools into .venv (once)..."; \
+	$(WITH_UV) pip install --quiet --python $(BIN)/python --requirements requirements.lock; \
+	echo "$$stamp" > .venv/stamp-tools

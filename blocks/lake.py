@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from prefect.blocks.core import Block
@@ -110,6 +111,25 @@ class Lake(Block):
         """Write or replace the object. Readers see the old one or the new one, never a part."""
         with self._reach(path) as objects:
             objects.put(path, data)
+
+    def upload(self, path: str, file: Path) -> None:
+        """As ``write``, of the content of a file, which may be larger than the memory."""
+        with self._reach(path) as objects:
+            if isinstance(objects, Folder):
+                objects.copy_in(path, file)
+            else:
+                self._upload_to_bucket(objects, path, file)
+
+    def _upload_to_bucket(self, objects: Bucket, path: str, file: Path) -> None:
+        """In parts, if it is large: the object exists once all are there."""
+        from boto3.exceptions import Boto3Error
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        bucket, _, key = f"{objects.root}/{path}".partition("/")
+        try:
+            self._s3.upload_file(str(file), bucket, key)
+        except (Boto3Error, BotoCoreError, ClientError) as error:
+            raise self._away(path, error) from error
 
     def create(self, path: str, data: bytes) -> None:
         """Write the object if it does not exist. Storage decides: of two concurrent writers one

@@ -2,26 +2,18 @@
 
 import time
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from prefect.blocks.core import Block
 from pydantic import Field, SecretStr
 
+from blocks.clients.service import ServiceApi, ServiceAway, ServiceRefuses
 from blocks.settings import Settings
 
-if TYPE_CHECKING:
-    import httpx
+__all__ = ["AT_WORK", "BLOCK", "ModelService", "ServiceAway", "ServiceRefuses"]
 
 BLOCK = "service"
 AT_WORK = 5
-
-
-class ServiceAway(ConnectionError):
-    """The service does not answer, or not in time. The message names the request."""
-
-
-class ServiceRefuses(ServiceAway):
-    """The service refuses, and waiting does not help: another use case, no key or a wrong key."""
 
 
 class ModelService(Block):
@@ -41,41 +33,16 @@ class ModelService(Block):
         return cls(url=settings.serving_base_url, key=settings.serving_key)
 
     @cached_property
-    def _client(self) -> "httpx.Client":
-        import httpx
-
-        headers = {"Authorization": f"Bearer {self.key.get_secret_value()}"} if self.key else {}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=10)
-
-    def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        import httpx
-
-        try:
-            answer = self._client.request(method, path, json=body)
-        except httpx.HTTPError as error:
-            raise ServiceAway(
-                f"The model service at {self.url} does not answer {path}: {error}"
-            ) from error
-        if answer.status_code >= 400:
-            message = (
-                f"The model service at {self.url} answered {answer.status_code} to {path}: "
-                f"{answer.text[:300]}"
-            )
-            if answer.status_code == 404 and '"unseen_use_case"' in answer.text:
-                # It serves every use case, and will serve this one as soon as it exists.
-                raise ServiceAway(message)
-            if answer.status_code in _WAY_OUT:
-                raise ServiceRefuses(f"{message} {_WAY_OUT[answer.status_code]}")
-            raise ServiceAway(message)
-        return answer.json()
+    def _api(self) -> ServiceApi:
+        return ServiceApi(self.url, self.key)
 
     def describe(self, use_case: str) -> dict[str, Any]:
         """Return the service's description of its champion. Raises ``ServiceAway``."""
-        return self._ask("GET", f"/v1/{use_case}")
+        return self._api.ask("GET", f"/v1/{use_case}")
 
     def use_cases(self) -> list[str]:
         """Return the names of all use cases that the service serves. Raises ``ServiceAway``."""
-        return [entry["use_case"] for entry in self._ask("GET", "/v1")["use_cases"]]
+        return [entry["use_case"] for entry in self._api.ask("GET", "/v1")["use_cases"]]
 
     def check_serves(self, use_case: str) -> str | None:
         """Raises ``ServiceRefuses`` if the service will never serve the use case with its present
@@ -95,7 +62,7 @@ class ModelService(Block):
         """Return the scores of ``rows`` as a caller gets them, without an entry in the prediction
         log. Raises ``ServiceAway``.
         """
-        return self._ask("POST", f"/v1/{use_case}/predict?log=false", {"rows": rows})
+        return self._api.ask("POST", f"/v1/{use_case}/predict?log=false", {"rows": rows})
 
     def wait_until_serves(self, use_case: str, version: str, timeout_seconds: float) -> float:
         """Return the seconds until the service reports that all of its workers serve ``version``.
@@ -128,14 +95,6 @@ class ModelService(Block):
             f"The service does not serve {use_case} version {version} after {waited:.0f} s; "
             f"it says: {last}."
         )
-
-
-_KEY = "Set LAUREL_SERVING_KEY to one of its keys and run python -m deployments.apply."
-_SERVED = (
-    "Add the use case to LAUREL_SERVING_USE_CASES and restart the service; if the setting is "
-    "missing, it serves every use case."
-)
-_WAY_OUT = {401: _KEY, 403: _KEY, 404: _SERVED}
 
 
 def _served(description: dict[str, Any]) -> set[str | None]:

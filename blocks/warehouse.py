@@ -3,7 +3,7 @@
 A use case defines the rows (``usecases.definition.SqlSource``); the settings have the database's
 address and user."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from functools import cached_property
@@ -16,7 +16,7 @@ from blocks.settings import Settings
 
 if TYPE_CHECKING:
     import polars as pl
-    from sqlalchemy import ColumnElement, Engine, Select, Subquery
+    from sqlalchemy import ColumnElement, Engine, Executable, Select, Subquery
 
 BLOCK = "warehouse"
 CHUNK_ROWS = 50_000
@@ -42,6 +42,7 @@ class Warehouse(Block):
     url: SecretStr = Field(
         description="SQLAlchemy URL, such as mysql+pymysql://reader:...@host/database"
     )
+    named: str = Field("LAUREL_WAREHOUSE_URL", description="what people call the URL")
 
     @classmethod
     def of(cls, settings: Settings) -> Self | None:
@@ -121,19 +122,44 @@ class Warehouse(Block):
 
         return self._fetch(select(text("*")).select_from(_rows(query)), query)
 
+    def chunks(self, query: str) -> "Iterator[pl.DataFrame]":
+        """Fetch the rows of ``query`` as they come, 50,000 in a frame; one frame without rows if
+        there is none. Raises as ``read`` does, perhaps after some frames.
+        """
+        from sqlalchemy import text
+
+        # The query itself, and not one around it: that would not keep its order.
+        yield from self._stream(text(query.strip().rstrip(";")), query)
+
+    def query_of_table(self, name: str, order: Sequence[str]) -> str:
+        """The query that has the rows of a table, perhaps ``schema.table``, in this order."""
+        from sqlalchemy import column, select, table, text
+
+        schema, _, own = name.rpartition(".")
+        rows = select(text("*")).select_from(table(own, schema=schema or None))
+        with self._reach(name) as engine:
+            return str(rows.order_by(*map(column, order)).compile(engine))
+
     def _fetch(self, statement: "Select[Any]", query: str) -> "pl.DataFrame":
         import polars as pl
 
+        chunks = [chunk for chunk in self._stream(statement, query) if len(chunk)]
+        if not chunks:
+            return pl.DataFrame()
+        return pl.concat(chunks, how="vertical_relaxed")
+
+    def _stream(self, statement: "Executable", query: str) -> "Iterator[pl.DataFrame]":
         with (
             self._reach(query) as engine,
             engine.connect().execution_options(yield_per=CHUNK_ROWS) as connection,
         ):
             result = connection.execute(statement)
-            names = list(result.keys())
-            chunks = [_frame([tuple(row) for row in part], names) for part in result.partitions()]
-        if not chunks:
-            return pl.DataFrame()
-        return pl.concat(chunks, how="vertical_relaxed")
+            names, some = list(result.keys()), False
+            for part in result.partitions():
+                some = True
+                yield _frame([tuple(row) for row in part], names)
+            if not some:
+                yield _frame([], names)
 
     @cached_property
     def _engine(self) -> "Engine":
@@ -160,7 +186,7 @@ class Warehouse(Block):
         except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
             # The original error may show the URL, and so the password.
             raise WarehouseError(
-                f"SQLAlchemy cannot use LAUREL_WAREHOUSE_URL ({type(error).__name__}). The URL "
+                f"SQLAlchemy cannot use {self.named} ({type(error).__name__}). The URL "
                 "must begin with the kind of database and its driver, such as mysql+pymysql:// "
                 "or postgresql://, and the driver must be installed."
             ) from None

@@ -1,20 +1,51 @@
 """The command line: ``main`` lists the commands without importing one, or runs one."""
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
+from laurel.place import settle, version
 from laurel.table import COMMANDS, GROUPS, Command
 
 PROGRAM = "laurel"
-USAGE_ERROR = 2
+USAGE_ERROR, INTERRUPTED = 2, 130
+# Prefect's and MLflow's libraries report to their makers, and print a notice, unless told not to.
+NO_TELEMETRY = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+# Errors whose message is a sentence for people. A class whose module was not imported was not
+# raised.
+SENTENCES = (
+    ("deployments.servers.errors", "StackError"),
+    ("deployments.runs.remote_run", "RunProblem"),
+    ("usecases.definition.use_case", "UseCaseError"),
+    ("blocks.registry", "RegistryError"),
+    ("tasks.ledger.witness", "LedgerBroken"),
+    ("deployments.checks.audit", "AuditRefused"),
+    ("httpx", "HTTPError"),
+    ("builtins", "ConnectionError"),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit code: 0 for success, 2 for a wrong call, and what the command says otherwise."""
+    """The exit code: 0 for success, 2 for a wrong call, 130 if it was interrupted, and what the
+    command says otherwise."""
+    settle()
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("--help", "-h", "help"):
         print(overview())
+        return 0
+    if words[0] in ("--version", "-V"):
+        print(f"{PROGRAM} {version()}")
+        return 0
+    if words[0] == "--complete":
+        from laurel.commands.completion import candidates
+
+        print("\n".join(candidates(words[1:])))
         return 0
     if (command := COMMANDS.get(words[0])) is None:
         print(f"error: {_unknown(words[0])}", file=sys.stderr)
@@ -34,22 +65,84 @@ def overview() -> str:
     )
 
 
-def run(command: Command, arguments: list[str]) -> int:
+def parser_of(command: Command) -> Any:
+    """Typer's command for the function in the command's module."""
     import typer
+
+    module = importlib.import_module(f"laurel.commands.{command.module}")
+    application = typer.Typer(
+        add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
+    )
+    application.command(command.name)(getattr(module, command.function))
+    return typer.main.get_command(application)
+
+
+def run(command: Command, arguments: list[str]) -> int:
+    """The exit code. Errors that a person can mend are one sentence on the standard error."""
+    from typer import Abort
+    from typer.exceptions import TyperException
 
     from laurel.output import CommandFailed
 
-    module = importlib.import_module(f"laurel.commands.{command.module}")
-    application = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    application.command(command.name)(getattr(module, command.function))
+    os.environ.update(NO_TELEMETRY)
+    name = f"{PROGRAM} {command.name}"
     try:
-        application(arguments, prog_name=f"{PROGRAM} {command.name}", standalone_mode=True)
+        ended = parser_of(command).main(arguments, prog_name=name, standalone_mode=False)
+        sys.stdout.flush()
     except CommandFailed as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except SystemExit as ended:
-        return ended.code if isinstance(ended.code, int) else 1
-    return 0
+        return _fail(str(error), error.exit_code)
+    except Abort:
+        return INTERRUPTED
+    except TyperException as error:
+        fault = _sentence(error.format_message())
+        return _fail(f"{fault} What it takes: {name} --help", USAGE_ERROR)
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # `laurel logs flights | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if (sentence := _in_words(error)) is None:
+            raise
+        return _fail(sentence, 1)
+    return ended if isinstance(ended, int) else 0
+
+
+def _fail(sentence: str, code: int) -> int:
+    print(f"error: {sentence}", file=sys.stderr)
+    return code
+
+
+def _in_words(error: Exception) -> str | None:
+    """What is wrong, if that can be said in a sentence; ``None`` for a fault of Laurel's own."""
+    for module, name in SENTENCES:
+        if module in sys.modules and isinstance(error, getattr(sys.modules[module], name)):
+            told = _sentence(str(error) or type(error).__name__)
+            away = isinstance(error, ConnectionError) or name == "HTTPError"
+            return f"{told} Is the stack up? {PROGRAM} status" if away else told
+    pydantic = sys.modules.get("pydantic")
+    if pydantic and isinstance(error, pydantic.ValidationError) and error.title == "Settings":
+        return _of_settings(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename} cannot be used: {error.strerror}."
+    return None
+
+
+def _of_settings(error: Any) -> str:
+    """Each wrong variable, without its value: that may be a secret."""
+    faults = []
+    for fault in error.errors(include_url=False, include_input=False):
+        place = "_".join(map(str, fault["loc"]))
+        # A variable that is not named LAUREL_... is the field's alias, in capitals.
+        variable = place if place.isupper() or not place else f"LAUREL_{place.upper()}"
+        faults.append(f"{variable}: {fault['msg']}".removeprefix(": "))
+    return f"The settings are wrong. {'; '.join(faults)}. All of them: docs/settings.md"
+
+
+def _sentence(text: str) -> str:
+    text = " ".join(text.split())
+    return text if text.endswith((".", "?", "!", ")")) else f"{text}."
 
 
 def _unknown(name: str) -> str:

@@ -1,12 +1,16 @@
 """What a command prints: text for people, or one JSON document with ``--json``."""
 
+import contextlib
 import json
 import sys
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+
+FINE, LOOK, WRONG, UNKNOWN = "✓", "!", "✗", "?"
 
 
 class CommandFailed(Exception):
@@ -22,3 +26,13 @@ def print_json(document: Any) -> None:
     """One line of JSON on the standard output."""
     json.dump(document, sys.stdout, ensure_ascii=False, default=str)
     sys.stdout.write("\n")
+
+
+@contextlib.contextmanager
+def text_aside(as_json: bool) -> Iterator[None]:
+    """With ``--json``, what is printed inside goes to the standard error."""
+    if not as_json:
+        yield
+        return
+    with contextlib.redirect_stdout(sys.stderr):
+        yield

@@ -21,8 +21,8 @@ from tasks.data.sources import source_of
 from tasks.measures.estimate import Curve, calibrate_scores, estimate, isotonic_curve
 from tasks.measures.intervals import days_of, intervals
 from tasks.models import modelling
+from tasks.packages.judging import judge_holdout
 from tasks.packages.packaging import Holdout
-from tasks.steps.evaluate import judge_holdout
 from usecases.definition import BRIER, LOG_LOSS, ROC_AUC, Metric, UseCase, load
 
 METRICS = (ROC_AUC, LOG_LOSS, BRIER)

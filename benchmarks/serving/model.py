@@ -233,11 +233,16 @@ def _diabetes() -> _Subject:
     return _Subject(case, "forest", params, "benchmark", digests, rows.head(cut), rows.slice(cut))
 
 
-def _register(
-    folder: Path, subject: _Subject, registry: Any, params: dict[str, Any]
-) -> tuple[Any, str]:
+def make_package_alone(folder: Path) -> None:
+    """The package of version 1 of flights in ``folder``, without a registry."""
+    subject = _flights()
+    _packaged(folder, subject, subject.params["1"])
+
+
+def _packaged(folder: Path, subject: _Subject, params: dict[str, Any]) -> tuple[Any, Any, Any]:
+    """The fitted pipeline, its score, and the package in ``folder``."""
     from tasks.measures.metrics import score
-    from tasks.models.modelling import fit, inputs, labels, predict
+    from tasks.models.modelling import fit, labels, predict
     from tasks.packages.packaging import Origin, make_package
 
     case, training, proof = subject.case, subject.training, subject.proof
@@ -248,7 +253,16 @@ def _register(
         )
     }
     origin = Origin(subject.recipe, params, subject.dataset_version, subject.digests, metrics)
-    package = make_package(folder / "package", case, fitted, origin, training, proof, SEED)
+    return fitted, metrics, make_package(folder, case, fitted, origin, training, proof, SEED)
+
+
+def _register(
+    folder: Path, subject: _Subject, registry: Any, params: dict[str, Any]
+) -> tuple[Any, str]:
+    from tasks.models.modelling import inputs
+
+    case = subject.case
+    fitted, metrics, package = _packaged(folder / "package", subject, params)
     run_id = registry.log_run(
         case.name,
         "benchmark",
@@ -256,7 +270,7 @@ def _register(
         metrics=metrics,
         tags={},
         model=fitted,
-        example=inputs(case, proof.head(5)),
+        example=inputs(case, subject.proof.head(5)),
         package=package.folder,
     )
     registry.register(

@@ -5,6 +5,7 @@ flows (``blocks/lake.py``) and service (``serving/outside/lake.py``) decide what
 imported with the first request that needs it."""
 
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,8 +68,13 @@ class Folder:
         with self._written(key, data) as (partial, target):
             os.link(partial, target)
 
+    def copy_in(self, key: str, file: Path) -> None:
+        """As ``put``, of the content of another file."""
+        with self._written(key, file) as (partial, target):
+            partial.replace(target)
+
     @contextmanager
-    def _written(self, key: str, data: bytes | memoryview) -> Iterator[tuple[Path, Path]]:
+    def _written(self, key: str, data: bytes | memoryview | Path) -> Iterator[tuple[Path, Path]]:
         """Yield the path of a complete file beside the object, and the object's path."""
         target = self.root / key
         partial = target.with_name(f"{target.name}.{uuid.uuid4().hex}.partial")
@@ -77,7 +83,10 @@ class Folder:
         except FileExistsError as error:
             raise NotADirectoryError(f"{target.parent} is a file") from error
         try:
-            partial.write_bytes(data)
+            if isinstance(data, Path):
+                shutil.copyfile(data, partial)
+            else:
+                partial.write_bytes(data)
             yield partial, target
         finally:
             partial.unlink(missing_ok=True)

@@ -11,9 +11,10 @@ others are applied."""
 
 import argparse
 import asyncio
+import importlib
 import sys
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 from uuid import UUID
@@ -29,7 +30,6 @@ from prefect.client.schemas.schedules import CronSchedule
 from prefect.events.schemas.automations import AutomationCore
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 from prefect.utilities.callables import parameter_schema
-from prefect.utilities.importtools import import_object
 
 from blocks import lake, registry, results, service, slack, warehouse
 from blocks.settings import Settings
@@ -151,6 +151,24 @@ def blocks(settings: Settings) -> dict[str, Block]:
     }
 
 
+def find_changed_blocks(settings: Settings) -> list[str]:
+    """The blocks in Prefect that are missing, or differ from what the settings describe."""
+
+    async def look() -> list[str]:
+        changed = []
+        for name, block in blocks(settings).items():
+            try:
+                stored: Block = await type(block).aload(name)
+            except ValueError:
+                changed.append(name)
+                continue
+            if _content(stored) != _content(block):
+                changed.append(name)
+        return changed
+
+    return asyncio.run(look())
+
+
 async def _block(name: str, block: Block) -> Change:
     try:
         stored: Block = await type(block).aload(name)
@@ -193,7 +211,9 @@ class _PrefectObjects:
 
     async def flow(self, entrypoint: str) -> _Deployable:
         if entrypoint not in self._flows:
-            flow: Flow[Any, Any] = import_object(entrypoint)
+            # Prefect's import_object looks in the working directory first: in a person's `flows`.
+            module, _, name = entrypoint.rpartition(".")
+            flow: Flow[Any, Any] = getattr(importlib.import_module(module), name)
             self._flows[entrypoint] = _Deployable(
                 await self._client.create_flow(flow), flow.name, parameter_schema(flow).model_dump()
             )
@@ -312,8 +332,8 @@ async def _remove(use_case: str) -> list[str]:
         return await remove(client, use_case)
 
 
-def main() -> None:
-    """Apply and print a line for each object."""
+def main(words: Sequence[str] | None = None) -> None:
+    """Apply and print a line for each object. Ends the process if anything is wrong."""
     parser = argparse.ArgumentParser(
         prog="python -m deployments.apply",
         description="Configure the Prefect server from the repository.",
@@ -333,7 +353,7 @@ def main() -> None:
         metavar="USE_CASE",
         help="delete the deployments and automations of a use case that has no file",
     )
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     try:
         if arguments.remove:
             for removed in remove_now(read_stack_settings(), arguments.remove):

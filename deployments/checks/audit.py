@@ -9,6 +9,7 @@ use Prefect's server."""
 import argparse
 import os
 import sys
+from collections.abc import Iterator, Sequence
 
 from blocks.lake import Lake, LakeAway
 from blocks.registry import ModelRegistry
@@ -33,6 +34,30 @@ def in_a_line(audit: Audit) -> str:
     return f"{audit.use_case}: {audit.entries} entries, whole; {champion}{notes}"
 
 
+class AuditRefused(ValueError):
+    """The ledgers that were asked for cannot be checked; the message says why."""
+
+
+def audit(requested: Sequence[str], every_head: bool = False) -> Iterator[Audit]:
+    """Audit the ledgers of these use cases, or of all. Raises ``AuditRefused``."""
+    # MLflow's library reads it before its first request: an unreachable server becomes a line of
+    # the audit, and not minutes of waiting.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    settings = read_stack_settings()
+    store, registry = Lake.of(settings), ModelRegistry.of(settings)
+    try:
+        names = audited_use_cases(store)
+    except LakeAway as error:
+        raise AuditRefused(f"The ledgers cannot be checked: {error}") from error
+    if strangers := sorted(set(requested) - set(names)):
+        raise AuditRefused(
+            f"Unknown use case {', '.join(strangers)}. Use cases with a ledger or a file: "
+            f"{', '.join(names)}."
+        )
+    for name in requested or names:
+        yield audit_ledger(store, registry, name, every_head)
+
+
 def main() -> None:
     """Print the audits."""
     parser = argparse.ArgumentParser(
@@ -46,27 +71,13 @@ def main() -> None:
         help="compare each entry with its head in MLflow, and not the latest ones only",
     )
     arguments = parser.parse_args()
-    requested = arguments.use_cases
-    # MLflow's library reads it before its first request: an unreachable server becomes a line of
-    # the audit, and not minutes of waiting.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    settings = read_stack_settings()
-    store, registry = Lake.of(settings), ModelRegistry.of(settings)
     try:
-        names = audited_use_cases(store)
-    except LakeAway as error:
-        sys.exit(f"The ledgers cannot be checked: {error}")
-    if strangers := sorted(set(requested) - set(names)):
-        sys.exit(
-            f"Unknown use case {', '.join(strangers)}. Use cases with a ledger or a file: "
-            f"{', '.join(names)}."
-        )
-    audits = [
-        audit_ledger(store, registry, name, arguments.every_head) for name in requested or names
-    ]
-    for audit in audits:
-        print(in_a_line(audit), flush=True)
-    sys.exit(1 if any(audit.faults for audit in audits) else 0)
+        audits = list(audit(arguments.use_cases, arguments.every_head))
+    except AuditRefused as error:
+        sys.exit(str(error))
+    for one in audits:
+        print(in_a_line(one), flush=True)
+    sys.exit(1 if any(one.faults for one in audits) else 0)
 
 
 if __name__ == "__main__":

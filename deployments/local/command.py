@@ -101,15 +101,9 @@ def _print_up() -> int:
         print(f"{program.name:10} {program.url}")
     print(
         f"All ready after {time.monotonic() - since:.1f} s. Logs: {settings.state / 'logs'}. "
-        "Stop it: make down"
+        "Stop it: laurel down"
     )
-    start_run = (
-        f"PREFECT_API_URL={settings.prefect_api_url} .venv/bin/prefect deployment run "
-        "retrain/flights"
-    )
-    if settings.prefect_auth:
-        start_run = f'PREFECT_API_AUTH_STRING="$LAUREL_PREFECT_AUTH" {start_run}'
-    print(f"Start a run in the UI, or like this: {start_run}")
+    print("Train a use case and let it compete: laurel run retrain flights")
     return 0
 
 
@@ -134,7 +128,7 @@ def _print_down() -> int:
         if was_up
         else f"Nothing is running in {settings.state}."
     )
-    if demo := _other_demo(settings):
+    if demo := other_demo(settings):
         print(
             f"The demo's stack in {demo} is up. Stop it: "
             f"LAUREL_STATE={shlex.quote(str(demo))} make down"
@@ -145,7 +139,7 @@ def _print_down() -> int:
 def _print_status() -> int:
     settings = read_stack_settings()
     all_run = _print_table(settings)
-    if demo := _other_demo(settings):
+    if demo := other_demo(settings):
         _print_table(running_settings(demo))
         print(
             f"Commands for the demo's stack: LAUREL_STATE={shlex.quote(str(demo))} make status, "
@@ -170,7 +164,7 @@ def _print_table(settings: Settings) -> bool:
     return all(program.state == "RUNNING" for program in statuses)
 
 
-def _other_demo(settings: Settings) -> Path | None:
+def other_demo(settings: Settings) -> Path | None:
     """The folder of the demo's stack, if that runs beside the stack of these settings."""
     demo = demo_state(own_state())
     return demo if demo.resolve() != settings.state.resolve() and local.is_up(demo) else None

@@ -19,7 +19,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, StateType, WorkPoolStatus
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
-from prefect.states import Cancelled
+from prefect.states import Cancelled, Cancelling
 
 from deployments.apply.automations import RERUN_AFTER_SECONDS
 
@@ -51,12 +51,13 @@ class Patience:
 @dataclass(frozen=True)
 class RemoteRuns:
     """Runs of ``<flow>/<use case>``, as the server of ``prefect`` sees them. ``say`` gets a line
-    for every step.
+    for every step, unless ``look`` sees the run and its subflows at each poll.
     """
 
     prefect: SyncPrefectClient
     ui_url: str
     say: Callable[[str], None]
+    look: Callable[[FlowRun, list[tuple[str, FlowRun]]], None] | None = None
 
     def start(
         self, flow: str, use_case: str, parameters: dict[str, Any], image: str | None = None
@@ -120,6 +121,14 @@ class RemoteRuns:
         )
         return [(self.prefect.read_flow(part.flow_id).name, part) for part in parts]
 
+    def cancel(self, run: FlowRun) -> None:
+        """Ask for the run's end: its worker stops it, and a run that has not started never does."""
+        state = self.prefect.read_flow_run(run.id).state
+        if state is None or state.is_final():
+            return
+        started = state.is_running() or state.type == StateType.PENDING
+        self.prefect.set_flow_run_state(run.id, Cancelling() if started else Cancelled())
+
     def page(self, run: FlowRun) -> str:
         return f"{self.ui_url}/runs/flow-run/{run.id}"
 
@@ -139,7 +148,11 @@ class RemoteRuns:
             return min(deployments, key=lambda candidate: candidate.name)
 
     def _tell(self, run: FlowRun, waited: float, lines: set[str]) -> None:
-        for name, part in [("run", run), *self.parts(run)]:
+        parts = self.parts(run)
+        if self.look is not None:
+            self.look(run, parts)
+            return
+        for name, part in [("run", run), *parts]:
             line = f"{name}: {part.state.name if part.state else 'unknown'}"
             if line not in lines:
                 lines.add(line)

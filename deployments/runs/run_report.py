@@ -102,7 +102,7 @@ def read_report(
 ) -> Report:
     """The report of a finished run, from its artifacts on the Prefect server."""
     contest, outcome = (
-        _artifact(prefect, use_case, what, run, parts) for what in ("contest", "retrain")
+        read_artifact(prefect, use_case, what, run, parts) for what in ("contest", "retrain")
     )
     name, message = (
         (run.state.name or "", run.state.message or "") if run.state else ("unknown", "")
@@ -138,7 +138,7 @@ def _problem(run: FlowRun, contest: str | None, flow: str) -> str | None:
     return None
 
 
-def _artifact(
+def read_artifact(
     prefect: SyncPrefectClient,
     use_case: str,
     what: str,

@@ -25,13 +25,10 @@ from serving.formats.rows import (
     check_count,
     json_names,
     malformed,
-    place_of,
-    show_value,
-    value_type,
-    wrong_value,
 )
 from serving.package.kinds import KINDS
 from serving.package.times import LocalTime, decode_time
+from serving.package.values import place_of, show_value, value_type, wrong_value
 
 _WHERE = re.compile(
     r"^(?P<problem>.*?)(?: - at `\$(?:\.columns(?:\.(?P<field>(?:(?! - at "

@@ -11,8 +11,9 @@ from itertools import islice
 
 from serving.errors import InputError
 from serving.formats.columns import ColumnReader, Columns, nulls_of
-from serving.formats.rows import CheckedRows, check_count, shift_row, shorten
+from serving.formats.rows import CheckedRows, check_count, shift_row
 from serving.package.kinds import parse_number
+from serving.package.values import shorten
 
 _MOST_NAMES = 10_000
 _BLOCK_BYTES = 64 * 1024  # decoded and split at once

@@ -17,9 +17,10 @@ import msgspec
 from msgspec import Meta
 
 from serving.errors import InputError, MalformedBody
-from serving.package.kinds import KINDS, expected_values
+from serving.package.kinds import expected_values
 from serving.package.manifest import Feature
 from serving.package.times import decode_time
+from serving.package.values import place_of, show_value, value_type, wrong_value
 
 _WHERE = re.compile(
     r"^(?P<problem>.*?)(?: - at "
@@ -177,14 +178,6 @@ def json_names(features: Sequence[Feature], event_time: str) -> dict[str, str]:
     }
 
 
-def value_type(feature: Feature, dtype: str) -> Any:
-    """The type of one value of the feature."""
-    of_kind = KINDS[feature.kind].value_type(feature, dtype)
-    if feature.longest is not None:
-        of_kind = Annotated[of_kind, Meta(max_length=feature.longest)]
-    return of_kind | None if feature.nullable else of_kind
-
-
 def explain(
     error: msgspec.ValidationError, body: bytes, key: str, expected: Mapping[str, str]
 ) -> InputError:
@@ -210,29 +203,6 @@ def explain(
             field=place["list"],
         )
     return wrong_value(problem, row, field, expected, _value(body, key, row, field))
-
-
-def wrong_value(
-    problem: str, row: int | None, field: str | None, expected: Mapping[str, str], got: str | None
-) -> InputError:
-    """The refusal of one value. ``problem`` is msgspec's message, ``got`` the value if it can be
-    shown.
-    """
-    problem = (
-        f"expected {expected[field]}"
-        if field and field in expected
-        else problem[:1].lower() + problem[1:]
-    )
-    if got == "nan":
-        problem = "expected a finite number"
-    elif got is not None:
-        problem = problem.removesuffix(", got `str`")  # the text itself says more
-    return InputError(
-        f"{place_of(row, field)}: "
-        f"{problem}{'' if ', got' in problem or got is None else f', got {got}'}.",
-        row,
-        field,
-    )
 
 
 def check_count(rows: int, max_rows: int) -> None:
@@ -285,39 +255,11 @@ def malformed(error: Exception, body: bytes, key: str) -> InputError:
     return MalformedBody(f"The body is not JSON: {error}.")
 
 
-def place_of(row: int | None, field: str | None) -> str:
-    """The start of a refusal."""
-    if row is None:
-        return "The body" if field is None else f"Field {field!r}"
-    return f"Row {row}" if field is None else f"Row {row}, field {field!r}"
-
-
 def _value(body: bytes, key: str, row: int | None, field: str | None) -> str | None:
     """The value at that place, shortened; ``None`` if it cannot be shown."""
     if row is None or field is None:
         return None
     return show_value(lambda: msgspec.json.decode(body)[key][row][field])
-
-
-def show_value(read: Callable[[], Any]) -> str | None:
-    """What ``read`` gets from a refused request, shortened; ``None`` if it cannot be read."""
-    try:
-        return shorten(read())
-    except (
-        msgspec.DecodeError,
-        UnicodeDecodeError,
-        RecursionError,
-        KeyError,
-        IndexError,
-        TypeError,
-    ):
-        return None  # invalid JSON further on, or a repeated name
-
-
-def shorten(value: Any) -> str:
-    """A caller's value in a message, shortened."""
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 def spans(count: int, size: int) -> list[tuple[int, int]]:

@@ -21,8 +21,9 @@ from msgspec import UNSET, Meta, UnsetType
 
 from serving.errors import InputError, MalformedBody
 from serving.formats.columns import ColumnReader, list_numbers
-from serving.formats.rows import CheckedRows, check_count, shift_row, shorten
+from serving.formats.rows import CheckedRows, check_count, shift_row
 from serving.package.kinds import TEXTS
+from serving.package.values import shorten
 
 # Triton supports these: a silent omission would mislead callers.
 _UNSUPPORTED = {"shared_memory_region", "classification"}

@@ -60,7 +60,8 @@ class Contest:
     of one block's gain with the next one's. ``refit_error`` is how much refits of the challenger's
     recipe differ (a standard deviation, in the metric's unit, over ``refits`` fits); it is part of
     the bounds of ``main``. ``replicates`` were simulated for the critical values; in records from
-    before November 2026 they were bootstrapped, and the new fields are empty."""
+    before November 2026 they were bootstrapped, and the new fields are empty. ``decidable`` is the
+    smallest true gain that such a contest would find in eight of ten; ``None``: not known."""
 
     verdict: Annotated[str, OneOf(Verdict)]
     reasons: list[str]
@@ -79,6 +80,7 @@ class Contest:
     dependence: Annotated[float | None, _LATER] = None
     refits: Annotated[int, _LATER] = 0
     refit_error: Annotated[float | None, _LATER] = None
+    decidable: Annotated[float | None, _LATER] = None
 
     @property
     def promoted(self) -> bool:

@@ -147,7 +147,7 @@ def judge_rows(
     """Hold the contest on labelled ``rows``: blocks from the event time, slices from the promotion
     rule's columns. The last three are those of ``hold``."""
     policy = case.promotion
-    block = _blocks(case, rows).to_numpy()
+    block = blocks_of(case, rows).to_numpy()
     slices = {
         label: there for name in policy.slices for label, there in slices_of(rows[name]).items()
     }
@@ -178,7 +178,8 @@ def slices_of(values: pl.Series) -> dict[str, np.ndarray]:
     return slices
 
 
-def _blocks(case: UseCase, rows: pl.DataFrame) -> pl.Series:
+def blocks_of(case: UseCase, rows: pl.DataFrame) -> pl.Series:
+    """The block of each row ``(n_rows,)``: the begin of its hour, day or week."""
     width = {"hour": "1h", "day": "1d", "week": "1w"}[case.promotion.block]
     return rows[case.event_time].dt.truncate(width)
 
@@ -201,7 +202,7 @@ def _weighed(
     against = [*failures(judgement.behaviours), *too_slow(case.promotion, judgement.latency)]
     facts = {
         **judgement.facts,
-        "strongest_column": alone.column,
+        "strongest_column": alone.column or None,
         f"strongest_column_{measure.name}": None if math.isnan(alone.score) else alone.score,
     }
     might_win = judgement.verdict in ("promote", "suspicious") and not against
@@ -232,7 +233,7 @@ def _without_champion(
     reasons = [f"no champion yet; {name} {gate_score:.4f} against the gate of {gate.threshold:g}"]
     verdict: Verdict = "promote" if gate.passes(gate_score) else "keep"
     rows = challenger.rows
-    blocks = _blocks(case, rows).n_unique()
+    blocks = blocks_of(case, rows).n_unique()
     truth = modelling.labels(case, rows)
     little = too_little(case.promotion, gate.metric, truth, scores, blocks)
     if case.promotion.too_good(gate.metric, gate_score):

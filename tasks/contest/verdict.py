@@ -19,6 +19,8 @@ from scipy.stats import t
 
 from serving.records.contest import Comparison, Contest, Spending, Verdict
 from tasks.contest.leaks import gain_doubts
+from tasks.contest.power import decidable_gain
+from tasks.contest.power import in_words as in_words_of_gain
 from tasks.contest.tries import in_words, spend
 from tasks.measures.bounds import correlation, critical_value, dependence, standard_error
 from tasks.measures.influence import influence
@@ -65,7 +67,9 @@ def hold(
     large = [name for name, size in sizes.items() if size >= policy.slice_minimum_rows]
     candidates = [race(metric, everywhere, scores) for scores in (challenger, *rivals)]
     refit_error = _refit_error(metric, truth, refits)
-    main, spending = _main(policy, candidates, _in_text(names), earlier, refit_error, seed)
+    main, spending, decidable = _main(
+        policy, candidates, _in_text(names), earlier, refit_error, seed
+    )
     family = [race(guard.metric, everywhere) for guard in policy.guards]
     family += [race(metric, (slices or {})[name]) for name in large]
     together = _bounded(family, policy, seed)
@@ -92,6 +96,7 @@ def hold(
         dependence=dependence(candidates[0].by_block) if candidates[0].is_measured else None,
         refits=len(refits),
         refit_error=_finite(refit_error) if len(refits) else None,
+        decidable=decidable,
     )
     doubts = gain_doubts(policy, metric, truth, champion, challenger)
     verdict, reasons = _judge(policy, metric, contest, little, doubts)
@@ -126,13 +131,13 @@ def _main(
     earlier: Sequence[Contest] | None,
     refit_error: float,
     seed: int,
-) -> tuple[Comparison, Spending | None]:
-    """Return the bounds of the challenger's gain, the first of ``candidates``, and what they
-    spend."""
+) -> tuple[Comparison, Spending | None, float | None]:
+    """Return the bounds of the challenger's gain, the first of ``candidates``, what they spend, and
+    which gain such a contest finds."""
     challenger = candidates[0]
     measured = [candidate for candidate in candidates if candidate.is_measured]
     if not challenger.is_measured:
-        return _comparison(challenger, np.nan), None
+        return _comparison(challenger, np.nan), None, None
     gains = np.array([candidate.by_block for candidate in measured])
     if earlier is None:
         spending, level = None, policy.confidence
@@ -140,8 +145,9 @@ def _main(
     else:
         spending = spend(policy, gains, days, earlier, seed)
         value = spending.standard_errors
-    margin = value * float(np.hypot(challenger.error(), refit_error))
-    return _comparison(challenger, margin), spending
+    error = float(np.hypot(challenger.error(), refit_error))
+    decidable = decidable_gain(error, value, challenger.blocks)
+    return _comparison(challenger, value * error), spending, decidable
 
 
 def _in_text(names: np.ndarray) -> list[str]:
@@ -258,7 +264,8 @@ def _judge(
     promotion needs none of them."""
     main = contest.main
     if little is not None:
-        return "inconclusive", [little]
+        decides = in_words_of_gain(metric, main.rows, contest.decidable, main.challenger or 0.0)
+        return "inconclusive", [little, decides]
     if main.low is None or main.gain is None or main.challenger is None:
         return "inconclusive", [f"{main.metric} has no bound: {_unbounded(metric)}."]
     against = _against(policy, metric, main, contest.guards, contest.slices)

@@ -129,7 +129,12 @@ class DatasetVersion(Frozen):
         """Periods with at least half of their rows labelled, oldest first: a newer one may still be
         waiting for labels.
         """
-        return [file.period for file in self.periods if file.labelled * 2 >= file.rows > 0]
+        return [file.period for file in self.periods if is_labelled(file.labelled, file.rows)]
+
+
+def is_labelled(labelled: int, rows: int) -> bool:
+    """Whether a period with so many ``labelled`` of its ``rows`` can be learned or judged on."""
+    return labelled * 2 >= rows > 0
 
 
 def _parquet(frame: pl.DataFrame) -> bytes:

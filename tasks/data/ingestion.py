@@ -11,7 +11,9 @@ def ingest_period(lake: Lake, case: UseCase, period: str) -> PeriodFile:
     """Read, validate and write one period. Raises ``SourceError``, ``BatchRefused``,
     ``LakeAway``.
     """
-    return write_period(lake, case, period, validate(case, period, source_of(case).read(period)))
+    return write_period(
+        lake, case, period, validate(case, period, source_of(case, lake).read(period))
+    )
 
 
 def ingest_if_changed(lake: Lake, case: UseCase, period: str) -> tuple[PeriodFile, str]:
@@ -21,7 +23,7 @@ def ingest_if_changed(lake: Lake, case: UseCase, period: str) -> tuple[PeriodFil
     The mark is taken before the rows are read. A row that comes in between is read now, and its
     period once more at the next ingest: none is lost, and as periods are files named by their
     content, none is there twice. An ingest that was killed has moved no mark."""
-    mark = source_of(case).mark(period)
+    mark = source_of(case, lake).mark(period)
     known = find_period(lake, case.name, period) if mark else None
     if known is not None and known.mark == mark:
         return known, "unchanged, not read again"

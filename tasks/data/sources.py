@@ -11,6 +11,7 @@ from typing import Any
 
 import polars as pl
 
+from blocks.lake import Lake
 from tasks.data.arrivals import Arrivals
 from tasks.data.dataset import Mark
 from tasks.data.tables import Cursor, Files, Frame, Query
@@ -38,15 +39,18 @@ _CONVERSIONS = {
 }
 
 
-def source_of(case: UseCase) -> "Checked":
-    """What answers ``periods`` and ``read`` for the use case. Raises ``NotRegistered`` if it is
+def source_of(case: UseCase, store: Lake | None = None) -> "Checked":
+    """What answers ``periods`` and ``read`` for the use case; rows without a time arrive after
+    those that ``store`` has, the registered lake by default. Raises ``NotRegistered`` if it is
     a query and there is no warehouse.
     """
     kind, source = case.period_kind, case.source
     if not isinstance(source, TableSource):
         return Checked(case.name, kind, source)
     table = _table_of(case, source)
-    return Checked(case.name, kind, Arrivals(case, table, lake()) if case.arrival else table)
+    return Checked(
+        case.name, kind, Arrivals(case, table, store or lake()) if case.arrival else table
+    )
 
 
 def _table_of(case: UseCase, source: TableSource) -> Query | Files | Frame:

@@ -5,6 +5,7 @@ renamed, a unit changed, nulls beyond tolerance, labels that are not the target'
 refused by name: quarantining all of it would hide that the source changed."""
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -20,8 +21,12 @@ LARGEST_QUARANTINED_SHARE = 0.2
 
 class BatchRefused(ValueError):
     """A batch is broken as a whole; the message names every problem, the column and both
-    numbers.
+    numbers. ``problems`` are the same, one by one.
     """
+
+    def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems) or (message,)
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ def validate(case: UseCase, period: str, rows: pl.DataFrame) -> Validated:
         )
     problems = _missing_columns(case, rows) or _wrong_types(case, rows)
     if problems:
-        raise BatchRefused(_refusal(case, period, problems))
+        raise BatchRefused(_refusal(case, period, problems), problems)
     columns = dict.fromkeys([*case.key, case.event_time, *case.column_names, case.label])
     # Sources that use pandas say NaN for null, and count time in another unit.
     batch = rows.select(*columns).with_columns(
@@ -77,7 +82,7 @@ def validate(case: UseCase, period: str, rows: pl.DataFrame) -> Validated:
             f"most often: {most}"
         )
     if problems:
-        raise BatchRefused(_refusal(case, period, problems))
+        raise BatchRefused(_refusal(case, period, problems), problems)
     good = batch.filter(~bad).with_columns(pl.col(case.label).cast(label_dtype(case)))
     return Validated(good=good, quarantined=batch.with_columns(reasons.alias(REASON)).filter(bad))
 

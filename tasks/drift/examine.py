@@ -3,15 +3,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import polars as pl
 
+from serving.package.manifest import PROFILE, REFERENCE, Manifest
 from serving.records.drift import Finding
 from tasks.data.traits import by_traits
 from tasks.drift.checks.against_profile import HeldAgainst, find_by_profile, follow_days
 from tasks.drift.checks.broken import find_broken
 from tasks.drift.checks.exact import drop_impossible, find_exact
-from tasks.drift.profile.profile import Profile
+from tasks.drift.profile.profile import Profile, decode_profile
 from tasks.drift.profile.tallies import time_of
 from tasks.drift.thresholds import measure
 from tasks.drift.verdict import Evidence
@@ -31,6 +33,20 @@ class Yardstick:
     methods: Mapping[str, str]
     profile: Profile | None = None
     sample_rate: float = 1.0
+
+
+def yardstick_of(manifest: Manifest, folder: Path) -> Yardstick:
+    """Return what the package in ``folder`` has for the drift check."""
+    profile = folder / PROFILE
+    return Yardstick(
+        reference=pl.read_parquet(folder / REFERENCE),
+        thresholds=manifest.drift_thresholds,
+        calibrated=manifest.drift_calibrated,
+        importance=manifest.drift_importance,
+        methods=manifest.drift_methods,
+        profile=decode_profile(profile.read_bytes()) if profile.exists() else None,
+        sample_rate=manifest.log_sample_rate,
+    )
 
 
 def examine(

@@ -36,6 +36,7 @@ from tasks.messages.watch import (
     performance_worse,
     predictions_missing,
     run_cancelled,
+    scores_checked,
 )
 from tasks.messages.wording import metric_name, number
 
@@ -66,6 +67,7 @@ __all__ = [
     "retrain_started",
     "rolled_back",
     "run_cancelled",
+    "scores_checked",
     "training_finished",
     "training_started",
     "tuning_finished",

@@ -111,6 +111,8 @@ def _contest_facts(say: Say, decision: Decision, metric: str, gate: float | None
     if decision.champion:
         facts[say("champion", champion=decision.champion)] = f"{metric} {say.number(champion)}"
         facts[say("gain")] = _gain(say, decision.contest)
+        if decision.verdict == "inconclusive" and decision.contest and decision.contest.decidable:
+            facts[say("decidable")] = say.number(decision.contest.decidable)
     if gate is not None:
         facts[say("stage.gate")] = f"{gate:g}"
     if rows := _judged_on(say, decision):

@@ -77,6 +77,28 @@ def drift_checked(
     )
 
 
+@spoken
+def scores_checked(
+    say: Say,
+    use_case: str,
+    *,
+    version: str,
+    verdict: str,
+    window: str,
+    columns: Mapping[str, float],
+    reasons: Sequence[str],
+) -> Message:
+    """Tell that rows which ``version`` scored in a batch are *drifted* or *broken*. ``columns`` are
+    as in ``drift_checked``."""
+    listed = ", ".join(f"{name} {times:.1f}×" for name, times in columns.items())
+    return Message(
+        headline=say(f"scores.{verdict}", use_case=use_case, window=window, version=version),
+        facts={say("drift.columns"): listed} if columns else {},
+        details=(*reasons, say("scores.advice")),
+        emoji=_DRIFT[verdict],
+    )
+
+
 def advice(verdict: str, *, retrain: bool = True, noted: bool = False) -> str:
     """Return in one English sentence what a person should do about a drift verdict. ``retrain``:
     whether a drift starts one; ``noted``: whether something was said of a stable window."""

@@ -100,6 +100,7 @@ WORDS = {
     "champion": "champion v{champion}",
     "gain": "gain",
     "gain.within": "{gain}, {confidence:.3g} % interval {interval}",
+    "decidable": "would find a gain of",
     "judged on": "judged on",
     "rows": "{rows:,} rows",
     "rows.blocks": "{rows:,} rows in {blocks} blocks",
@@ -199,6 +200,9 @@ WORDS = {
     "drift.advice.inconclusive": "To do: check again when there are more predictions.",
     "drift.advice.silent": "To do: find out why no predictions reach the lake.",
     "drift.columns": "drifted columns",
+    "scores.drifted": "{use_case}: rows of {window} drifted, which version {version} scored",
+    "scores.broken": "{use_case}: rows of {window} are broken, which version {version} scored",
+    "scores.advice": "To do: look at these columns before you use the scores.",
     "drift.picture": "Drift by column, {window}",
     "drift.picture.alt": (
         "Each column's distance as a multiple of its threshold. Beyond the line: {columns}."

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _FOLDS = 3
 # A clone that learned far fewer rows than the model is surer of itself than the model is: not the
 # policy's sample, which compares rows.
-_FIT_ROWS = 50_000
+MOST_FIT_ROWS = 50_000
 _IMPORTANCE_ROWS = 4000
 
 
@@ -57,7 +57,7 @@ def cross_fit(case: UseCase, fitted: "Pipeline", training: pl.DataFrame, seed: i
 
     def leave_out(number: int) -> np.ndarray | None:
         inside, chance = np.flatnonzero(fold == number), np.random.default_rng([seed, number])
-        others = chance.permutation(np.flatnonzero(fold != number))[:_FIT_ROWS]
+        others = chance.permutation(np.flatnonzero(fold != number))[:MOST_FIT_ROWS]
         if len(others) < case.minimum_training_rows or lacks(case, known[others]):
             return None
         learned = _without(case, fitted, training, others)

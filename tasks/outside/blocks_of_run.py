@@ -1,7 +1,9 @@
 """How a task reaches the outside world: the registered blocks, and when to retry."""
 
 import time
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -38,10 +40,28 @@ class NotRegistered(LookupError):
     """A block is missing on the Prefect server."""
 
 
+_given: ContextVar[Mapping[type, Any] | None] = ContextVar("given", default=None)
+
+
+@contextmanager
+def given(*blocks: Any) -> Iterator[None]:
+    """Inside, these are all blocks that there are, and no Prefect server is asked: for a process
+    that runs no flow, such as a command."""
+    token = _given.set({type(block): block for block in blocks})
+    try:
+        yield
+    finally:
+        _given.reset(token)
+
+
 def _load(kind: Any, name: str) -> Any:
     """The block, read once a flow run: it then keeps its connections, and all tasks of the run see
-    the same one.
+    the same one. ``given`` ones come before those of the server.
     """
+    if (blocks := _given.get()) is not None:
+        if kind not in blocks:
+            raise NotRegistered(f"No {name} is configured. Start again")
+        return blocks[kind]
     run_id = flow_run.id
     return _load_for_run(kind, name, run_id) if run_id else _read(kind, name)
 

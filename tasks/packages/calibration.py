@@ -120,6 +120,8 @@ def _matrix(case: UseCase, fitted: "Pipeline", rows: pl.DataFrame) -> np.ndarray
     for nothing."""
     if case.texts and not isinstance(case.target, Number):
         return np.empty((len(rows), 0))
+    if rows.is_empty():  # scikit-learn's encoders refuse to encode none
+        return np.empty((0, len(modelling.owners(case, fitted))))
     return modelling.dense(modelling.encode(fitted, case, rows))
 
 

@@ -5,7 +5,6 @@ registration.
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,31 +20,20 @@ from blocks.clients.registry import CHALLENGER
 from blocks.registry import ModelVersion
 from tasks.ledger.outcomes import Outcome, against_gate, below_the_gate
 from tasks.measures import plots
-from tasks.measures.estimate import fit_calibration, fit_calibrations
-from tasks.measures.intervals import days_of, intervals
-from tasks.measures.metrics import metrics_of, score
 from tasks.messages.announcements import metric_name, number, training_finished, tuning_finished
 from tasks.models import modelling
-from tasks.models.cross_fitting import cross_fit
 from tasks.models.executors import core_threads
 from tasks.models.fingerprint import TAG, recipes_of
 from tasks.models.importance import permutation_importance
 from tasks.models.selection import Recipe, best_of, best_trial, first_trials
 from tasks.models.tuning import Tuned, inner_split, tune
 from tasks.outside.blocks_of_run import RESUMED, artifact_key, registry, tell
-from tasks.packages.calibration import (
-    Unseen,
-    answered,
-    calibrate_answers,
-    promises,
-    without_quantiles,
-)
-from tasks.packages.expected_losses import fit_losses
-from tasks.packages.packaging import Holdout, Origin, make_package
+from tasks.packages.judging import package_challenger, score_holdout
+from tasks.packages.packaging import Origin
 from tasks.steps.plan import Plan, holdout_rows, training_rows
 from tasks.steps.rematch import REMATCH
 from tasks.steps.train import Fitted, kept_of, plan_tags, run_tags
-from usecases.definition import Number, UseCase, load
+from usecases.definition import UseCase, load
 from usecases.definition.columns import Frozen
 
 if TYPE_CHECKING:
@@ -60,42 +48,6 @@ class Scored(Frozen):
     scores: dict[str, float]
     passed: bool
     rows: int = 0
-
-
-def score_holdout(case: UseCase, fitted: "Pipeline", rows: pl.DataFrame) -> dict[str, float]:
-    """Return scores by metric name on labelled rows that ``fitted`` has not seen."""
-    truth, predicted = modelling.labels(case, rows), modelling.predict(fitted, case, rows)
-    return {metric.name: score(metric, truth, predicted) for metric in metrics_of(case)}
-
-
-def judge_holdout(
-    case: UseCase,
-    fitted: "Pipeline",
-    holdout: str,
-    rows: pl.DataFrame,
-    seed: int,
-    earlier: Unseen | None = None,
-) -> Holdout:
-    """Return the intervals of the scores on the hold-out, and the calibration there: a later
-    champion's window is compared with them. ``earlier`` are training rows, answered out of
-    fold."""
-    truth, predicted = modelling.labels(case, rows), modelling.predict(fitted, case, rows)
-    days = days_of(rows[case.event_time])
-    bounds_by_metric = intervals(metrics_of(case), truth, predicted, days, seed)
-    bounds = {
-        name: interval.bounds
-        for name, interval in bounds_by_metric.items()
-        if interval.bounds is not None
-    }
-    unseen = answered(case, fitted, rows, predicted, holdout)
-    judged = Holdout(holdout, bounds, calibrated=calibrate_answers(case, unseen, earlier, seed))
-    if isinstance(case.target, Number):
-        matrix, owners = modelling.encode(fitted, case, rows), modelling.owners(case, fitted)
-        losses = fit_losses(case, matrix, owners, predicted, truth, days)
-        return replace(judged, losses=losses)
-    if predicted.ndim == 2:
-        return replace(judged, calibrations=fit_calibrations(predicted, truth, days))
-    return replace(judged, calibration=fit_calibration(predicted, truth, days))
 
 
 @task(task_run_name="score {fitted.recipe.candidate}", **RESUMED)
@@ -298,19 +250,9 @@ def register_challenger(plan: Plan, best: Scored, rivals: Sequence[str] = ()) ->
     origin = Origin(
         recipe.candidate, recipe.params, dataset.version, dataset.digests(plan.periods), best.scores
     )
-    unseen, earlier = None, None
-    if promises(case):
-        # What is kept of a model of the use case's own cannot be fitted, so the recipe is.
-        candidate = case.candidate(recipe.candidate)
-        pipeline = modelling.pipeline(case, candidate, recipe.params, plan.seed)
-        unseen = cross_fit(case, pipeline, rows, plan.seed)
-        earlier = answered(case, fitted, rows, unseen.scores)
-    promised = without_quantiles(case, recipe.candidate)
-    judged = judge_holdout(promised, fitted, plan.holdout, proof, plan.seed, earlier)
-    origin = replace(origin, holdout=judged)
     with tempfile.TemporaryDirectory() as folder:
-        package = make_package(
-            Path(folder), case, fitted, origin, rows, proof, plan.seed, False, unseen
+        package = package_challenger(
+            Path(folder), case, fitted, origin, rows, plan.holdout, proof, plan.seed
         )
         store.log_package(best.fitted.run_id, package.folder, draw(case, fitted, proof, plan.seed))
     parity = package.manifest.parity

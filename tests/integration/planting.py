@@ -38,8 +38,8 @@ from serving.records.ledger import Decision
 from tasks.data.dataset import read_periods, read_version
 from tasks.ledger.entries import add_entry, now
 from tasks.models import modelling
+from tasks.packages.judging import judge_holdout, score_holdout
 from tasks.packages.packaging import Origin, make_package
-from tasks.steps.evaluate import judge_holdout, score_holdout
 from tests.fakes.slack import SlackServer
 from tests.fixtures.processes import wait_until
 from usecases.definition import load, periods_of

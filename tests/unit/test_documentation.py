@@ -156,6 +156,12 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
     assert not broken
 
 
+def test_every_page_is_in_the_index() -> None:
+    linked = set(re.findall(r"\]\(([\w-]+\.md)\)", (REPOSITORY / "docs" / "README.md").read_text()))
+    pages = {page.name for page in (REPOSITORY / "docs").glob("*.md")} - {"README.md"}
+    assert pages == linked
+
+
 @each_page
 def test_every_file_that_is_named_exists(page: Path) -> None:
     """Files such as ``flows/train.py``, in backticks. Names with placeholders and the files of the

@@ -38,8 +38,8 @@ def modules(script: str) -> list[str]:
     return re.findall(r"python -m ((?:\w+\.)*\w+)", script)
 
 
-def test_there_are_four_workflows() -> None:
-    assert [path.stem for path in WORKFLOWS] == ["ci", "deploy", "nightly", "train"]
+def test_there_are_five_workflows() -> None:
+    assert [path.stem for path in WORKFLOWS] == ["ci", "deploy", "nightly", "release", "train"]
 
 
 @each_workflow
@@ -82,6 +82,7 @@ def test_only_those_jobs_may_write_that_have_to() -> None:
     assert {place: rights for place, rights in writes.items() if rights} == {
         ("deploy", "plan"): {"id-token", "pull-requests"},
         ("deploy", "deploy"): {"id-token"},
+        ("release", "release"): {"attestations", "contents", "id-token", "packages"},
         ("train", "retrain"): {"id-token", "pull-requests"},
     }
 
@@ -168,6 +169,10 @@ def test_every_module_that_is_run_is_there_and_takes_the_options_that_it_is_give
         "--repository-name",
         "--image-ids",
         "--hypothesis-profile",
+        "--notes-file",
+        "--repo",
+        "--title",
+        "--verify-tag",
     }
     assert used - own - foreign == set()
 

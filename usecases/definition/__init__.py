@@ -8,7 +8,7 @@ from usecases.definition.behaviours import ColumnChange, Direction, Invariance, 
 from usecases.definition.columns import LOG_COLUMNS, Column, Frozen, Layout, trait_columns
 from usecases.definition.contest import Gate, Guard, Promotion
 from usecases.definition.drift import SCORE, DriftPolicy, usual_method
-from usecases.definition.files import folder_of, known, load, load_all, place_of
+from usecases.definition.files import file_of, folder_of, known, load, load_all, place_of
 from usecases.definition.kinds import DistanceMethod
 from usecases.definition.metrics import (
     ACCURACY,
@@ -78,6 +78,7 @@ __all__ = [
     "DistanceMethod",
     "DriftPolicy",
     "EventTimePolicy",
+    "file_of",
     "FileSource",
     "folder_of",
     "FrameSource",

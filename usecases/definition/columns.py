@@ -3,7 +3,15 @@
 from datetime import datetime
 from typing import Annotated, Literal, Self, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from usecases.definition.kinds import KINDS, LONGEST_TEXT
@@ -13,6 +21,21 @@ LOG_COLUMNS = frozenset({"id", "time", "event_time", "model_version", "sample_ra
 
 
 Side = Annotated[int, Field(ge=1, le=512)]
+
+
+def _in_answers(name: str) -> str:
+    if not name:
+        raise ValueError("a name is empty")
+    if any(character in '"\\' or ord(character) < 32 for character in name):
+        raise ValueError(
+            f"{name!r} has a quotation mark, a backslash or a control character: rename it in the "
+            "source, by a query's AS or in a FrameSource"
+        )
+    return name
+
+
+# The name of a field of requests and answers.
+FieldName = Annotated[str, AfterValidator(_in_answers)]
 
 
 class Frozen(BaseModel):
@@ -47,9 +70,10 @@ class Column(Frozen):
     like a missing one. ``parts`` are what models see of a date. Of an image they see ``channels``
     numbers, 1 of grey or 3 of red, green and blue, for each pixel of ``size``, (height, width):
     whatever comes is resized to it. ``longest`` is the most characters that a text may have,
-    100,000 by default."""
+    100,000 by default. ``trusted``: a person has made sure that the value is known when a model is
+    asked, so that the column is no leak, however much it tells."""
 
-    name: str = Field(min_length=1)
+    name: FieldName
     kind: str
     nullable: bool = False
     low: float | None = Field(None, allow_inf_nan=False)
@@ -64,6 +88,7 @@ class Column(Frozen):
     size: tuple[Side, Side] | None = None
     channels: Literal[1, 3] | None = None
     monitored: bool = True
+    trusted: bool = False
     description: str = ""
 
     @property
@@ -136,6 +161,7 @@ def trait_columns(column: Column) -> tuple[Column, ...]:
             nullable=True,
             null_tolerance=column.null_tolerance,
             monitored=column.monitored,
+            trusted=column.trusted,
         )
         for trait in KINDS[column.kind].traits
     )

@@ -49,10 +49,16 @@ def load(name: str) -> UseCase:
 
 def folder_of(name: str) -> Path | None:
     """The folder of the use case's file, or of its package; ``None`` if it has no file."""
+    file = file_of(name)
+    return file.parent if file else None
+
+
+def file_of(name: str) -> Path | None:
+    """The file that defines the use case, which may be broken; ``None`` if there is none."""
     paths = _files().get(name)
     if not paths:
         return None
-    return paths[0] if paths[0].is_dir() else paths[0].parent
+    return paths[0] / "__init__.py" if paths[0].is_dir() else paths[0]
 
 
 def load_all(names: Iterable[str]) -> tuple[dict[str, UseCase], dict[str, UseCaseError]]:

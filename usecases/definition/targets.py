@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from usecases.definition.columns import Column, Frozen
+from usecases.definition.columns import Column, FieldName, Frozen
 from usecases.definition.drift import SCORE
 from usecases.definition.outputs import Output
 
@@ -17,7 +17,7 @@ class Target(Frozen, ABC):
     """``label`` is the column of the source that is predicted, null where it is not known yet."""
 
     kind: ClassVar[TargetKind]
-    label: str = Field(min_length=1)
+    label: FieldName
 
     @property
     @abstractmethod
@@ -65,8 +65,6 @@ class Binary(Target):
 def _unlike(classes: tuple[str, ...]) -> tuple[str, ...]:
     if repeated := sorted({name for name in classes if classes.count(name) > 1}):
         raise ValueError(f"classes named twice: {repeated}")
-    if "" in classes:
-        raise ValueError("a class has no name")
     return classes
 
 
@@ -77,7 +75,9 @@ class Classes(Target):
 
     kind = "classes"
     classes: Annotated[
-        tuple[str, ...], Field(min_length=3, max_length=MOST_CLASSES), AfterValidator(_unlike)
+        tuple[FieldName, ...],
+        Field(min_length=3, max_length=MOST_CLASSES),
+        AfterValidator(_unlike),
     ]
     coverage: float | None = Field(None, ge=0.5, lt=1)
 

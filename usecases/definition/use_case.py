@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, field_validator, model_validator
 
 from usecases.definition.behaviours import Direction, Invariance, MinimumFunction, misfits
-from usecases.definition.columns import LOG_COLUMNS, Column, Frozen, Layout
+from usecases.definition.columns import LOG_COLUMNS, Column, FieldName, Frozen, Layout
 from usecases.definition.contest import Gate, Promotion
 from usecases.definition.drift import SCORE, DriftPolicy
 from usecases.definition.kinds import KINDS
@@ -77,8 +77,8 @@ class UseCase(Frozen):
     source: Source | TableSource
     columns: tuple[Column, ...] = Field(min_length=1)
     target: Binary | Classes | Number
-    event_time: str = Field(ARRIVED, min_length=1)
-    key: tuple[str, ...] = Field((ROW_ID,), min_length=1)
+    event_time: FieldName = ARRIVED
+    key: tuple[FieldName, ...] = Field((ROW_ID,), min_length=1)
     arrival: bool = False
     period: PeriodNoun = "month"
     train_periods: int | None = Field(None, ge=1)

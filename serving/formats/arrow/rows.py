@@ -16,15 +16,9 @@ import numpy as np
 from serving.errors import InputError
 from serving.formats.arrow.messages import check_file, check_stream
 from serving.formats.columns import ColumnReader, list_numbers
-from serving.formats.rows import (
-    LOCAL_TIME,
-    MOST_TEXT,
-    CheckedRows,
-    check_count,
-    shift_row,
-    shorten,
-)
+from serving.formats.rows import LOCAL_TIME, MOST_TEXT, CheckedRows, check_count, shift_row
 from serving.package.kinds import is_arrow_binary, is_arrow_text
+from serving.package.values import shorten
 
 if TYPE_CHECKING:
     import pyarrow as pa

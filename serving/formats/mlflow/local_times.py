@@ -19,8 +19,9 @@ from typing import Any
 import msgspec
 
 from serving.errors import InputError
-from serving.formats.rows import EVENT_TIME, LOCAL_TIME, place_of, shorten
+from serving.formats.rows import EVENT_TIME, LOCAL_TIME
 from serving.package import times
+from serving.package.values import place_of, shorten
 
 _EPOCH = datetime(1970, 1, 1)
 _LEAST_MILLISECONDS = 10**11  # 1973: a smaller number counts seconds or days, or is not a time

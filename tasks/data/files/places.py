@@ -57,7 +57,7 @@ def find_files(source: FileSource, home: Path) -> list[StoredFile]:
     """The files that ``source`` means, by name. A relative path begins at ``home``.
 
     Raises ``SourceError`` if there is none, or one has no format; ``LakeAway`` for an outage."""
-    place, start, root = _place(source.path, home)
+    place, start, root = place_of(source.path, home)
     chosen = list(_chosen(place, start, source.format))
     if not chosen:
         raise SourceError(
@@ -91,7 +91,7 @@ def _chosen(place: Lake, start: str, form: FileFormat | None) -> Iterator[Stored
             yield stored
 
 
-def _place(path: str, home: Path) -> tuple[Lake, str, str]:
+def place_of(path: str, home: Path) -> tuple[Lake, str, str]:
     """The store of a path, the path in it, and what stands before that for people."""
     scheme, is_url, rest = path.partition("://")
     if is_url and scheme == "lake":

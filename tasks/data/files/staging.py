@@ -1,4 +1,5 @@
-"""The files of a source as one typed table on this machine, made once for the same files.
+"""Rows of files, or of a query, as one typed table on this machine; that of a use case's own files
+is made once for the same files.
 
 A first pass writes each file as it stands and lets all of its values vote on how they are read; a
 second one reads them so. Both hold one block at a time."""
@@ -6,7 +7,7 @@ second one reads them so. Both hold one block at a time."""
 import difflib
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,18 +24,21 @@ from usecases.definition.sources import FileSource
 
 _KEPT = 4
 _BLOCK_ROWS = 50_000
+Check = Callable[[pl.DataFrame], pl.DataFrame]
 _lock = threading.Lock()
 
 
 @dataclass(frozen=True)
 class Staged:
-    """All rows, typed, with their local time in the column ``AT``; ``notes`` say what was found.
+    """All rows, typed, with their local time in the column ``AT``; ``notes`` say what was found,
+    and ``columns`` are all that were there. Without rows there are no parts.
 
     The files are removed with the object."""
 
     folder: tempfile.TemporaryDirectory[str]
     parts: tuple[Path, ...]
     notes: tuple[str, ...]
+    columns: frozenset[str] = frozenset()
 
     @property
     def rows(self) -> pl.LazyFrame:
@@ -52,8 +56,32 @@ def stage(case: UseCase, source: FileSource) -> Staged:
         if key not in _staged:
             while len(_staged) >= _KEPT:
                 _staged.pop(next(iter(_staged)))
-            _staged[key] = _Stage(case, source).of(files)
+            _staged[key] = _Stage(case, source, wanted_columns(case)).of(files)
         return _staged[key]
+
+
+def stage_files(
+    case: UseCase, source: FileSource, needed: Sequence[str], if_there: Sequence[str], check: Check
+) -> Staged:
+    """The columns ``needed`` of the files, and those of ``if_there`` that a file has, in the order
+    of the files: no label need be there. Rows have no ``AT``, and there may be none.
+
+    ``check`` gets each typed frame and returns what is kept of it. Raises as ``stage``."""
+    files = find_files(source, Path.cwd())
+    return _Stage(case, source, needed, if_there, check).of(files)
+
+
+def stage_frames(
+    case: UseCase,
+    source: FileSource,
+    name: str,
+    frames: Iterable[pl.DataFrame],
+    needed: Sequence[str],
+    if_there: Sequence[str],
+    check: Check,
+) -> Staged:
+    """The same of ``frames``, such as those of a query; ``name`` is how people are told of it."""
+    return _Stage(case, source, needed, if_there, check).of_frames(name, frames)
 
 
 @dataclass(frozen=True)
@@ -74,6 +102,8 @@ class _Raw:
         """Frames of the ``wanted`` columns that it has."""
         import pyarrow.parquet as pq
 
+        if not self.path.exists():
+            return
         names = [name for name in wanted if name in self.columns]
         with pq.ParquetFile(self.path) as file:
             for batch in file.iter_batches(_BLOCK_ROWS, columns=names):
@@ -81,36 +111,71 @@ class _Raw:
 
 
 class _Stage:
-    def __init__(self, case: UseCase, source: FileSource) -> None:
-        self._case, self._source = case, source
-        self._wanted = wanted_columns(case)
+    """Without ``check`` the table is of the use case's own source: it needs rows, in periods."""
+
+    def __init__(
+        self,
+        case: UseCase,
+        source: FileSource,
+        needed: Sequence[str],
+        if_there: Sequence[str] = (),
+        check: Check | None = None,
+    ) -> None:
+        self._case, self._source, self._check = case, source, check
+        self._needed = list(needed)
+        self._wanted = list(dict.fromkeys([*needed, *if_there]))
         self._votes = Votes()
         self._notes: list[str] = []
 
     def of(self, files: list[StoredFile]) -> Staged:
+        return self._staged(
+            lambda folder: [self._raw(file, folder / f"{at}") for at, file in enumerate(files)]
+        )
+
+    def of_frames(self, name: str, frames: Iterable[pl.DataFrame]) -> Staged:
+        def raw(folder: Path) -> list[_Raw]:
+            columns: set[str] = set()
+
+            def counted() -> Iterator[pl.DataFrame]:
+                for frame in frames:
+                    columns.update(frame.columns)
+                    count(self._votes, self._case, frame)
+                    yield frame.select(name for name in self._wanted if name in frame.columns)
+
+            _write(folder / "raw", counted())
+            return [_Raw(name, folder / "raw", columns)]
+
+        return self._staged(raw)
+
+    def _staged(self, read: Callable[[Path], list[_Raw]]) -> Staged:
         folder = tempfile.TemporaryDirectory(prefix="laurel-files-")
         try:
-            raw = [self._raw(file, Path(folder.name) / f"{at}") for at, file in enumerate(files)]
-            raw = [one for one in raw if one.rows]
-            if not raw:
-                raise SourceError(f"{', '.join(file.name for file in files)}: no rows.")
-            self._compare(raw)
-            source, time = self._source, self._case.event_time
-            stated = Reading(source.decimal, source.date_format, source.time_zone, source.nulls)
-            reading = self._votes.reading(time, stated)
-            self._notes.append(str(reading))
-            typing = Typing(self._case, reading, self._votes)
-            first = typing.first_time(block for one in raw for block in one.blocks([time]))
-            parts = []
-            for at, one in enumerate(raw):
-                parts.append(Path(folder.name) / f"{at}.parquet")
-                _write(parts[-1], typing.frames(one.name, one.blocks(self._wanted), first))
-                if one.path.is_relative_to(folder.name):
-                    one.path.unlink()
+            parts, columns = self._parts(Path(folder.name), read(Path(folder.name)))
         except BaseException:
             folder.cleanup()
             raise
-        return Staged(folder, tuple(parts), tuple(self._notes))
+        return Staged(folder, tuple(parts), tuple(self._notes), columns)
+
+    def _parts(self, folder: Path, raw: list[_Raw]) -> tuple[list[Path], frozenset[str]]:
+        filled = [one for one in raw if one.rows]
+        if not filled and (self._check is None or not any(one.columns for one in raw)):
+            raise SourceError(f"{', '.join(one.name for one in raw)}: no rows.")
+        raw = filled or raw
+        self._compare(raw)
+        case, source, time = self._case, self._source, self._case.event_time
+        stated = Reading(source.decimal, source.date_format, source.time_zone, source.nulls)
+        reading = self._votes.reading(time, stated)
+        self._notes.append(str(reading))
+        typing = Typing(case, reading, self._votes)
+        first = typing.first_time(block for one in raw for block in one.blocks([time]))
+        parts = []
+        for at, one in enumerate(filled):
+            parts.append(folder / f"{at}.parquet")
+            frames = typing.frames(one.name, one.blocks(self._wanted), first)
+            _write(parts[-1], map(self._check, frames) if self._check else frames)
+            if one.path.is_relative_to(folder):
+                one.path.unlink()
+        return parts, frozenset().union(*(one.columns for one in raw))
 
     def _raw(self, file: StoredFile, folder: Path) -> _Raw:
         """The file as Parquet, its values as they stand there, all of which have voted."""
@@ -147,9 +212,11 @@ class _Stage:
             yield frame
 
     def _compare(self, raw: list[_Raw]) -> None:
-        """Each file has each column."""
+        """Each file has each column that is needed, and of the others either all files or none."""
+        some = set().union(*(one.columns for one in raw))
+        needed = [name for name in self._wanted if name in self._needed or name in some]
         for one in raw:
-            missing = [name for name in self._wanted if name not in one.columns]
+            missing = [name for name in needed if name not in one.columns]
             if missing:
                 others = one.columns - set(self._wanted)
                 near = difflib.get_close_matches(missing[0], others, n=1)

@@ -75,6 +75,9 @@ class Typing:
         case, reasons, typed = self._case, [], []
         for texts in block:
             column, bad, word = texts.name, None, ""
+            if column == REASON:
+                reasons.append(texts)
+                continue
             if column == case.event_time:
                 texts, bad = self._times(texts, self._reading)
                 word = "time"

@@ -4,13 +4,10 @@ verdict, and Evidently's report.
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
-import polars as pl
 from prefect import task
 
 from blocks.registry import ModelVersion, RegistryError
-from serving.package.manifest import PROFILE, REFERENCE, Manifest
 from serving.package.model import Package
 from serving.records.drift import Checked, DriftVerdict
 from tasks.data.traits import by_traits
@@ -19,11 +16,10 @@ from tasks.drift.checks.integrity import check_answers
 from tasks.drift.coverage import tell_coverage
 from tasks.drift.drivers import weight
 from tasks.drift.evidently_report import keep_report, run_evidently
-from tasks.drift.examine import Yardstick, examine
+from tasks.drift.examine import Yardstick, examine, yardstick_of
 from tasks.drift.history import beyond_before, held_before, sequence_before
 from tasks.drift.late_labels import check_performance
 from tasks.drift.performance import find_cause, join_verdict
-from tasks.drift.profile.profile import decode_profile
 from tasks.drift.thresholds import monitored, without
 from tasks.drift.verdict import judge
 from tasks.ledger.entries import now
@@ -101,20 +97,6 @@ def check_window(champion: ModelVersion, window: str, seed: int) -> Checked:
         scores={**performance.scores},
         performance=performance,
         cause=find_cause(verdict, performance) if joined.outcome == "drifted" else None,
-    )
-
-
-def yardstick_of(manifest: Manifest, folder: Path) -> Yardstick:
-    """Return what the package in ``folder`` has for the drift check."""
-    profile = folder / PROFILE
-    return Yardstick(
-        reference=pl.read_parquet(folder / REFERENCE),
-        thresholds=manifest.drift_thresholds,
-        calibrated=manifest.drift_calibrated,
-        importance=manifest.drift_importance,
-        methods=manifest.drift_methods,
-        profile=decode_profile(profile.read_bytes()) if profile.exists() else None,
-        sample_rate=manifest.log_sample_rate,
     )
 
 

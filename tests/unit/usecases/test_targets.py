@@ -56,7 +56,10 @@ def test_use_case_without_a_label_is_refused() -> None:
     [
         ({"classes": ("no", "yes")}, r"Binary\(label=..., positive='yes'\)"),
         ({"classes": ("a", "b", "a")}, r"classes named twice: \['a'\]"),
-        ({"classes": ("a", "b", "")}, "a class has no name"),
+        ({"classes": ("a", "b", "")}, "a name is empty"),
+        ({"classes": ("a", "b", '6" pipe')}, "quotation mark.*rename it in the source"),
+        ({"classes": ("a", "b", "c\\d")}, "backslash"),
+        ({"classes": ("a", "b", "c\n")}, "control character"),
         ({"classes": tuple(map(str, range(10_000)))}, "at most 200"),
     ],
 )

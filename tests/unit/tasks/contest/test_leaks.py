@@ -4,7 +4,14 @@ import pytest
 from usecases.toy import USE_CASE as TOY
 from usecases.toy import toy_rows
 
-from tasks.contest.leaks import Alone, column_doubts, gain_doubts, strongest_column
+from tasks.contest.leaks import (
+    Alone,
+    column_doubts,
+    gain_doubts,
+    rank_columns,
+    strongest_column,
+    suspects,
+)
 from usecases.definition import ROC_AUC, Promotion
 
 
@@ -134,3 +141,39 @@ def ranks(roc_auc: float) -> np.ndarray:
     """Scores of 2,000 negatives, then 2,000 positives: this share of the pairs is in order."""
     right = np.arange(2000) < 2000 * roc_auc
     return np.concatenate([np.full(2000, 0.5), np.where(right, 0.8, 0.2)])
+
+
+def ranked(*scores: float) -> list[Alone]:
+    return [Alone(name, score, np.nan) for name, score in zip("abcdefgh", scores, strict=False)]
+
+
+@pytest.mark.parametrize(
+    ("scores", "named"),
+    [
+        ((0.93, 0.65, 0.6), ["a"]),
+        ((0.99, 0.985, 0.7), ["a", "b"]),
+        ((0.94, 0.93, 0.65), ["a", "b"]),
+        ((0.97, 0.96, 0.94, 0.92, 0.89, 0.86), []),  # as the columns of breast cancer are
+        ((0.88, 0.6), []),
+        ((0.95,), []),  # a single column has no others
+        ((float("nan"), float("nan")), []),
+    ],
+)
+def test_suspects_tell_the_label_nearly_alone_and_far_better_than_others(scores, named) -> None:
+    assert [alone.column for alone in suspects(TOY, ranked(*scores))] == named
+
+
+def test_a_trusted_column_is_neither_a_suspect_nor_the_strongest() -> None:
+    columns = tuple(
+        column.model_copy(update={"trusted": column.name == "steady"}) for column in TOY.columns
+    )
+    trusting = TOY.model_copy(update={"columns": columns})
+    rows = toy_rows("2024-03").with_columns(steady=5 + 0.1 * pl.col("won"))
+    best, *_ = rank_columns(trusting, rows)
+    assert best.column == "steady" and suspects(TOY, [best, *ranked(0.6)]) == [best]
+    assert suspects(trusting, [best, *ranked(0.6)]) == []
+    assert strongest_column(trusting, rows).score < 0.6
+    everything = tuple(column.model_copy(update={"trusted": True}) for column in TOY.columns)
+    nobody = strongest_column(TOY.model_copy(update={"columns": everything}), rows)
+    assert nobody.column == "" and np.isnan(nobody.score)
+    assert column_doubts(Promotion(), ROC_AUC, nobody, 0.9, None) == []

@@ -14,6 +14,7 @@ from tasks.measures.measure import measure_again, measure_rows
 from tasks.measures.metrics import MEASURES, metrics_of, reweighted, score
 from tasks.messages.wording import CATALOGUES, Say
 from tasks.models import modelling
+from tasks.packages import judging
 from tasks.steps import evaluate
 from usecases.definition import (
     CALIBRATION_ERROR,
@@ -152,14 +153,14 @@ def test_candidates_are_evaluated_by_it(own: UseCase) -> None:
     training, holdout = toy_rows("2024-01"), toy_rows("2024-02")
     fitted = modelling.fit(own, own.candidate("boosting"), {"max_iter": 20}, training, seed=1)
     truth, predicted = modelling.labels(own, holdout), modelling.predict(fitted, own, holdout)
-    scores = evaluate.score_holdout(own, fitted, holdout)
+    scores = judging.score_holdout(own, fitted, holdout)
     assert scores == {
         "absolute_error": pytest.approx(mean_error(truth, predicted)),
         "share_right": pytest.approx(accuracy(truth, predicted)),
         "log_loss": score(LOG_LOSS, truth, predicted),
     }
     assert own.gate.passes(scores["absolute_error"])
-    bounds = evaluate.judge_holdout(own, fitted, "2024-02", holdout, seed=1).intervals
+    bounds = judging.judge_holdout(own, fitted, "2024-02", holdout, seed=1).intervals
     for name in ("absolute_error", "share_right"):
         low, high = bounds[name]
         assert low < scores[name] < high

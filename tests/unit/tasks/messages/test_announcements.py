@@ -1,5 +1,6 @@
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -218,6 +219,14 @@ EVERY: dict[str, Callable[[], Any]] = {
         holdout=(0.74, None),
         coverage=0.42,
         reasons=["2013-06"],
+    ),
+    "scores checked": lambda: announcements.scores_checked(
+        "flights",
+        version="7",
+        verdict="drifted",
+        window="2013-06",
+        columns={"temp": 2.0},
+        reasons=["1 of 3 columns"],
     ),
     "coverage off": lambda: announcements.coverage_off(
         "flights",
@@ -466,6 +475,15 @@ def test_refused_challenger_without_a_champion_invents_none() -> None:
     )
     assert "there is still no champion (ROC AUC: challenger 0.9912)" in message.headline
     assert "champion v" not in message.text
+
+
+def test_an_inconclusive_contest_says_which_gain_it_would_find() -> None:
+    plain = decision("inconclusive")
+    assert plain.contest is not None
+    told = replace(plain, contest=replace(plain.contest, decidable=0.0712))
+    message = announcements.contest_decided(told, metric="roc_auc")
+    assert "would find a gain of: 0.0712\n" in message.text
+    assert "would find" not in announcements.contest_decided(plain, metric="roc_auc").text
 
 
 def test_score_that_does_not_exist_is_said_in_words() -> None:

@@ -194,6 +194,17 @@ def test_few_rows_are_calibrated_on_all_windows_and_too_few_say_so(tmp_path: Pat
     assert (coverage.rows, coverage.needed, coverage.method) == (160, 199, "split")
 
 
+@pytest.mark.parametrize("intervals", ["quantiles", "split"])
+def test_training_too_small_to_leave_any_row_out_is_calibrated_on_the_holdout(
+    tmp_path: Path, intervals: str
+) -> None:
+    target = Number(label="price", intervals=intervals)
+    few = case(target=target, minimum_training_rows=100)
+    training = pl.concat([month(number, rows=60) for number in (1, 2)])
+    coverage = Champion(tmp_path, few, "linear", training, month(4, rows=200)).coverage
+    assert (coverage.windows, coverage.rows) == (["2024-04"], 200)
+
+
 def test_constant_model_holds_whole_labels_on_the_ends(tmp_path: Path) -> None:
     def whole(rows: pl.DataFrame) -> pl.DataFrame:
         return rows.with_columns(pl.col("price").round(0).clip(20, 40))

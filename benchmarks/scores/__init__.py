@@ -1,0 +1,1 @@
+"""How fast batch scoring is, and in how much memory."""

@@ -1,0 +1,1 @@
+"""Everything that can fail in a retrain, tried in seconds on a sample and without a server."""
