@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from laurel.figures import moment
+from laurel.servers import ledger_entries
 
 if TYPE_CHECKING:
     from blocks.clients.service import ServiceApi
@@ -63,7 +64,7 @@ def _row(service: "ServiceApi", described: Mapping[str, Any]) -> Row:
 
     path = f"/v1/{described['use_case']}"
     try:
-        entries = service.ask("GET", f"{path}/decisions?limit={ENTRIES}")["decisions"]
+        entries = ledger_entries(service, described["use_case"], f"limit={ENTRIES}")
         checks: list[dict[str, Any]] = []
         approvals: list[dict[str, Any]] = []
         whole = described

@@ -13,7 +13,7 @@ from laurel.names import unknown
 from laurel.outcome import Outcome, Part
 from laurel.output import CommandFailed
 from laurel.progress import Progress
-from laurel.servers import open_prefect, service_api, stack_settings
+from laurel.servers import ledger_entries, open_prefect, service_api, stack_settings
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -182,8 +182,7 @@ def _numbers(started: Started, run: "FlowRun") -> dict[str, Any]:
 
     use_case = started.request.use_case
     try:
-        path = f"/v1/{use_case}/decisions?limit={RECENT}"
-        entries = service_api(started.settings).ask("GET", path)["decisions"]
+        entries = ledger_entries(service_api(started.settings), use_case, f"limit={RECENT}")
     except ServiceAway:
         return {}
     values = outcome.of_ledger(entries, str(run.id))

@@ -4,7 +4,7 @@ silent."""
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from laurel.servers import service_api
+from laurel.servers import ledger_entries, service_api
 
 if TYPE_CHECKING:
     from blocks.settings import Settings
@@ -31,10 +31,10 @@ def read_ledger(settings: "Settings", use_case: str) -> Ledger:
     path = f"/v1/{use_case}"
     try:
         described = service.ask("GET", path)
-        entries = service.ask("GET", f"{path}/decisions?limit={ENTRIES}")["decisions"]
-        if len(entries) == ENTRIES and not any(_moves_crown(entry) for entry in entries):
+        entries = ledger_entries(service, use_case, f"limit={ENTRIES}")
+        if len(entries) >= ENTRIES and not any(_moves_crown(entry) for entry in entries):
             for kind in ("crown", "rollback"):
-                entries += service.ask("GET", f"{path}/decisions?limit=1&kind={kind}")["decisions"]
+                entries += ledger_entries(service, use_case, f"limit=1&kind={kind}")
             entries.sort(key=lambda entry: entry["sequence"], reverse=True)
     except ServiceAway as error:
         if error.status not in (0, 404, 503):

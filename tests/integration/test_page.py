@@ -991,6 +991,29 @@ def test_a_rollback_lists_past_champions_and_names_its_target(
         assert [one["version"] for one in prefect.started] == ["5"]
 
 
+@pytest.mark.parametrize("address", ["#%E0%A4%A", "#nobody&decision=5", "#decision=1", "#&&=&"])
+def test_an_address_that_names_nothing_leads_to_what_there_is(
+    browser: Browser, shared: ServiceProcess, address: str
+) -> None:
+    with browser.open(url(shared, f"/{address}")) as page:
+        page.wait_for(f"document.getElementById('{PREDICT}')", "the page is there")
+        assert page.problems == []
+
+
+def test_what_the_records_say_cannot_break_out_of_the_page(
+    browser: Browser, tmp_path: Path
+) -> None:
+    evil = '<img src=x onerror="self.hurt = 1"><script>self.hurt = 1</script>'
+    lake = tmp_path / "lake"
+    write_check(lake, "2013-06", "broken", reasons=[evil])
+    write_decision(lake, "2026-11-20T02:00:00+00:00", "keep", reasons=[evil], by=evil)
+    with started(tmp_path) as (service, _), opened(browser, service) as page:
+        page.evaluate("location.hash = '#toy&decision=1'")
+        page.wait_for("document.querySelector('.detail .records')", "the decision is there")
+        assert evil in page.text(".detail") and evil in page.text(".drift")
+        assert page.evaluate("self.hurt === undefined && !document.querySelector('img')")
+
+
 OPEN_ALL = "document.querySelectorAll('details').forEach(one => { one.open = true; })"
 STATES = {
     "everything open": ("/", OPEN_ALL, "document.querySelector('.numbers')"),
