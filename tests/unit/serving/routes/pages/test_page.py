@@ -146,6 +146,23 @@ def test_every_verdict_of_the_ledger_has_its_words() -> None:
     assert set(re.findall(r'(\w+): "kind\w+"', SCRIPTS["decisions.js"])) == set(get_args(Kind))
 
 
+def test_every_need_and_every_reason_of_the_fleet_has_its_words() -> None:
+    sources = "\n".join(
+        (Path(serving.__file__).parent / name).read_text()
+        for name in ("history/fleet.py", "routes/fleet.py", "routes/lake_reader.py")
+    )
+    needs = set(re.findall(r'Need\(\s*"(\w+)"', sources)) | {"broken", "unreadable"}
+    worded = re.findall(r"^  (\w+): \(", SCRIPTS["fleet.js"], re.MULTILINE)
+    assert len(needs) > 8 and needs == set(worded)
+    series = (Path(serving.__file__).parent / "history/series.py").read_text()
+    reasons = set(re.findall(r'unknown\[[^]]+\] = "(\w+)"', sources))
+    reasons |= set(re.findall(r'"([a-z]+_[a-z_]+)" if ', sources + series))
+    reasons |= set(re.findall(r'reason = "(\w+)"|reason="(\w+)"', series)[0])
+    reasons |= {"no_labels", "scope", "lake_away", "not_read_yet", "no_check"}
+    named = re.findall("const REASONS = {(.*?)};", SCRIPTS["charts.js"], re.DOTALL)[0]
+    assert reasons - {""} - set(re.findall(r"(\w+): \"", named)) == set()
+
+
 def relative_luminance(colour: str) -> float:
     """https://www.w3.org/TR/WCAG22/#dfn-relative-luminance"""
     channels = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
