@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from laurel.output import CommandFailed
 
@@ -64,11 +64,3 @@ def service_api(settings: "Settings", timeout_seconds: float = 10) -> "ServiceAp
     from blocks.clients.service import ServiceApi
 
     return ServiceApi(settings.serving_base_url, settings.serving_key, timeout_seconds)
-
-
-def ledger_entries(service: "ServiceApi", use_case: str, query: str) -> list[dict[str, Any]]:
-    """The entries of the decisions that the service answers to ``query``, the latest first: a
-    retrain is one decision of several entries. Raises ``ServiceAway``."""
-    items = service.ask("GET", f"/v1/{use_case}/decisions?{query}")["items"]
-    entries = [entry for item in items for entry in item["parts"]]
-    return sorted(entries, key=lambda entry: entry["sequence"], reverse=True)

@@ -6,7 +6,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from blocks.settings import Settings
-from laurel.servers import ledger_entries
+from laurel.ledger import read_entries
 from serving.server.app import create_app
 from tests.fixtures.lake_history import write_year
 
@@ -39,9 +39,9 @@ def service(tmp_path: Path) -> Iterator[Any]:
 def test_the_ledger_comes_as_entries_the_latest_first_whatever_they_are_folded_into(
     service: Any,
 ) -> None:
-    entries = ledger_entries(service, "toy", "limit=200")
+    entries = read_entries(service, "toy", 200)
     places = [entry["sequence"] for entry in entries]
     assert places == list(range(len(places), 0, -1)) and len(places) > 20
     assert (entries[0]["kind"], entries[0]["verdict"]) == ("retrain", "kept")
-    crown = ledger_entries(service, "toy", "limit=1&kind=crown")
+    crown = read_entries(service, "toy", 1, "crown")
     assert "crown" in [entry["kind"] for entry in crown]
