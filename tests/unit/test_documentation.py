@@ -169,7 +169,7 @@ def test_every_file_that_is_named_exists(page: Path) -> None:
     """
     rooms = "flows|tasks|blocks|serving|deployments|benchmarks|tests|docs|usecases"
     names = re.findall(rf"`((?:{rooms})/[\w./-]+\.\w+)`", prose(page))
-    examples = {"usecases/returns.py", "usecases/churn.py", "usecases/orders/invent.py"}
+    examples = {f"usecases/{name}.py" for name in ("returns", "churn", "orders", "orders/invent")}
     assert [
         name for name in names if name not in examples and not (REPOSITORY / name).exists()
     ] == []

@@ -42,6 +42,7 @@ CONTEST: dict[str, Any] = {
     "dependence": -0.1,
     "refits": 3,
     "refit_error": 0.004,
+    "decidable": 0.02,
 }
 BEHAVIOUR: dict[str, Any] = {
     "name": "flat",
