@@ -105,7 +105,8 @@ class _Raw:
         if not self.path.exists():
             return
         names = [name for name in wanted if name in self.columns]
-        with pq.ParquetFile(self.path) as file:
+        # With its buffer pyarrow keeps what was read: the memory would grow with the file.
+        with pq.ParquetFile(self.path, pre_buffer=False) as file:
             for batch in file.iter_batches(_BLOCK_ROWS, columns=names):
                 yield pl.DataFrame(pl.from_arrow(batch))
 
