@@ -47,7 +47,7 @@ class Batch:
         import pyarrow.parquet as pq
 
         for part in self.staged.parts:
-            with pq.ParquetFile(part) as file:
+            with pq.ParquetFile(part, pre_buffer=False) as file:
                 for batch in file.iter_batches(CHUNK_ROWS):
                     yield pl.DataFrame(pl.from_arrow(batch))
 

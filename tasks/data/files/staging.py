@@ -109,7 +109,8 @@ class _Raw:
             return
         names = [name for name in wanted if name in self.columns]
         theirs = [self.own.get(name, name) for name in names]
-        with pq.ParquetFile(self.path) as file:
+        # With its buffer pyarrow keeps what was read: the memory would grow with the file.
+        with pq.ParquetFile(self.path, pre_buffer=False) as file:
             for batch in file.iter_batches(_BLOCK_ROWS, columns=theirs):
                 frame = pl.DataFrame(pl.from_arrow(batch)).select(theirs)
                 yield frame.rename(dict(zip(theirs, names, strict=True)))
