@@ -1,8 +1,6 @@
-"""Every use case in a row, as the running service knows it: champion, scores, drift, traffic, the
-last retrain, and what needs a person."""
+"""Every use case in a row, as the running service tells it, and what needs a person in words."""
 
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -12,10 +10,26 @@ from laurel.figures import moment
 if TYPE_CHECKING:
     from blocks.clients.service import ServiceApi
 
-ENTRIES = 200
-AT_ONCE = 2  # as many as the service reads at a time
-MOVES = {("crown", "crowned"), ("crown", "adopted"), ("crown", "vacated"), ("rollback", "rollback")}
-ENDED_BADLY = ("failed", "crashed")
+# Without one of these the flows' records were read, and null means that there is none.
+UNREAD = ("lake_away", "not_read_yet", "scope")
+REASONS = {
+    "lake_away": "the lake is unreachable",
+    "not_read_yet": "the service is still reading its records",
+    "scope": "LAUREL_SERVING_KEY lacks the scope operate",
+}
+# The service's code, as a sentence with its numbers and the command that deals with it.
+NEEDS = {
+    "swap_failed": ("v{alias} is not served, v{version} still is", "laurel doctor"),
+    "log_dropped": ("{rows} predictions were not kept", "laurel logs service"),
+    "tampered": ("the ledger was changed by hand", "laurel audit {name}"),
+    "retrain_failed": ("the last retrain {verdict}", "laurel logs {name} --flow retrain"),
+    "breaker": ("retrains were stopped: rejected in a row", "laurel explain {name}"),
+    "silent": ("no predictions come in", "laurel explain {name}"),
+    "broken": ("data of {window} are broken", "laurel open {name}"),
+    "unreadable": ("the drift check of {window} is unreadable", "laurel open {name}"),
+    "drifted": ("{window} drifted, and no retrain followed", "laurel explain {name}"),
+    "worse": ("the champion is worse on {window}", "laurel run retrain {name}"),
+}
 
 
 @dataclass(frozen=True)
@@ -29,9 +43,9 @@ class Need:
 
 @dataclass(frozen=True)
 class Row:
-    """One use case. ``live`` is the score on the last checked window, ``coverage`` (0-1) the share
-    of its rows whose labels have come; ``drift`` is that window's verdict. ``unknown`` says why
-    something could not be read."""
+    """One use case. ``live`` is the score on the last window that has one, ``coverage`` (0-1) the
+    share of its labels that have come; ``drift`` is the verdict on ``window``. ``unknown`` says why
+    the flows' records could not be read."""
 
     use_case: str
     champion: str | None = None
@@ -53,103 +67,44 @@ class Row:
 
 def read_fleet(service: "ServiceApi") -> list[Row]:
     """A row for each use case that the service serves. Raises ``ServiceAway``."""
-    described = service.ask("GET", "/v1")["use_cases"]
-    with ThreadPoolExecutor(AT_ONCE) as threads:
-        return list(threads.map(lambda one: _row(service, one), described))
+    return [row(one) for one in service.ask("GET", "/v1?view=fleet")["use_cases"]]
 
 
-def _row(service: "ServiceApi", described: Mapping[str, Any]) -> Row:
-    from blocks.clients.service import ServiceAway
-
-    path = f"/v1/{described['use_case']}"
-    try:
-        entries = service.ask("GET", f"{path}/decisions?limit={ENTRIES}")["decisions"]
-        checks: list[dict[str, Any]] = []
-        approvals: list[dict[str, Any]] = []
-        whole = described
-        if entries:
-            checks = service.ask("GET", f"{path}/drift?limit=1")["drift"]
-            approvals = service.ask("GET", f"{path}/approvals")["approvals"]
-        if described["ready"]:
-            whole = service.ask("GET", path)
-    except ServiceAway as error:
-        return Row(described["use_case"], described["version"], unknown=error.said or str(error))
-    return row(whole, entries, checks, approvals)
-
-
-def row(
-    described: Mapping[str, Any],
-    entries: Sequence[Mapping[str, Any]],
-    checks: Sequence[Mapping[str, Any]],
-    approvals: Sequence[Mapping[str, Any]],
-) -> Row:
-    """The row of what the service answered; entries and checks have the latest first."""
-    use_case, traffic = described["use_case"], described["traffic"]
-    metrics = described.get("metrics") or {}
-    metric = next(iter(metrics), None)
-    move = last_move(entries)
-    retrain = next(
-        (one for one in entries if one["kind"] == "retrain" and one["verdict"] != "started"), None
+def row(told: Mapping[str, Any]) -> Row:
+    """The row of what the service answered."""
+    name = told["use_case"]
+    champion, live, holdout, drift, retrain = (
+        told[part] or {} for part in ("champion", "live", "holdout", "drift", "retrain")
     )
-    check = checks[0] if checks else {}
-    performance = check.get("performance") or {}
-    live = (performance.get("metrics") or {}).get(metric) or {}
+    unread = [reason for reason in told["unknown"].values() if reason in UNREAD]
     return Row(
-        use_case=use_case,
-        champion=described["version"],
-        since=moment(move["time"]) if move and described["version"] else None,
-        metric=metric,
+        use_case=name,
+        champion=champion.get("version"),
+        since=moment(champion["since"]) if champion.get("since") else None,
+        metric=holdout.get("metric"),
         live=live.get("value"),
-        coverage=performance.get("coverage"),
-        holdout=metrics.get(metric) if metric else None,
-        window=check.get("window"),
-        drift=check.get("outcome"),
-        share=check.get("share"),
-        requests_per_second=traffic["requests_per_second"],
-        seconds_p99=traffic["seconds_p99"],
-        last=retrain["verdict"] if retrain else None,
+        coverage=live.get("coverage"),
+        holdout=holdout.get("value"),
+        window=drift.get("window"),
+        drift=drift.get("outcome"),
+        share=drift.get("share"),
+        requests_per_second=told["traffic"]["requests_per_second"],
+        seconds_p99=told["traffic"]["p99"],
+        last=retrain.get("verdict"),
         last_at=moment(retrain["time"]) if retrain else None,
-        needs=find_needs(described, entries, check, approvals, retrain),
+        # A use case that was never trained is listed as such.
+        needs=[need_of(name, one) for one in told["needs"] if one["code"] != "no_champion"],
+        unknown=REASONS[unread[0]] if unread else "",
     )
 
 
-def last_move(entries: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """The entry by which the crown last moved."""
-    return next((one for one in entries if (one["kind"], one["verdict"]) in MOVES), None)
-
-
-def find_needs(
-    described: Mapping[str, Any],
-    entries: Sequence[Mapping[str, Any]],
-    check: Mapping[str, Any],
-    approvals: Sequence[Mapping[str, Any]],
-    retrain: Mapping[str, Any] | None,
-) -> list[Need]:
-    """What a person should do, the most pressing first."""
-    name, alias = described["use_case"], described["alias"]["version"]
-    needs = [_question(name, one) for one in approvals]
-    if any(one.get("tampered") for one in entries):
-        needs.append(Need(name, "the ledger was changed by hand", f"laurel audit {name}"))
-    if alias and described.get("last_error"):
-        sentence = f"v{alias} is not served: {described['last_error']}"
-        needs.append(Need(name, sentence, "laurel doctor"))
-    if described["log"]["last_error"]:
-        needs.append(Need(name, "predictions do not reach the lake", "laurel logs service"))
-    if retrain and retrain["verdict"] in ENDED_BADLY:
-        needs.append(Need(name, f"the last retrain {retrain['verdict']}", f"laurel logs {name}"))
-    if check.get("outcome") in ("broken", "silent", "unreadable"):
-        sentence = {
-            "broken": f"data of {check['window']} are broken",
-            "silent": "no predictions come in",
-            "unreadable": f"the drift check of {check['window']} is unreadable",
-        }[check["outcome"]]
-        needs.append(Need(name, sentence, f"laurel explain {name}"))
-    return needs
-
-
-def _question(use_case: str, approval: Mapping[str, Any]) -> Need:
-    over = f" over v{approval['champion']}" if approval["champion"] else ""
-    main = (approval.get("contest") or {}).get("main") or {}
-    gain = f" (gain {main['gain']:+.3f})" if main.get("gain") is not None else ""
-    sentence = f"approve v{approval['challenger']}{over}{gain}"
-    return Need(use_case, sentence, f"laurel approve {use_case}")
+def need_of(use_case: str, told: Mapping[str, Any]) -> Need:
+    """The need in words; one of a newer service by its code."""
+    code, numbers = told["code"], told["numbers"]
+    if code == "approval":
+        over = f" over v{numbers['champion']}" if numbers["champion"] else ""
+        gain = f" (gain {numbers['gain']:+.3f})" if numbers["gain"] is not None else ""
+        sentence = f"approve v{numbers['challenger']}{over}{gain}"
+        return Need(use_case, sentence, f"laurel approve {use_case}")
+    sentence, command = NEEDS.get(code, (code.replace("_", " "), "laurel open {name}"))
+    return Need(use_case, sentence.format(**numbers), command.format(name=use_case))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from laurel import outcome, parameters
+from laurel.ledger import read_entries
 from laurel.names import unknown
 from laurel.outcome import Outcome, Part
 from laurel.output import CommandFailed
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 POLL_SECONDS, WORKER_SECONDS, CANCEL_SECONDS = 0.5, 60.0, 60.0
-RECENT = 50
+RECENT = 20
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,18 @@ def finish(started: Started, quiet: bool = False) -> Outcome:
     return tell(started, run)
 
 
+def finish_run(request: Request, settings: "Settings", run: str, quiet: bool = False) -> Outcome:
+    """``finish`` for a run that somebody else started."""
+    from uuid import UUID
+
+    with open_prefect(settings) as prefect:
+        from deployments.runs.remote_run import RemoteRuns
+
+        runs = RemoteRuns(prefect, settings.prefect_pages, lambda line: None)
+        started = Started(request, settings, runs, prefect.read_flow_run(UUID(run)))
+        return finish(started, quiet)
+
+
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
@@ -182,8 +195,7 @@ def _numbers(started: Started, run: "FlowRun") -> dict[str, Any]:
 
     use_case = started.request.use_case
     try:
-        path = f"/v1/{use_case}/decisions?limit={RECENT}"
-        entries = service_api(started.settings).ask("GET", path)["decisions"]
+        entries = read_entries(service_api(started.settings), use_case, RECENT)
     except ServiceAway:
         return {}
     values = outcome.of_ledger(entries, str(run.id))
@@ -192,6 +204,8 @@ def _numbers(started: Started, run: "FlowRun") -> dict[str, Any]:
 
         gate = load(use_case).gate
         values |= {"metric": metric_name(gate.metric.name), "gate": gate.threshold}
+        if values.get("gain_of"):
+            values["gain_of"] = metric_name(values["gain_of"])
     return values
 
 

@@ -35,6 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code: 0 for success, 2 for a wrong call, 130 if it was interrupted, and what the
     command says otherwise."""
     settle()
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a terminal without our letters shows their numbers
+            stream.reconfigure(errors="backslashreplace")
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("--help", "-h", "help"):
         print(overview())
@@ -119,7 +122,9 @@ def _in_words(error: Exception) -> str | None:
     for module, name in SENTENCES:
         if module in sys.modules and isinstance(error, getattr(sys.modules[module], name)):
             told = _sentence(str(error) or type(error).__name__)
-            away = isinstance(error, ConnectionError) or name == "HTTPError"
+            httpx = sys.modules.get("httpx")
+            silent = httpx is not None and isinstance(error, httpx.TransportError)
+            away = silent or isinstance(error, ConnectionError)
             return f"{told} Is the stack up? {PROGRAM} status" if away else told
     pydantic = sys.modules.get("pydantic")
     if pydantic and isinstance(error, pydantic.ValidationError) and error.title == "Settings":

@@ -42,6 +42,11 @@ def flow_named(word: str) -> str:
     raise CommandFailed(unknown("flow", word, flow_words()), exit_code=2)
 
 
+def number(version: str | None) -> str | None:
+    """A version's number as MLflow has it; ``v7`` is how we show it."""
+    return re.sub(r"^v(?=\d+$)", "", version) if version else version
+
+
 def programs() -> list[str]:
     """The programs of the stack, each with a log."""
     from deployments.local.settings import read_stack_settings

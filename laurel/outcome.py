@@ -32,7 +32,8 @@ class Outcome:
     """``message`` is the run's own sentence, ``line`` what a terminal shows.
 
     ``score`` is what was held against the ``gate`` (``metric``), on ``rows`` rows of the hold-out;
-    ``None`` if the run held no contest."""
+    ``gain`` is that over the champion in the metric ``gain_of``, with its bounds. ``None`` if the
+    run held no contest, or there was no champion."""
 
     flow: str
     use_case: str
@@ -50,6 +51,10 @@ class Outcome:
     score: float | None = None
     gate: float | None = None
     rows: int | None = None
+    gain_of: str | None = None
+    gain: float | None = None
+    low: float | None = None
+    high: float | None = None
     reasons: list[str] = field(default_factory=list)
 
     @property
@@ -64,6 +69,9 @@ class Outcome:
             passed += f", gate {self.gate:g}"
         rows = f"{self.rows:,} rows" if self.rows is not None else ""
         reason = "; ".join(self.reasons)
+        if None not in (self.gain, self.low, self.high):
+            interval = f"[{self.low:+.4g}, {self.high:+.4g}]"
+            passed += f"   {self.gain_of} gain {self.gain:+.4g} {interval}"
         return "   ".join(
             part for part in (f"{self.verdict}  {serves}", passed, rows, reason) if part
         )
@@ -113,12 +121,15 @@ def of_ledger(entries: Sequence[Mapping[str, Any]], run: str) -> dict[str, Any]:
         values = {"version": crown["version"], "champion": crown["champion"]}
     if contest is not None:
         main = (contest.get("contest") or {}).get("main") or {}
-        rows, score = contest["facts"].get("rows", main.get("rows")), main.get("challenger")
+        rows = contest["facts"].get("rows", main.get("rows"))
         values |= {
             "champion": contest["champion"],
             "challenger": contest["challenger"],
-            "score": contest["gate_score"] if score is None else score,
+            "score": contest["gate_score"],
             "rows": None if rows is None else int(rows),
             "reasons": contest["reasons"],
         }
+        if main:
+            named = {"gain_of": "metric", "gain": "gain", "low": "low", "high": "high"}
+            values |= {name: main.get(theirs) for name, theirs in named.items()}
     return values

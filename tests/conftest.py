@@ -199,7 +199,7 @@ def stack(
         "toy_hasty,toy_rollback,toy_slack,toy_late,toy_reign,toy_schema,toy_small,toy_governor,"
         "toy_hopeless,toy_long,toy_changed,toy_two_months,toy_number,toy_classes,diabetes,digits,"
         "reviews,"
-        "toy_daily,toy_weekly,toy_own,departures",
+        "toy_daily,toy_weekly,toy_own,toy_terminal,departures",
         # MLflow's webhook reports a champion at once. Polling twice a second for each of these use
         # cases took a quarter of a core in MLflow, and every five seconds took a fortieth.
         serving_poll_seconds=20.0,

@@ -11,6 +11,7 @@ others are applied."""
 
 import argparse
 import asyncio
+import importlib
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -29,7 +30,6 @@ from prefect.client.schemas.schedules import CronSchedule
 from prefect.events.schemas.automations import AutomationCore
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 from prefect.utilities.callables import parameter_schema
-from prefect.utilities.importtools import import_object
 
 from blocks import lake, registry, results, service, slack, warehouse
 from blocks.settings import Settings
@@ -211,7 +211,9 @@ class _PrefectObjects:
 
     async def flow(self, entrypoint: str) -> _Deployable:
         if entrypoint not in self._flows:
-            flow: Flow[Any, Any] = import_object(entrypoint)
+            # Prefect's import_object looks in the working directory first: in a person's `flows`.
+            module, _, name = entrypoint.rpartition(".")
+            flow: Flow[Any, Any] = getattr(importlib.import_module(module), name)
             self._flows[entrypoint] = _Deployable(
                 await self._client.create_flow(flow), flow.name, parameter_schema(flow).model_dump()
             )

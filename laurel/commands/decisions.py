@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from laurel import figures
-from laurel.fleet import last_move
-from laurel.flow_runs import person
-from laurel.ledger import Ledger, read_ledger
-from laurel.names import unknown
+from laurel.flow_runs import Request, finish_run, person
+from laurel.ledger import Ledger, last_move, read_ledger
+from laurel.names import number, unknown
 from laurel.outcome import as_typed
 from laurel.output import CommandFailed, Json, print_json
 from laurel.servers import service_api, stack_settings
@@ -23,6 +22,7 @@ UseCase = Annotated[str, typer.Argument(metavar="USE_CASE", show_default=False)]
 Challenger = Annotated[
     str | None, typer.Option(metavar="N", help="Which challenger, if several wait.")
 ]
+NoWait = Annotated[bool, typer.Option("--no-wait", help="Answer, and do not wait for the run.")]
 WAYS = {
     "crowned": "won its contest",
     "adopted": "crowned by hand",
@@ -160,35 +160,41 @@ def approve(
     use_case: UseCase,
     challenger: Challenger = None,
     why: Annotated[str, typer.Option(metavar="TEXT", help="Why; the ledger keeps it.")] = "",
+    no_wait: NoWait = False,
     as_json: Json = False,
 ) -> None:
     """Let the challenger that waits take the crown. It is fitted again, and then serves.
 
     Example: laurel approve flights --why "looked at the slices"
     """
-    _answer(use_case, True, challenger, why, as_json)
+    _answer(use_case, True, challenger, why, no_wait, as_json)
 
 
 def reject(
     use_case: UseCase,
     challenger: Challenger = None,
     why: Annotated[str, typer.Option(metavar="TEXT", help="Why; the ledger keeps it.")] = "",
+    no_wait: NoWait = False,
     as_json: Json = False,
 ) -> None:
     """Refuse the challenger that waits; the champion stays.
 
     Example: laurel reject flights --why "too good to be true"
     """
-    _answer(use_case, False, challenger, why, as_json)
+    _answer(use_case, False, challenger, why, no_wait, as_json)
 
 
-def _answer(use_case: str, approved: bool, challenger: str | None, why: str, as_json: bool) -> None:
+def _answer(
+    use_case: str, approved: bool, challenger: str | None, why: str, no_wait: bool, as_json: bool
+) -> None:
     from blocks.clients.service import ServiceAway
 
     settings = stack_settings()
     name, service = _existing(settings, use_case), service_api(settings)
     listed = service.ask("GET", f"/v1/{name}/approvals")
-    waiting = [one for one in listed["approvals"] if challenger in (None, one["challenger"])]
+    waiting = [
+        one for one in listed["approvals"] if number(challenger) in (None, one["challenger"])
+    ]
     if not waiting:
         trouble = f" Prefect does not answer: {listed['prefect']}" if listed["prefect"] else ""
         which = f"Challenger {challenger}" if challenger else "No challenger"
@@ -203,14 +209,25 @@ def _answer(use_case: str, approved: bool, challenger: str | None, why: str, as_
         answer = service.ask("POST", f"/v1/{name}/approvals/{question['run']}", body)
     except ServiceAway as error:
         raise CommandFailed(error.said or str(error)) from error
-    if as_json:
-        print_json({**answer, "challenger": question["challenger"]})
+    document = {**answer, "challenger": question["challenger"]}
+    if no_wait:
+        _tell_answer(name, document, as_json)
         return
-    word = (
-        "approved: it is fitted again and crowned" if approved else "rejected: the champion stays"
-    )
-    typer.echo(f"v{question['challenger']} of {name} is {word}.")
-    typer.echo(f"Follow it: laurel logs {name} --follow\nIts page: {answer['page']}")
+    ended = finish_run(Request("approve", name), settings, question["run"], quiet=as_json)
+    if as_json:
+        print_json({**document, **asdict(ended)})
+    else:
+        typer.echo(f"{ended.line}\n{ended.url}   {ended.seconds:.0f} s")
+    raise typer.Exit(ended.exit_code)
+
+
+def _tell_answer(use_case: str, answer: Mapping[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(answer)
+        return
+    word = "approved" if answer["approved"] else "rejected"
+    typer.echo(f"v{answer['challenger']} of {use_case} is {word}.")
+    typer.echo(f"Follow it: laurel logs {use_case} --follow\nIts page: {answer['page']}")
 
 
 def audit(

@@ -2,18 +2,25 @@
 ``explain``."""
 
 from dataclasses import asdict
+from datetime import datetime
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
 from laurel.flow_runs import Request, Started, finish, person, start
-from laurel.names import flow_named
+from laurel.names import flow_named, number
 from laurel.outcome import Outcome, as_typed
-from laurel.output import Json, print_json
+from laurel.output import CommandFailed, Json, print_json
 
 UseCase = Annotated[str, typer.Argument(metavar="USE_CASE", show_default=False)]
 Why = Annotated[str, typer.Option(metavar="TEXT", help="Why; the ledger keeps it.")]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Start the run and leave it alone.")]
+
+
+class Question(StrEnum):
+    champion = "champion"
+    retrain = "retrain"
 
 
 def run(
@@ -48,7 +55,7 @@ def promote(
 
     Example: laurel promote flights
     """
-    _run(Request("promote", use_case, values=_given(version=version)), as_json, no_wait)
+    _run(Request("promote", use_case, values=_given(version=number(version))), as_json, no_wait)
 
 
 def rollback(
@@ -65,7 +72,7 @@ def rollback(
     Example: laurel rollback flights --to 5 --why "customers complained"
     """
     reason = f"{person()}: {why}" if why.strip() else f"{person()} asked for it"
-    values = _given(version=to, reason=reason)
+    values = _given(version=number(to), reason=reason)
     _run(Request("rollback", use_case, values=values), as_json, no_wait)
 
 
@@ -80,7 +87,7 @@ def adopt(
 
     Example: laurel adopt flights 7 --why "the alias was lost"
     """
-    values = {"version": version, "by": person(), "why": why}
+    values = {"version": number(version), "by": person(), "why": why}
     _run(Request("adopt", use_case, values=values), as_json, no_wait)
 
 
@@ -90,7 +97,7 @@ def explain(
         str | None, typer.Option(metavar="TIME", help="2013-06-30 or 2013-06-30T12:00; UTC.")
     ] = None,
     question: Annotated[
-        str | None,
+        Question | None,
         typer.Option(metavar="champion|retrain", help="Only this question; default: both."),
     ] = None,
     as_json: Json = False,
@@ -99,7 +106,8 @@ def explain(
 
     Example: laurel explain flights --at 2013-06-30
     """
-    request = Request("explain", use_case, values=_given(at=at, question=question))
+    values = _given(at=_moment(at), question=question and question.value)
+    request = Request("explain", use_case, values=values)
     with start(request) as started:
         ended = finish(started, quiet=as_json)
         text = None if ended.exit_code else _answer(started)
@@ -152,6 +160,13 @@ def _print_markdown(text: str) -> None:
 
     console = Console(highlight=False)
     console.print(Markdown(text)) if console.is_terminal else typer.echo(text)
+
+
+def _moment(text: str | None) -> str | None:
+    try:
+        return text and datetime.fromisoformat(text).isoformat()
+    except ValueError:
+        raise CommandFailed(f'"{text}" is no time: 2013-06-30 or 2013-06-30T12:00.', 2) from None
 
 
 def _given(**values: Any) -> dict[str, Any]:

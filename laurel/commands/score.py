@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from laurel.output import CommandFailed, Json, print_json
+from laurel.output import FINE, LOOK, UNKNOWN, WRONG, CommandFailed, Json, print_json
+from laurel.servers import stack_settings
 
 if TYPE_CHECKING:
     from tasks.scores.batch import Outcome
     from tasks.scores.request import Request
 
 _WIDTH, _INDENT = 80, " " * 11
-_SIGNS = {"stable": "✓", "drifted": "!", "broken": "✗", "inconclusive": "–"}
+_SIGNS = {"stable": FINE, "drifted": LOOK, "broken": WRONG, "inconclusive": UNKNOWN}
 
 
 def score(
@@ -98,12 +99,11 @@ def _score(request: "Request", version: str | None) -> "Outcome":
     from blocks.lake import Lake
     from blocks.registry import ModelRegistry
     from blocks.warehouse import Warehouse
-    from deployments.local.settings import read_stack_settings
     from tasks.outside.blocks_of_run import given
     from tasks.scores.batch import find_version, score_batch
 
     request.check()
-    settings = read_stack_settings()
+    settings = stack_settings()
     store, models, rows = Lake.of(settings), ModelRegistry.of(settings), Warehouse.of(settings)
     blocks = [block for block in (store, models, rows) if block is not None]
     with given(*blocks):
@@ -147,17 +147,17 @@ def _sentences() -> Iterator[None]:
 def _lines(outcome: "Outcome") -> Iterator[str]:
     record = outcome.record
     scored = f"{record.scored:,} rows of {record.rows} with version {record.version}"
-    yield _line("✓ scored", scored)
+    yield _line(f"{FINE} scored", scored)
     if outcome.again:
         yield _line("", f"already at {record.time[:16]} UTC: nothing was written again")
     yield _line("  output", record.output)
     if record.refused:
-        yield _line("! refused", f"{record.refused:,} rows: {record.refused_output}")
+        yield _line(f"{LOOK} refused", f"{record.refused:,} rows: {record.refused_output}")
         for reason, rows in record.reasons.items():
             yield _line("", f"{rows:,} × {reason}")
     for column, values in record.unknown.items():
         shown = ", ".join(f"{value!r} ({rows:,})" for value, rows in [*values.items()][:3])
-        yield _line("! unknown", f"{column}: {shown}: scored as no category")
+        yield _line(f"{LOOK} unknown", f"{column}: {shown}: scored as no category")
     if record.extra:
         yield _line("  not used", ", ".join(record.extra))
     for verdict in record.drift:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from laurel.output import Json, print_json, text_aside
+from laurel.output import CommandFailed, Json, print_json, text_aside
 
 
 def up(as_json: Json = False) -> None:
@@ -12,14 +12,13 @@ def up(as_json: Json = False) -> None:
 
     Example: laurel up
     """
-    from deployments.apply import command as apply
     from deployments.local import command as local
     from deployments.local.settings import read_stack_settings
     from deployments.supervision.programs import programs
 
     with text_aside(as_json):
         _end_unless_done(local.main(["up"]))
-        apply.main([])
+        _apply()
     if as_json:
         settings = read_stack_settings()
         listed = [{"name": one.name, "url": one.url} for one in programs(settings)]
@@ -60,6 +59,17 @@ def demo(
     if as_json:
         print_json({"use_case": use_case, "closed": code == 0, "up": keep and code == 0})
     _end_unless_done(code)
+
+
+def _apply() -> None:
+    from deployments.apply import command as apply
+
+    try:
+        apply.main([])
+    except SystemExit as ended:
+        if isinstance(ended.code, str):
+            raise CommandFailed(ended.code) from None
+        _end_unless_done(ended.code or 0)
 
 
 def _end_unless_done(code: int) -> None:

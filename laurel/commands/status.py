@@ -1,9 +1,10 @@
 """``laurel status``: what needs a person, each use case, and the parts of the stack."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +14,9 @@ from laurel.names import PAGES
 from laurel.output import FINE, LOOK, UNKNOWN, WRONG, Json, print_json
 from laurel.parts import StackPart, read_parts
 from laurel.servers import service_api, stack_settings
+
+if TYPE_CHECKING:
+    from blocks.settings import Settings
 
 NOT_ALL_RUNS = 3
 HEADER = ("USE CASE", "CHAMPION", "LIVE (LABELS)", "HOLD-OUT", "DRIFT", "RPS", "P99", "LAST")
@@ -61,8 +65,17 @@ def status(
         )
     else:
         typer.echo("\n".join(in_words(rows, parts, silence, now)))
+        _tell_of_demo(settings)
     if any(part.answers is False for part in parts):
         raise typer.Exit(NOT_ALL_RUNS)
+
+
+def _tell_of_demo(settings: "Settings") -> None:
+    from deployments.local.command import other_demo
+
+    if (demo := other_demo(settings)) is not None:
+        state = shlex.quote(str(demo))
+        typer.echo(f"The demo's stack is up too: LAUREL_STATE={state} laurel status")
 
 
 def in_words(

@@ -17,7 +17,8 @@ class Reign(msgspec.Struct, frozen=True, kw_only=True):
     ``how`` is the verdict of that entry: crowned, adopted, vacated or rollback. ``score`` is the
     one on ``holdout`` that the version, or the challenger that it was refitted from, had when it
     was first crowned; ``None``: the ledger has none, such as for an adopted version. ``metric`` is
-    ``None`` where no contest names it, such as for a first champion."""
+    ``None`` where no contest names it, such as for a first champion. ``gain``, between ``low`` and
+    ``high``, is what the contest showed over the champion before."""
 
     version: str | None
     since: str
@@ -27,6 +28,8 @@ class Reign(msgspec.Struct, frozen=True, kw_only=True):
     metric: str | None = None
     score: float | None = None
     gain: float | None = None
+    low: float | None = None
+    high: float | None = None
     holdout: str = ""
 
 
@@ -76,5 +79,7 @@ def _reign(
         metric=main.metric if main else None,
         score=score,
         gain=main.gain if main else None,
+        low=main.low if main else None,
+        high=main.high if main else None,
         holdout=contest.holdout if contest else "",
     )

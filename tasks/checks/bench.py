@@ -29,7 +29,8 @@ SEED = 0
 @dataclass(frozen=True)
 class Batch:
     """One period of the source. It has ``rows`` rows; ``looked_at`` of them were validated, and
-    ``good`` are the good ones of these. Seconds are those of all rows."""
+    ``good`` are the good ones of these. Seconds are those of all
+    rows: of the clock for reading, of a core for validating."""
 
     period: str
     rows: int
@@ -46,7 +47,8 @@ class Batch:
 
 @dataclass(frozen=True)
 class Fit:
-    """A candidate, fitted on ``rows`` rows in ``seconds``, and ``few_rows`` in ``few_seconds``."""
+    """A candidate, fitted on ``rows`` rows in ``seconds`` of one core, and on ``few_rows`` in
+    ``few_seconds``."""
 
     candidate: str
     pipeline: Any
@@ -74,14 +76,15 @@ class Bench:
     name: str
     most: int = ROWS
     seed: int = SEED
-    seconds: dict[str, float] = field(default_factory=dict)
     found: UseCase | None = None
     periods: list[str] = field(default_factory=list)
     batches: dict[str, Batch] = field(default_factory=dict)
     fits: dict[str, Fit] = field(default_factory=dict)
     judged: dict[str, Judged] = field(default_factory=dict)
     packages: dict[str, Package] = field(default_factory=dict)
-    base_bytes: int = 0
+    package_seconds: dict[str, float] = field(default_factory=dict)
+    champion_seconds: float = 0.0
+    champion_rows: int = 0
 
     @property
     def case(self) -> UseCase:

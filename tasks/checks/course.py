@@ -13,6 +13,7 @@ from tasks.checks.candidates import (
     check_score,
     convert_candidate,
     fit_candidate,
+    package_as_champion,
 )
 from tasks.checks.cost import check_cost
 from tasks.checks.evidence import check_contest, check_drift, check_holdout
@@ -69,7 +70,8 @@ _JUDGED = (
     Check("contest", ("score",), check_contest),
     Check("behaviour", ("score",), check_behaviours),
     Check("leak", ("score",), check_leaks),
-    Check("cost", ("score",), check_cost),
+    Check("package", ("score",), package_as_champion),
+    Check("cost", ("package",), check_cost),
 )
 
 

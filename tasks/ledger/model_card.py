@@ -94,7 +94,7 @@ def _scores(case: UseCase, manifest: Manifest, decision: Decision) -> str:
     for name, value in manifest.metrics.items():
         low, high = manifest.holdout_intervals.get(name, (None, None))
         rows.append(
-            (name, f"{value:.4f}", "not known" if low is None else f"{low:.4f} to {high:.4f}")
+            (name, f"{value:.4f}", "not known" if low is None else f"{low:.4f} – {high:.4f}")
         )
     sentence = (
         f"Of its recipe on {decision.holdout or 'the hold-out'}, fitted on earlier rows; this "
@@ -129,7 +129,7 @@ def _coverage(coverage: Coverage | None) -> list[str]:
     bounds = (
         "not known"
         if coverage.low is None or coverage.high is None
-        else f"{coverage.low:.1%} to {coverage.high:.1%}"
+        else f"{coverage.low:.1%} – {coverage.high:.1%}"
     )
     rows = [
         ("made to hold", f"{coverage.promise:.0%} of the labels"),
@@ -160,7 +160,7 @@ def _contest(contest: Contest) -> str:
         interval = (
             "not known"
             if comparison.low is None or comparison.high is None
-            else f"{comparison.low:+.4f} to {comparison.high:+.4f}"
+            else f"{comparison.low:+.4f} – {comparison.high:+.4f}"
         )
         rows.append(
             (

@@ -5,7 +5,7 @@ WORDS = {
     "not known": "not known",
     "none": "none",
     "unknown share": "an unknown share",
-    "interval": "{low} to {high}",
+    "interval": "{low} – {high}",
     "stage.start": "start",
     "stage.gate": "gate",
     "stage.contest": "contest",

@@ -7,7 +7,7 @@ WORDS = {
     "not known": "알 수 없음",
     "none": "없음",
     "unknown share": "알 수 없는 비율",
-    "interval": "{low} ~ {high}",
+    "interval": "{low} – {high}",
     "stage.start": "시작",
     "stage.gate": "게이트",
     "stage.contest": "비교 평가",
@@ -74,7 +74,7 @@ WORDS = {
     "contest.unfair.asks": (
         "{use_case}: v{challenger} 챌린저를 비교할 수 없어 사람의 판단을 요청합니다. 현재 {kept} ({metric}: {scores})"
     ),
-    "contest.promote.step": "v{challenger} 챌린저 승리",
+    "contest.promote.step": "v{challenger} 챌린저 승격",
     "contest.keep.step": "v{challenger} 챌린저 승격 안 함",
     "contest.suspicious.step": "데이터 누수 의심",
     "contest.unfair.step": "거부: 공정한 비교 불가",
@@ -131,12 +131,12 @@ WORDS = {
     "vacated": "{use_case}: 챔피언을 비웠습니다(담당자: {by}, 이전 챔피언: {before}). 다음 첫 챔피언은 게이트만으로 정합니다",
     "restored": "{use_case}: 누군가 지운 챔피언 별칭을 버전 {version} 모델에 다시 설정했습니다",
     # drift
-    "drift.stable": "{use_case}: {window} 기간에 드리프트가 없습니다",
-    "drift.drifted": "{use_case}: {window} 기간의 데이터에서 드리프트가 감지되었습니다",
-    "drift.broken": "{use_case}: {window} 기간의 데이터가 손상되어 재학습하지 않습니다",
-    "drift.inconclusive": "{use_case}: {window} 기간의 드리프트를 판정할 수 없습니다",
+    "drift.stable": "{use_case}: {window} 구간에 드리프트가 없습니다",
+    "drift.drifted": "{use_case}: {window} 구간의 데이터에서 드리프트가 감지되었습니다",
+    "drift.broken": "{use_case}: {window} 구간의 데이터가 손상되어 재학습하지 않습니다",
+    "drift.inconclusive": "{use_case}: {window} 구간의 드리프트를 판정할 수 없습니다",
     "drift.measured": "{sentence}. 임계값을 초과한 컬럼의 중요도 합은 {share}입니다(한도 {limit})",
-    "drift.quarantined": "이 기간은 격리되었습니다. 이후 점검에서 정상으로 확인될 때까지 판단에 사용하지 않습니다.",
+    "drift.quarantined": "이 구간은 격리되었습니다. 이후 점검에서 정상으로 확인될 때까지 판단에 사용하지 않습니다.",
     "drift.word.said": "참고",
     "drift.word.unjudged": "판정하지 않음",
     "drift.word.uncalibrated": "보정되지 않음",
@@ -144,33 +144,33 @@ WORDS = {
     "drift.advice.noted": "할 일: 판정은 안정이므로 위의 참고 사항만 확인하세요.",
     "drift.advice.drifted": "할 일: 아직 없습니다. 재학습 정책이 막지 않으면 재학습이 자동으로 시작됩니다.",
     "drift.advice.presence": "할 일: 범주가 의도대로 바뀐 것인지 확인하세요. 재학습은 자동으로 시작되지 않습니다.",
-    "drift.advice.broken": "할 일: 해당 컬럼의 원천을 고친 뒤 이 기간을 다시 점검하세요.",
+    "drift.advice.broken": "할 일: 해당 컬럼의 원천을 고친 뒤 이 구간을 다시 점검하세요.",
     "drift.advice.inconclusive": "할 일: 예측이 더 쌓이면 다시 점검하세요.",
     "drift.advice.silent": "할 일: 예측이 레이크에 도착하지 않는 이유를 찾으세요.",
     "drift.columns": "드리프트 컬럼",
-    "scores.drifted": "{use_case}: 버전 {version}(으)로 일괄 예측한 {window} 기간의 데이터에서 드리프트가 감지되었습니다",
-    "scores.broken": "{use_case}: 버전 {version}(으)로 일괄 예측한 {window} 기간의 데이터가 손상되어 있습니다",
+    "scores.drifted": "{use_case}: 버전 {version}(으)로 일괄 예측한 {window} 구간의 데이터에서 드리프트가 감지되었습니다",
+    "scores.broken": "{use_case}: 버전 {version}(으)로 일괄 예측한 {window} 구간의 데이터가 손상되어 있습니다",
     "scores.advice": "할 일: 예측 결과를 쓰기 전에 해당 컬럼을 확인하세요.",
     "drift.picture": "컬럼별 드리프트, {window}",
     "drift.picture.alt": "각 컬럼의 거리를 임계값의 배수로 나타냈습니다. 기준선을 넘은 컬럼: {columns}.",
-    "performance.worse": "{use_case}: {window} 기간에 챔피언의 성능이 홀드아웃보다 낮아졌습니다({metric} {value})",
-    "performance.holdout": "홀드아웃 구간",
-    "performance.coverage": "레이블 도착률",
+    "performance.worse": "{use_case}: {window} 구간에 챔피언의 성능이 홀드아웃보다 낮아졌습니다({metric} {value})",
+    "performance.holdout": "홀드아웃 신뢰구간",
+    "performance.coverage": "라벨 도착률",
     "coverage.fewer": (
-        "{use_case}: {window} 기간 응답 구간의 레이블 포함률이 {held}, 약속은 {promised}: 약속보다 적게 포함"
+        "{use_case}: {window} 구간 응답의 신뢰구간이 라벨을 포함한 비율은 {held}, 약속은 {promised}: 약속보다 적게 포함"
     ),
     "coverage.more": (
-        "{use_case}: {window} 기간 응답 구간의 레이블 포함률이 {held}, 약속은 {promised}: 약속보다 많이 포함"
+        "{use_case}: {window} 구간 응답의 신뢰구간이 라벨을 포함한 비율은 {held}, 약속은 {promised}: 약속보다 많이 포함"
     ),
-    "coverage.windows": "연속된 기간 수",
-    "coverage.advice": "할 일: 재학습하세요. 다음 챔피언의 구간은 더 최근의 행으로 보정됩니다.",
+    "coverage.windows": "연속된 구간 수",
+    "coverage.advice": "할 일: 재학습하세요. 다음 챔피언의 신뢰구간은 더 최근의 행으로 보정됩니다.",
     "silent": "{use_case}: 드리프트를 점검할 예측이 없습니다",
     # the rest
     "flow run": "플로우 실행",
     "flow failed": "{use_case}: {flow} 플로우가 실패했습니다. 오류: {error}",
     "run cancelled": "{use_case}: {flow} 플로우가 취소되었습니다",
     "ledger accepted": (
-        "{use_case}: 원장의 문제 {faults}건을 있는 그대로 수용했습니다(담당자: {by}). 플로우가 다시 원장에 기록합니다"
+        "{use_case}: 결정 원장의 문제 {faults}건을 있는 그대로 수용했습니다(담당자: {by}). 플로우가 다시 결정 원장에 기록합니다"
     ),
     "breaker closed": (
         "{use_case}: {rejections}회 연속 챌린저 거부로 열린 차단기를 닫았습니다(담당자: {by}). 자동 재학습을 다시 허용합니다"

@@ -47,8 +47,10 @@ def find_version(
     store: Lake, models: ModelRegistry, use_case: str, number: str | None
 ) -> ModelVersion:
     """The version of that number, or else the champion by ledger and registry, of which nothing is
-    changed. Raises ``RegistryError`` if there is none, ``CrownUnclear`` if the two disagree.
+    changed. Raises ``RegistryError`` if there is none, ``CrownUnclear`` if the two disagree, and
+    ``UseCaseError`` for an unknown use case.
     """
+    use_case = load(use_case).name
     if number is not None:
         versions = {version.number: version for version in models.versions(use_case)}
         if number not in versions:
@@ -99,6 +101,10 @@ def score_batch(
         output = _output_of(request, batch, run)
         if before := output.begin(run, request.overwrite):
             output.discard()
+            if request.strict and before.refused:
+                raise ScoreError(
+                    f"{before.refused:,} of these rows were refused before: {output.refused_place}."
+                )
             return Outcome(_earlier(store, before, output), again=True)
         watch = Watch(case, package.manifest, request.seed)
         job = _Job(request, batch, package, run, output, watch)

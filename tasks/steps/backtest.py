@@ -157,7 +157,7 @@ def in_words(backtest: Backtest, metric: str) -> str:
         interval = (
             "not known"
             if gain.low is None or gain.high is None
-            else f"{gain.low:+.4f} to {gain.high:+.4f}"
+            else f"{gain.low:+.4f} – {gain.high:+.4f}"
         )
         lines.append(
             f"- Against {against}: {name} {number(gain.gain, signed=True)}, interval "

@@ -1,6 +1,7 @@
 """The page as people meet it: a real Chromium, a real service, a lake with what the flows write."""
 
 import json
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,8 +12,10 @@ import pytest
 
 from tests.fakes.prefect import PrefectServer
 from tests.fakes.registry import RegistryServer
+from tests.fixtures import axe
 from tests.fixtures.api_keys import put_key
 from tests.fixtures.browser import CHROMIUM, MISSING, Browser, Page
+from tests.fixtures.lake_history import ask_for_approval, write_many, write_year
 from tests.fixtures.lake_records import write_check, write_decision
 from tests.fixtures.packages import FEATURES, expected_score, write_package
 from tests.fixtures.processes import ServiceProcess, wait_until
@@ -89,6 +92,15 @@ def fill_lake(lake: Path) -> None:
         reasons=["the first of all"],
     )
     write_decision(lake, "2026-11-21T03:59:00.000+00:00")
+    write_decision(
+        lake,
+        "2026-11-21T04:00:00.000+00:00",
+        "crowned",
+        kind="crown",
+        version="1",
+        contest=None,
+        promoted=False,
+    )
     write_decision(lake, "2026-11-21T05:00:00.000+00:00", "keep", challenger="5")
 
 
@@ -115,7 +127,8 @@ def opened(browser: Browser, service: ServiceProcess, **how: Any) -> Iterator[Pa
         page.wait_for(f"document.getElementById('{PREDICT}')", "the form is there")
         page.wait_for(
             "!document.querySelector('.drift > div > .hint') && "
-            "!document.querySelector('.decisions > div > .hint')",
+            "!document.querySelector('.decisions > .rows > .hint') && "
+            "!document.querySelector('.series > div > .hint')",
             "the history is read",
         )
         yield page
@@ -125,6 +138,13 @@ def opened(browser: Browser, service: ServiceProcess, **how: Any) -> Iterator[Pa
             for address in page.requested
             if not address.startswith(("data:", "blob:"))
         } == {f"127.0.0.1:{service.port}"}
+
+
+def headlines(page: Page) -> list[str]:
+    """The rows of the ledger's table, as people read them."""
+    return page.evaluate(
+        "[...document.querySelectorAll('.decision-table tbody a')].map(one => one.innerText)"
+    )
 
 
 def predict(page: Page) -> None:
@@ -282,23 +302,21 @@ def test_checks_and_decisions_are_shown_the_latest_first(
         assert links[0] == "/v1/toy/drift/2013-06/report" and links[1].startswith(
             "http://127.0.0.1:5000/"
         )
-        headlines = page.evaluate(
-            "[...document.querySelectorAll('.decisions h3')].map(one => one.innerText)"
-        )
-        assert headlines == [
+        assert headlines(page) == [
             "Champion 2 stays; challenger 5 did not win",
+            "Version 1 entered service",
             "Challenger 3 took the crown from champion 2",
             "Challenger 1 became the first champion",
         ]
-        won = page.text(".decisions li:nth-child(2)")
-        assert (
-            "champion 0.7633, challenger 0.7896" in won
-            and "+0.0263, between +0.0208 and +0.0326" in won
-        )
-        assert page.evaluate("document.querySelectorAll('.decisions .interval').length") == 2
-        # Of the contest that was won before the package was made.
+        page.evaluate("document.querySelectorAll('.decision-table tbody a')[2].click()")
+        page.wait_for("document.querySelector('.detail .records')", "the decision is there")
+        won = page.text(".detail")
+        assert "champion 0.7633, challenger 0.7896" in won
+        assert "Gain +0.0263, interval +0.0208 – +0.0326" in won
+        assert page.evaluate("document.querySelectorAll('.detail .interval').length") == 1
+        # Of the contest that led to this champion.
         page.wait_for(
-            "document.querySelector('.champion .figure').innerText.includes('+0.0263')",
+            "document.querySelectorAll('.champion .figure')[1].innerText.includes('+0.0263')",
             "the champion's gain is there",
         )
 
@@ -324,7 +342,7 @@ def test_many_records_are_shown_when_asked_for(browser: Browser, tmp_path: Path)
     for month in range(1, 13):
         write_check(tmp_path / "lake", f"2013-{month:02}")
     with started(tmp_path) as (service, _), opened(browser, service) as page:
-        assert page.evaluate(RECORDS) == 5
+        assert page.evaluate(RECORDS) == 4
         page.tab_to("Show all 12")
         page.press("Enter")
         assert page.evaluate(RECORDS) == 12
@@ -440,23 +458,23 @@ def test_decisions_of_every_kind_are_told_in_words_and_a_tampered_one_is_marked(
     write_decision(lake, "2026-11-20T05:00:00+00:00", "rollback", version="1", **plain)
     edited.write_text(edited.read_text().replace("crowned for the test", "never mind"))
     with started(tmp_path) as (service, _), opened(browser, service) as page:
-        told = page.evaluate(
-            "[...document.querySelectorAll('.decisions h3')].map(one => one.innerText)"
-        )
-        assert told == [
+        assert headlines(page) == [
             "Rolled back from version 2 to 1",
             "Version 2 entered service",
             "Challenger 4 was rejected",
             "No retrain: cooldown",
             "Drift check of 2013-06",
         ]
-        assert "minsu: no" in page.text(".decisions li:nth-child(3)") and "Rows 12" in page.text(
-            ".decisions li:nth-child(5)"
+        marked = (
+            "document.querySelectorAll('.decision-table tbody tr:nth-child(1) .chip.broken').length"
         )
-        assert "tampered with" in page.text(
-            ".decisions li"
-        ) and "00000004.json was changed" in page.text(".decisions li .trouble")
-        assert page.evaluate("document.querySelectorAll('.decisions .trouble').length") == 1
+        assert "tampered with" in page.text(".decision-table tbody tr:nth-child(1)")
+        assert page.evaluate(marked) == 1
+        for place, told in ((5, "00000004.json was changed"), (3, "minsu: no"), (1, "Rows 12")):
+            page.evaluate(f"location.hash = '#toy&decision={place}'")
+            page.wait_for(
+                f"document.querySelector('.detail')?.innerText.includes({json.dumps(told)})", told
+            )
 
 
 def test_a_question_is_answered_by_keyboard_in_the_name_of_the_key(
@@ -558,7 +576,7 @@ def test_who_may_not_operate_sees_neither_questions_nor_rollback(
         page.type_text(secret)
         page.press("Enter")
         page.wait_for(
-            "document.querySelector('.decisions > div > .hint')?.innerText.includes('operate')",
+            "document.querySelector('.decisions > .rows .hint')?.innerText.includes('operate')",
             "the missing scope is told",
         )
         assert page.evaluate(
@@ -573,13 +591,13 @@ def test_without_a_champion_the_page_says_how_to_get_one(browser: Browser, tmp_p
         browser.open(url(service)) as page,
     ):
         page.wait_for("document.querySelector('.badge.without')", "the missing champion is told")
-        assert "prefect deployment run 'retrain/toy'" in page.text(".champion .command")
+        assert "laurel run retrain toy" in page.text(".champion .command")
         page.wait_for(
             "document.querySelector('.drift .command') && document.querySelector('.decisions "
             ".command')",
             "empty histories say what to do",
         )
-        assert "prefect deployment run 'drift_check/toy'" in page.text(".drift .command")
+        assert "laurel run drift-check toy" in page.text(".drift .command")
         page.wait_for("document.querySelector('.champion .trouble')", "the reason is told")
         assert page.evaluate("document.querySelector('.try').hidden") is True
         assert page.problems == []
@@ -601,20 +619,38 @@ def test_while_the_lake_is_away_the_rest_works(browser: Browser, tmp_path: Path)
             assert str(tmp_path) not in page.text(".drift")
 
 
-def test_several_use_cases_have_a_tab_each_and_an_address(browser: Browser, tmp_path: Path) -> None:
-    with started(tmp_path, "toy,train_set") as (service, _), opened(browser, service) as page:
+def test_several_use_cases_are_a_fleet_and_have_an_address_each(
+    browser: Browser, tmp_path: Path
+) -> None:
+    write_year(tmp_path / "lake")
+    with (
+        started(tmp_path, "toy,train_set") as (service, _),
+        browser.open(url(service)) as page,
+    ):
         wait_until(lambda: service.client.get("/ready").status_code == 200, "both serve")
-        assert page.text("#use-cases").split() == ["Toy", "Train", "set"]
-        assert page.text("#use-cases [aria-current=page]") == "Toy"
-        page.tab_to("Train set")
-        page.press("Enter")
+        page.wait_for("document.querySelectorAll('.fleet-table tbody tr').length === 2", "rows")
+        assert page.text("#use-cases").split() == ["Fleet", "toy", "train_set"]
         page.wait_for(
-            "document.getElementById('form-train_set-predict')", "the other form is there"
+            "document.querySelector('.fleet-table').innerText.includes('no check yet')", "records"
         )
-        assert (
-            page.evaluate("location.hash") == "#train_set"
-            and page.text("#use-cases [aria-current=page]") == "Train set"
+        toy, other = (
+            page.text(".fleet-table tbody tr:nth-child(1)"),
+            page.text("tbody tr:nth-child(2)"),
         )
+        assert "0.776 (64%) of v7" in toy.replace("\n", " ") and "stable 33%" in toy
+        assert "none yet" in other and "no requests" in other
+        page.tab_to("row-train_set")
+        page.evaluate("self.mark = document.activeElement")
+        page.evaluate("self.asked = performance.getEntriesByType('resource').length")
+        page.wait_for(
+            "performance.getEntriesByType('resource').length >= self.asked + 3", "it is refreshed"
+        )
+        assert page.evaluate("document.activeElement === self.mark && self.mark.isConnected")
+        page.press("Enter")
+        page.wait_for("document.getElementById('form-train_set-predict')", "the form is there")
+        assert page.evaluate("location.hash") == "#train_set"
+        assert page.text("#use-cases [aria-current=page]") == "train_set"
+        assert page.problems == []
 
 
 def test_a_service_that_asks_for_keys_is_used_with_one(browser: Browser, tmp_path: Path) -> None:
@@ -802,3 +838,238 @@ def test_the_routes_page_has_no_problem_and_fits(browser: Browser, shared: Servi
         assert page.evaluate("document.documentElement.scrollWidth") <= 320
         assert '{"rows": [{"carrier": "AA", "distance": 100.0, "wind": 3.0}]}' in page.text("body")
         assert page.problems == [] and len(page.requested) == 1
+
+
+def test_predict_is_five_tabs_away(browser: Browser, tmp_path: Path) -> None:
+    """However long the ledger is: a link skips to the form."""
+    write_many(tmp_path / "lake", 40)
+    with started(tmp_path) as (service, _), opened(browser, service) as page:
+        for _ in range(5):
+            page.press("Tab")
+            if page.focused() == "skip-to-try":
+                page.press("Enter")
+            if page.focused() == PREDICT:
+                break
+        assert page.focused() == PREDICT
+        page.press("Enter")
+        page.wait_for("document.querySelector('.reasons')", "it answers")
+
+
+def test_the_skip_link_leads_past_the_head(browser: Browser, shared: ServiceProcess) -> None:
+    with opened(browser, shared) as page:
+        page.press("Tab")
+        assert page.focused() == "skip"
+        page.press("Enter")
+        assert page.focused() == "main"
+
+
+def test_a_silent_service_turns_the_head_red_with_the_time_of_its_last_answer(
+    browser: Browser, tmp_path: Path
+) -> None:
+    with started(tmp_path) as (service, _), browser.open(url(service)) as page:
+        page.wait_for("document.querySelector('.badge')", "the champion is there")
+        assert page.text("#silence") == "" and "●" in page.text("#as-of")
+        before = page.evaluate("getComputedStyle(document.querySelector('.badge')).backgroundColor")
+        service.end(signal.SIGKILL)
+        page.wait_for("document.body.classList.contains('silent')", "the silence is told")
+        told = page.text("#as-of").removesuffix(" ✕")
+        assert told.startswith("as of ") and told.removeprefix("as of ") in page.text("#silence")
+        assert page.evaluate("document.title").startswith("✕ Laurel")
+        badge = page.evaluate("getComputedStyle(document.querySelector('.badge')).backgroundColor")
+        assert badge != before
+        service.start()
+        page.wait_for("!document.body.classList.contains('silent')", "it answers again")
+        assert page.text("#silence") == "" and not page.evaluate("document.title").startswith("✕")
+
+
+@pytest.fixture(scope="module")
+def year(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
+    """A year of windows, and more decisions than a page of the table holds."""
+    folder = tmp_path_factory.mktemp("year")
+    write_year(folder / "lake")
+    write_many(folder / "lake", 50)
+    ask_for_approval(folder / "lake")
+    with started(folder) as (service, _):
+        service.wait_for_version("1")
+        yield service
+
+
+def test_the_ledger_is_paged_filtered_and_searched(browser: Browser, year: ServiceProcess) -> None:
+    rows = "document.querySelectorAll('.decision-table tbody tr').length"
+    with opened(browser, year) as page:
+        assert page.text(".found") == "1–25 of 65" and page.evaluate(rows) == 25
+        for words in ("26–50 of 65", "51–65 of 65"):
+            page.evaluate("[...document.querySelectorAll('.pager button')].at(-1).click()")
+            page.wait_for(f"document.querySelector('.found').innerText === '{words}'", words)
+        assert page.evaluate("[...document.querySelectorAll('.pager button')].at(-1).disabled")
+        assert headlines(page)[-1] == "Retrain: version 2 is champion"
+        assert "Retrain on drift of 2013-08: version 7 is champion" in headlines(page)
+        page.evaluate("document.getElementById('decisions-toy-search').focus()")
+        page.type_text("dep_delay")
+        page.wait_for("document.querySelector('.found').innerText === '1–2 of 2'", "found")
+        assert page.focused() == "decisions-toy-search"
+        page.type_text("nothing like it")
+        page.wait_for("document.querySelector('.decisions .lead')", "nothing is found")
+        assert page.text(".decisions .lead") == "No decision matches."
+        page.type_text("")
+        page.evaluate(
+            "(() => { const kind = document.getElementById('decisions-toy-kind'); "
+            "kind.value = 'crown'; kind.dispatchEvent(new Event('change')); })()"
+        )
+        page.wait_for("document.querySelector('.found').innerText === '1–3 of 3'", "crowns")
+
+
+def test_a_decision_has_an_address_that_a_colleague_can_open(
+    browser: Browser, year: ServiceProcess
+) -> None:
+    found = year.client.get("/v1/toy/decisions?kind=crown").json()["items"][0]
+    with browser.open(url(year, f"/#toy&decision={found['id']}")) as page:
+        page.wait_for("document.querySelector('.detail .records')", "the decision is there")
+        assert page.text(".detail h3") == "Retrain on drift of 2013-08: version 7 is champion"
+        kinds = "[...document.querySelectorAll('.detail li')].map(one => one.dataset.kind)"
+        kinds_of_retrain = ["drift", "retrain", "contest", "crown", "retrain"]
+        assert [kind for kind in page.evaluate(kinds) if kind] == kinds_of_retrain
+        assert page.focused() == page.text(".detail h3")
+        assert "Started by the automation, on drift." in page.text(".detail")
+        page.evaluate("location.hash = '#toy&decision=4711'")
+        page.wait_for("document.querySelector('.detail .trouble')", "it is told")
+        assert page.text(".detail .trouble") == "The ledger has no decision 4711."
+
+
+def test_charts_have_words_for_readers_and_their_numbers_as_a_table(
+    browser: Browser, year: ServiceProcess
+) -> None:
+    with opened(browser, year) as page:
+        labels = page.evaluate(
+            "[...document.querySelectorAll('.plot')].map(one => one.getAttribute('aria-label'))"
+        )
+        assert labels[0] == (
+            "ROC AUC by window. Last: 2013-11 with 0.7760, interval 0.7640 – 0.7880. "
+            "New champions: ♛ v2, ♛ v5, ♛ v7."
+        )
+        assert labels[1] == "Drift share by window. Drifted: 2013-04, 2013-08. Last: 33%."
+        crowns = "[...document.querySelectorAll('.crown')].map(one => one.innerText)"
+        assert page.evaluate(crowns) == ["♛ v2", "♛ v5", "♛ v7"]
+        page.evaluate("document.querySelector('#numbers-toy').open = true")
+        cells = page.evaluate(
+            "[...document.querySelectorAll('.numbers tbody tr')].map(row => "
+            "[...row.cells].map(cell => cell.innerText))"
+        )
+        assert cells[0][:5] == ["2013-12", "7", "no labels yet", "–", "0%"]
+        assert cells[1][:5] == ["2013-11", "7", "0.7760", "0.7640 – 0.7880", "64%"]
+        assert cells[3][1] == "7" and cells[3][0] == "2013-09" or "♛" in cells[3][1]
+        assert page.evaluate("document.querySelectorAll('.band').length") == 1
+        assert page.evaluate("document.querySelectorAll('.plot .dot').length") == 11
+
+
+def test_a_rollback_lists_past_champions_and_names_its_target(
+    browser: Browser, tmp_path: Path, prefect: PrefectServer
+) -> None:
+    write_year(tmp_path / "lake")
+    with (
+        started(tmp_path, prefect_url=prefect.url) as (service, _),
+        opened(browser, service) as page,
+    ):
+        page.wait_for("document.getElementById('rollback-toy-target')", "champions are listed")
+        assert page.text("#rollback-toy") == "Roll back v7 0.771 · v5 0.771 · v2 0.771"
+        options = "[...document.getElementById('rollback-toy-target').options].map(o => o.text)"
+        listed = page.evaluate(options)
+        assert listed[1].startswith("v5 · ROC AUC 0.771 · since Oct 5, 2026")
+        assert listed[-1] == "another version…" and len(listed) == 4
+        page.evaluate("document.querySelector('.rollback details').open = true")
+        page.evaluate("document.getElementById('rollback-toy-target').focus()")
+        page.press("ArrowDown")
+        page.wait_for(
+            "document.querySelector('.rollback [type=submit]').innerText === "
+            "'Roll back to version 5…'",
+            "the button names its target",
+        )
+        page.evaluate("document.querySelector('.rollback form').requestSubmit()")
+        assert page.text("dialog p") == "Version 1 serves. Give the crown to version 5?"
+        page.evaluate("document.querySelector('dialog .primary').click()")
+        page.wait_for("document.querySelector('.rollback [role=status]')", "it has started")
+        assert [one["version"] for one in prefect.started] == ["5"]
+
+
+@pytest.mark.parametrize("address", ["#%E0%A4%A", "#nobody&decision=5", "#decision=1", "#&&=&"])
+def test_an_address_that_names_nothing_leads_to_what_there_is(
+    browser: Browser, shared: ServiceProcess, address: str
+) -> None:
+    with browser.open(url(shared, f"/{address}")) as page:
+        page.wait_for(f"document.getElementById('{PREDICT}')", "the page is there")
+        assert page.problems == []
+
+
+def test_what_the_records_say_cannot_break_out_of_the_page(
+    browser: Browser, tmp_path: Path
+) -> None:
+    evil = '<img src=x onerror="self.hurt = 1"><script>self.hurt = 1</script>'
+    lake = tmp_path / "lake"
+    write_check(lake, "2013-06", "broken", reasons=[evil])
+    write_decision(lake, "2026-11-20T02:00:00+00:00", "keep", reasons=[evil], by=evil)
+    with started(tmp_path) as (service, _), opened(browser, service) as page:
+        page.evaluate("location.hash = '#toy&decision=1'")
+        page.wait_for("document.querySelector('.detail .records')", "the decision is there")
+        assert evil in page.text(".detail") and evil in page.text(".drift")
+        assert page.evaluate("self.hurt === undefined && !document.querySelector('img')")
+
+
+OPEN_ALL = "document.querySelectorAll('details').forEach(one => { one.open = true; })"
+STATES = {
+    "everything open": ("/", OPEN_ALL, "document.querySelector('.numbers')"),
+    "a decision": ("/#toy&decision=5", "0", "document.querySelector('.detail .records')"),
+    "no such decision": ("/#toy&decision=4711", "0", "document.querySelector('.detail .trouble')"),
+    "an answer": (
+        "/",
+        f"document.getElementById('{PREDICT}').click()",
+        "document.querySelector('.reasons')",
+    ),
+    "wrong values": (
+        "/",
+        f"{DISTANCE}.value = '-1', document.getElementById('{PREDICT}').click()",
+        "document.querySelector('[aria-invalid]')",
+    ),
+    "nothing found": (
+        "/",
+        "(() => { const search = document.getElementById('decisions-toy-search'); "
+        "search.value = 'nothing like it'; search.dispatchEvent(new Event('input')); })()",
+        "document.querySelector('.decisions .lead')",
+    ),
+    "silence": (
+        "/",
+        "self.fetch = () => Promise.reject(new Error('gone'))",
+        "document.body.classList.contains('silent')",
+    ),
+    "no use case": (
+        "/",
+        "clearTimeout(timer), show({ rows: [], state: null })",
+        "document.getElementById('nobody')",
+    ),
+    "many use cases": (
+        "/",
+        "clearTimeout(timer), show({ state: null, rows: Array.from({ length: 12 }, (_, place) => "
+        "({ ...latest.rows[0], use_case: `case_${place}` })) })",
+        "document.querySelectorAll('.fleet-table tbody tr').length === 12",
+    ),
+}
+
+
+@pytest.mark.skipif(not axe.IS_INSTALLED, reason=axe.MISSING)
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("state", STATES)
+def test_axe_finds_nothing(
+    browser: Browser, korean: Browser, year: ServiceProcess, state: str, dark: bool
+) -> None:
+    path, action, ready = STATES[state]
+    # Each state in both languages, and on a telephone as well.
+    for reader, width in ((korean, 390), (browser, 1280)):
+        with reader.open(url(year, path), width=width, dark=dark) as page:
+            page.wait_for(
+                f"document.getElementById('{PREDICT}') && document.querySelector('.plot') && "
+                "document.querySelector('.decision-table')",
+                "the page is there",
+            )
+            page.evaluate(f"({action}, 0)")
+            page.wait_for(ready, state)
+            assert axe.find_violations(page) == []
+            assert page.evaluate("document.documentElement.scrollWidth") <= width

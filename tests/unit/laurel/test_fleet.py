@@ -1,78 +1,74 @@
 """A use case in a row, and what needs a person."""
 
+import ast
 from typing import Any
 
-from laurel.fleet import Need, row
+import pytest
+
+from blocks.settings import REPOSITORY
+from laurel.fleet import NEEDS, Need, need_of, row
 
 SINCE = "2026-11-18T09:12:00+00:00"
 
 
-def described(**fields: Any) -> dict[str, Any]:
+def told(**fields: Any) -> dict[str, Any]:
     usual = {
         "use_case": "flights",
-        "ready": True,
-        "version": "7",
-        "alias": {"version": "7"},
-        "last_error": None,
-        "traffic": {"requests_per_second": 41.2, "seconds_p99": 0.004},
-        "log": {"last_error": None},
-        "metrics": {"roc_auc": 0.788, "log_loss": 0.5},
+        "needs": [],
+        "champion": {"version": "7", "since": SINCE},
+        "live": {"metric": "roc_auc", "value": 0.771, "coverage": 0.64},
+        "holdout": {"metric": "roc_auc", "value": 0.788},
+        "drift": {"window": "2013-06", "outcome": "drifted", "share": 0.67},
+        "traffic": {"requests_per_second": 41.2, "p99": 0.004},
+        "retrain": {"verdict": "kept", "time": "2026-11-30T10:00:00+00:00"},
+        "unknown": {},
     }
     return usual | fields
 
 
-def entry(kind: str, verdict: str, **fields: Any) -> dict[str, Any]:
-    usual = {"kind": kind, "verdict": verdict, "time": SINCE, "tampered": False}
-    return usual | fields
-
-
-CROWNED = entry("crown", "crowned", version="7")
-KEPT = entry("retrain", "kept", time="2026-11-30T10:00:00+00:00")
-CHECK = {
-    "window": "2013-06",
-    "outcome": "drifted",
-    "share": 0.67,
-    "performance": {
-        "coverage": 0.64,
-        "metrics": {"log_loss": {"value": 0.6}, "roc_auc": {"value": 0.771}},
-    },
-}
-
-
-def test_a_row_has_the_figures_of_the_gate_s_metric() -> None:
-    entries = [entry("retrain", "started"), KEPT, entry("crown", "failed", version="8"), CROWNED]
-    one = row(described(), entries, [CHECK], [])
+def test_a_row_has_what_the_service_tells() -> None:
+    one = row(told())
     assert (one.champion, one.live, one.coverage, one.holdout) == ("7", 0.771, 0.64, 0.788)
-    assert (one.window, one.drift, one.share) == ("2013-06", "drifted", 0.67)
+    assert (one.window, one.drift, one.share, one.last) == ("2013-06", "drifted", 0.67, "kept")
     assert one.since is not None and one.since.isoformat() == SINCE
-    assert one.last == "kept" and one.needs == []
+    assert (one.needs, one.unknown) == ([], "")
 
 
-def test_what_is_not_known_stays_unknown() -> None:
-    untrained = described(ready=False, version=None, metrics=None, alias={"version": None})
-    one = row(untrained | {"last_error": "nothing to serve yet"}, [], [], [])
-    assert (one.champion, one.since, one.live, one.holdout, one.drift) == (None,) * 5
-    assert one.needs == [], "a use case that was never trained needs nobody"
+def test_what_is_not_there_stays_unknown_and_an_untrained_use_case_needs_nobody() -> None:
+    nothing = dict.fromkeys(("champion", "live", "holdout", "drift", "retrain"))
+    needs = [{"code": "no_champion", "numbers": {"message": "none"}, "href": "#flights"}]
+    one = row(told(**nothing, needs=needs, unknown={"champion": "no_champion"}))
+    assert (one.champion, one.since, one.live, one.holdout, one.drift, one.last) == (None,) * 6
+    assert (one.needs, one.unknown) == ([], "")
 
 
-def test_a_waiting_challenger_comes_first_with_its_gain() -> None:
-    approval = {"challenger": "9", "champion": "7", "contest": {"main": {"gain": 0.0214}}}
-    needs = row(described(), [KEPT | {"tampered": True}], [], [approval]).needs
-    assert needs[0] == Need("flights", "approve v9 over v7 (gain +0.021)", "laurel approve flights")
-    assert needs[1].command == "laurel audit flights"
+@pytest.mark.parametrize("reason", ["lake_away", "not_read_yet", "scope"])
+def test_records_that_could_not_be_read_are_unknown_and_not_absent(reason: str) -> None:
+    one = row(told(drift=None, unknown={"p99": "no_requests", "drift": reason}))
+    assert one.unknown
 
 
-def test_each_trouble_has_its_command() -> None:
-    failed = entry("retrain", "crashed")
-    troubled = described(
-        alias={"version": "9"}, last_error="SHA-256 differs", log={"last_error": "away"}
+def test_a_waiting_challenger_is_told_with_its_gain() -> None:
+    numbers = {"challenger": "9", "champion": "7", "gain": 0.0214}
+    need = need_of("flights", {"code": "approval", "numbers": numbers})
+    assert need == Need("flights", "approve v9 over v7 (gain +0.021)", "laurel approve flights")
+    first = need_of(
+        "x", {"code": "approval", "numbers": dict.fromkeys(numbers) | {"challenger": "1"}}
     )
-    broken = CHECK | {"outcome": "broken"}
-    needs = row(troubled, [failed], [broken], []).needs
-    assert [need.command for need in needs] == [
-        "laurel doctor",
-        "laurel logs service",
-        "laurel logs flights",
-        "laurel explain flights",
-    ]
-    assert "v9 is not served: SHA-256 differs" in needs[0].sentence
+    assert first.sentence == "approve v1"
+
+
+def test_each_code_of_the_service_has_words() -> None:
+    codes = {"approval", "no_champion", *NEEDS}
+    for path in ("serving/history/fleet.py", "serving/routes/fleet.py"):
+        for node in ast.walk(ast.parse((REPOSITORY / path).read_text())):
+            is_need = isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Need"
+            if is_need and isinstance(node.args[0], ast.Constant):
+                assert node.args[0].value in codes
+
+
+def test_a_need_has_its_numbers_and_one_of_a_newer_service_its_code() -> None:
+    broken = need_of("x", {"code": "broken", "numbers": {"window": "2013-06"}})
+    assert broken == Need("x", "data of 2013-06 are broken", "laurel open x")
+    newer = need_of("x", {"code": "rollout_stuck", "numbers": {"day": 3}})
+    assert newer == Need("x", "rollout stuck", "laurel open x")

@@ -144,6 +144,18 @@ def test_an_installed_laurel_imports_its_own_code_and_the_projects_use_cases(
 
 
 @pytest.mark.slow(reason="builds a wheel")
+def test_deployments_are_of_its_own_flows(installed: Path) -> None:
+    program = (
+        "import asyncio\n"
+        "from types import SimpleNamespace as Client\n"
+        "from deployments.apply.command import _PrefectObjects\n"
+        "async def create(flow): print(flow.fn.__module__)\n"
+        "asyncio.run(_PrefectObjects(Client(create_flow=create)).flow('flows.retrain.retrain'))"
+    )
+    assert in_project(installed, program) == "flows.retrain"
+
+
+@pytest.mark.slow(reason="builds a wheel")
 def test_processes_that_it_starts_import_the_same(installed: Path) -> None:
     """A program of the stack runs in Laurel's home, and a flow run where the worker is told."""
     program = (

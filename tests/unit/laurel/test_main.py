@@ -1,6 +1,8 @@
 """The list of commands, what is said of a wrong call, and how errors are told."""
 
 import importlib
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,7 +12,7 @@ import httpx
 import pytest
 
 from blocks.registry import RegistryAway
-from blocks.settings import Settings
+from blocks.settings import REPOSITORY, Settings
 from deployments.servers.errors import PortError
 from laurel import main as command_line
 from laurel.main import main
@@ -42,6 +44,26 @@ def test_every_command_answers_json_and_its_help_fits_eighty_columns(
     printed = capsys.readouterr().out
     assert "--json" in printed and f"Example: laurel {name}" in printed
     assert max(map(len, printed.splitlines())) <= 80
+
+
+def test_every_command_is_on_the_page_of_the_command_line() -> None:
+    page = (REPOSITORY / "docs" / "command-line.md").read_text()
+    table = page.partition("| command | does |")[2].partition("\n## ")[0]
+    lines = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    documented = set(re.findall(r"[`](?:laurel )?([a-z-]+)", " ".join(lines)))
+    assert documented == set(COMMANDS)
+
+
+def test_a_terminal_without_our_letters_ends_no_command() -> None:
+    program = "import sys; from laurel.main import main; main(['--help']); print('\u2713 fine')"
+    printed = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert printed.endswith("\\u2713 fine\n")
 
 
 def test_version_is_the_service_s() -> None:

@@ -25,3 +25,11 @@ def test_an_unknown_flow_is_told_with_the_closest() -> None:
 
 def test_use_cases_are_listed_without_being_imported() -> None:
     assert {"flights", "diabetes"} <= set(names.use_cases())
+
+
+@pytest.mark.parametrize(
+    ("typed", "version"),
+    [("7", "7"), ("v7", "7"), ("none", "none"), ("vacant", "vacant"), (None, None)],
+)
+def test_a_version_may_be_typed_as_it_is_shown(typed: str | None, version: str | None) -> None:
+    assert names.number(typed) == version

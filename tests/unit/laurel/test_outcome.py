@@ -57,6 +57,8 @@ def test_a_contest_is_told_by_score_gate_rows_and_reason() -> None:
     assert scored.line == (
         "promoted  orders v2 serves   ROC AUC 0.6881, gate 0.67   8,112 rows   first"
     )
+    won = replace(scored, gain_of="log loss", gain=0.02, low=0.01, high=0.03)
+    assert "gate 0.67   log loss gain +0.02 [+0.01, +0.03]   8,112 rows" in won.line
     kept = replace(scored, verdict="kept", version=None, champion="1")
     assert kept.line.startswith("kept  orders v1 stays   ROC AUC")
     asked = replace(scored, verdict="waits for approval", version=None, challenger="3")
@@ -83,7 +85,7 @@ def entry(kind: str, verdict: str, run: str = RUN, **fields: Any) -> dict[str, A
 
 
 def test_numbers_are_those_of_the_run_s_own_entries() -> None:
-    main = {"challenger": 0.8, "champion": 0.7, "rows": 900}
+    main = {"metric": "log_loss", "gain": 0.02, "low": 0.01, "high": 0.03, "rows": 900}
     entries = [
         entry("retrain", "promoted"),
         entry("crown", "crowned", version="9", champion="7"),
@@ -102,8 +104,12 @@ def test_numbers_are_those_of_the_run_s_own_entries() -> None:
         "version": "9",
         "champion": "7",
         "challenger": "8",
-        "score": 0.8,
+        "score": 0.79,
         "rows": 900,
+        "gain_of": "log_loss",
+        "gain": 0.02,
+        "low": 0.01,
+        "high": 0.03,
         "reasons": ["certain"],
     }
     assert of_ledger(entries, "unheard of") == {}

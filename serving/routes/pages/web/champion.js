@@ -24,7 +24,7 @@ function crowned(state, row, reigns, places) {
   const reign = (reigns ?? []).find(one => one.version === state.version);
   const scores = Object.entries(state.metrics).map(([metric, value]) => node("div", { className: "figure" },
     text("span", "value", fixed(value)), text("span", "name", say("onHoldout", metricName(metric))),
-    reign?.metric === metric && Number.isFinite(reign.gain) ? text("span", "more", say("gainOver", signed(reign.gain))) : null));
+    reign?.metric === metric && Number.isFinite(reign.gain) ? text("span", "more", `${say("gainOver", signed(reign.gain))}, ${say("between", signed(reign.low), signed(reign.high))}`) : null));
   const since = row?.champion?.since;
   const why = reign ? node("a", { href: decisionHref(state.use_case, reign.decision), textContent: say("whyChampion") }) : null;
   return [

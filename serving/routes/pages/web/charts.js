@@ -50,8 +50,8 @@ function plot({ title, summary, span: [low, high], labels, shown, layers, marks 
 function placed(tag, className, words, share) {
   const element = text(tag, className, words);
   element.style.insetInlineStart = `${100 * share}%`;
-  if (share > 0.85) element.classList.add("at-end");
-  if (share < 0.1) element.classList.add("at-begin");
+  if (share > 0.93) element.classList.add("at-end");
+  if (share < 0.06) element.classList.add("at-begin");
   return element;
 }
 
@@ -127,7 +127,7 @@ function driftChart(windows) {
   const wide = Math.min(70 / windows.length, 6);
   return plot({
     title: [say("driftByWindow"), say("driftHint")].join(" · "), summary: say("chartDrift", over.join(", ") || "–", percent(values.findLast(Number.isFinite) ?? NaN)),
-    span: [0, Math.max(1e-9, ...[...values, ...windows.map(window => window.limit)].filter(Number.isFinite)) * 1.1], labels: labelsOf(windows.map(window => window.window)), shown: value => percent(value),
+    span: [0, Math.min(1, Math.ceil(Math.max(0.01, ...[...values, ...windows.map(window => window.limit)].filter(Number.isFinite)) * 10.5) / 10)], labels: labelsOf(windows.map(window => window.window)), shown: value => percent(value),
     layers: down => [
       ...windows.flatMap((window, place) => {
         const middle = 100 * shares[place];

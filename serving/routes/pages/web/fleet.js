@@ -1,4 +1,5 @@
 // All use cases in one table, what needs a person above it.
+// The most urgent come first: a person's answer is awaited, then what serves wrongly, then what will.
 const NEEDS = {
   approval: ({ challenger, champion, gain, low, high }) => `${champion === null ? say("needApprovalFirst", challenger) : say("needApproval", challenger, champion)} ${gain === null ? "" : say("needGain", signed(gain), signed(low), signed(high))}`,
   no_champion: ({ message }) => message ? say("needChampionWhy", message) : say("needChampion"),
@@ -14,8 +15,6 @@ const NEEDS = {
   worse: ({ window }) => say("needWorse", window),
 };
 
-const metricName = name => ({ roc_auc: "ROC AUC", average_precision: "AP", log_loss: "log loss", brier: "Brier", mae: "MAE", rmse: "RMSE", r2: "R²", f1: "F1" })[name] ?? (name === null ? say("scoreWord") : spelled(name));
-
 /** How long ago, in one unit. */
 function age(time) {
   const seconds = (Date.now() - Date.parse(time)) / 1000;
@@ -26,7 +25,9 @@ function age(time) {
 
 /** The list of what needs a person; empty of one use case if nothing does. */
 function needsOf(rows, { without = [] } = {}) {
-  const needs = rows.flatMap(row => row.needs.filter(need => !without.includes(need.code)).map(need => [row.use_case, need]));
+  const urgency = Object.keys(NEEDS);
+  const needs = rows.flatMap(row => row.needs.filter(need => !without.includes(need.code)).map(need => [row.use_case, need]))
+    .sort(([, one], [, other]) => urgency.indexOf(one.code) - urgency.indexOf(other.code));
   if (!needs.length) return null;
   return node("section", { className: "card needs", attributes: { "aria-labelledby": "needs" } }, node("h2", { id: "needs", textContent: say("needsYou", count(needs.length)) }),
     node("ul", {}, ...needs.map(([name, need]) => node("li", {}, text("strong", "", name), text("span", "what", NEEDS[need.code]?.(need.numbers) ?? need.code),
@@ -46,14 +47,14 @@ function fleetPanel() {
 const nobodyYet = () => node("section", { className: "card", attributes: { "aria-labelledby": "nobody" } }, node("h2", { id: "nobody", textContent: say("fleetNone") }), text("p", "lead", say("fleetNoneWhy")), command("laurel new my.csv"));
 
 function fleetTable(rows) {
-  const columns = ["useCase", "championWord", "live", "onHoldoutWord", "drift", "requestsPerSecond", "p99Word", "lastRetrain"].map(word => word === "live" ? say("liveWord") : say(word));
+  const columns = ["useCase", "championWord", "liveAndHoldout", "drift", "requestsPerSecond", "p99Word", "lastRetrain"].map(word => say(word));
   const cells = [...rows].sort((one, other) => (other.needs.length > 0) - (one.needs.length > 0)).map(row => {
     const { unknown } = row;
     return [
       node("a", { href: `#${encodeURIComponent(row.use_case)}`, id: `row-${row.use_case}`, textContent: row.use_case }),
       row.champion ? [say("version", row.champion.version), text("span", "hint", row.champion.since ? ` ${age(row.champion.since)}` : "")] : missing(unknown.champion),
-      row.live ? [`${fixed(row.live.value, 3)} `, text("span", "hint", `(${percent(row.live.coverage)})`), unknown.live ? text("span", "hint", ` ${say("reasonOtherVersion", row.live.version)}`) : null, trend(row)] : missing(unknown.live),
-      row.holdout ? fixed(row.holdout.value, 3) : missing(unknown.holdout),
+      [...(row.live ? [`${fixed(row.live.value, 3)} `, text("span", "hint", `(${percent(row.live.coverage)})`), unknown.live ? text("span", "hint", ` ${say("reasonOtherVersion", row.live.version)}`) : null, trend(row)] : [missing(unknown.live)]),
+        " / ", row.holdout ? fixed(row.holdout.value, 3) : missing(unknown.holdout)],
       row.drift ? [chip(row.drift.outcome, `${verdictWords(row.drift.outcome)}${row.drift.share === null ? "" : ` ${percent(row.drift.share)}`}`, SIGNS[row.drift.outcome] ?? "?"), text("span", "hint", ` ${row.drift.window}`)] : missing(unknown.drift),
       rate(row.traffic.requests_per_second),
       row.traffic.p99 === null ? missing(unknown.p99) : latency(row.traffic.p99),

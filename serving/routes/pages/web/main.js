@@ -60,9 +60,18 @@ class View {
   }
 }
 
+/** A piece of the address; as it stands if it was cut in the middle of a letter. */
+function decoded(piece) {
+  try {
+    return decodeURIComponent(piece);
+  } catch {
+    return piece;
+  }
+}
+
 /** What the address names: a use case, and in it a decision or a panel. */
 function readAddress() {
-  const [first = "", ...rest] = location.hash.slice(1).split("&").map(decodeURIComponent);
+  const [first = "", ...rest] = location.hash.slice(1).split("&").map(decoded);
   const named = first.includes("=") ? "" : first;
   const decision = [first, ...rest].find(piece => piece.startsWith("decision="))?.slice(9) ?? "";
   return { name: named, decision, panel: rest.find(piece => !piece.includes("=")) ?? "" };

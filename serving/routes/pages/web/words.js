@@ -83,7 +83,7 @@ const WORDS = {
     "시작 이후 요청 {0}건, 행 {1}개, 거부되거나 실패한 요청 {2}건.",
   ],
   logState: ["Prediction log: in the lake {0}, waiting {1}.", "예측 로그: 레이크에 {0}건, 대기 {1}건."],
-  logLag: ["The oldest row has waited for {0} s.", "가장 오래된 항목은 {0}초째 대기 중입니다."],
+  logLag: ["The oldest row has waited for {0} s.", "가장 오래된 행은 {0}초째 대기 중입니다."],
   logDropped: ["{0} rows were answered but not logged.", "{0}개 행은 응답했지만 로그에 남지 않았습니다."],
   logTorn: ["{0} lines of the log could not be read.", "로그 {0}줄을 읽지 못했습니다."],
   milliseconds: ["{0} ms", "{0}ms"],
@@ -94,9 +94,9 @@ const WORDS = {
   fleetNoneWhy: ["A use case is one file. Make one from a table:", "유스케이스는 파일 하나입니다. 표에서 만들어 보세요:"],
   useCase: ["Use case", "유스케이스"],
   championWord: ["Champion", "챔피언"],
-  liveWord: ["Live score (labels)", "실제 점수(라벨 도착률)"],
+  liveWord: ["Live score", "실제 점수"],
+  liveAndHoldout: ["Live (labels) / hold-out", "실제(라벨 도착률) / 홀드아웃"],
   liveOn: ["{0} live, {1}", "실제 {0}, {1}"],
-  onHoldoutWord: ["Hold-out", "홀드아웃"],
   p99Word: ["p99", "p99"],
   lastRetrain: ["Last retrain", "최근 재학습"],
   version: ["v{0}", "v{0}"],
@@ -107,7 +107,7 @@ const WORDS = {
   needGain: ["Gain {0}, interval {1} – {2}.", "개선 폭 {0}, 신뢰구간 {1} – {2}."],
   needChampion: ["No champion yet: train one.", "아직 챔피언이 없습니다. 학습을 시작하세요."],
   needChampionWhy: ["No champion: {0}", "챔피언 없음: {0}"],
-  needTampered: ["The ledger was changed at entry {0}.", "결정 원장의 {0}번 항목이 변경되었습니다."],
+  needTampered: ["The ledger was changed at entry {0}.", "결정 원장의 {0}번 기록이 변경되었습니다."],
   needRetrain: ["The last retrain: {0}, {1}.", "최근 재학습: {0}, {1}."],
   needBreaker: ["The breaker stops retrains since {0}.", "{0}부터 차단기가 재학습을 막고 있습니다."],
   needBroken: ["The data of {0} are broken: mend their source.", "{0} 데이터가 손상되었습니다. 원천을 고치세요."],
@@ -202,7 +202,7 @@ const WORDS = {
   meansWindow: ["the span of predictions that one drift check judges", "드리프트 점검 한 번이 판정하는 예측의 범위"],
   meansCoverage: ["the share of a window's rows whose label has come", "한 구간의 행 가운데 라벨이 도착한 비율"],
   meansGate: ["the score that a challenger must reach before it may contest", "챌린저가 비교 평가 전에 도달해야 하는 점수"],
-  meansLedger: ["every decision, each with the digest of the one before it", "모든 결정. 각 항목에 앞 항목의 다이제스트가 있습니다"],
+  meansLedger: ["every decision, each with the digest of the one before it", "모든 결정. 각 기록에 앞 기록의 다이제스트가 있습니다"],
   meansInterval: ["where the true value lies, as low – high", "참값이 있을 범위, 하한 – 상한"],
   meansPercentiles: ["half of the requests, and 99 of 100, are answered faster", "요청의 절반, 그리고 100건 중 99건이 이보다 빨리 응답됨"],
   meansAuc: ["the chance that a row with yes scores above one with no", "‘예’인 행의 점수가 ‘아니요’인 행보다 높을 확률"],
@@ -227,7 +227,7 @@ const WORDS = {
     "This page has no input for a field of kind “{0}”. Use the API.",
     "이 페이지는 “{0}” 종류의 필드를 입력받을 수 없습니다. API를 사용하세요.",
   ],
-  needed: ["This field is required.", "필수 항목입니다."],
+  needed: ["This field is required.", "필수 값입니다."],
   images: ["Images", "이미지"],
   drawHere: ["Draw in the large square, or choose a file.", "큰 칸에 그리거나 파일을 고르세요."],
   modelGets: ["What the model gets", "모델에 들어가는 이미지"],
@@ -373,7 +373,7 @@ const WORDS = {
   verdictAccepted: ["accepted", "수용"],
   tampered: ["tampered with", "변조됨"],
   notRolledBack: ["The rollback from version {1} to {0} failed", "버전 {1}에서 {0}(으)로 롤백하지 못함"],
-  guardsAndSlices: ["All checks: {0}", "확인한 항목 {0}개"],
+  guardsAndSlices: ["All checks: {0}", "확인한 내용 {0}개"],
   behaved: ["{0} of {1} rows pass", "{1}행 중 {0}행 통과"],
   latencyOf: ["Latency, rows: {0}", "지연 시간, {0}행"],
   latencies: ["champion {0} ms, challenger {1} ms", "챔피언 {0}ms, 챌린저 {1}ms"],
@@ -418,6 +418,25 @@ const WORDS = {
   contestRows: ["{0} rows of {1}", "{1}의 {0}행"],
   flowRun: ["Its run in Prefect", "Prefect 실행 보기"],
 };
+
+/** Metrics, as usecases/definition/metrics.py calls them. */
+const METRICS = {
+  roc_auc: ["ROC AUC", "ROC AUC"],
+  log_loss: ["log loss", "로그 손실"],
+  brier: ["Brier score", "브라이어 점수"],
+  calibration_error: ["calibration error", "보정 오차"],
+  accuracy: ["accuracy", "정확도"],
+  balanced_accuracy: ["balanced accuracy", "균형 정확도"],
+  macro_f1: ["macro F1", "매크로 F1"],
+  average_precision: ["average precision", "평균 정밀도"],
+  rmse: ["RMSE", "RMSE"],
+  mae: ["mean absolute error", "평균 절대 오차"],
+  median_absolute_error: ["median absolute error", "절대 오차 중앙값"],
+  r2: ["R²", "R²"],
+  mape: ["mean absolute percentage error", "평균 절대 백분율 오차"],
+  poisson_deviance: ["Poisson deviance", "푸아송 이탈도"],
+};
+const metricName = name => name === null ? say("scoreWord") : METRICS[name]?.[LANGUAGES.indexOf(language)] ?? name.replaceAll("_", " ");
 
 /** The glossary: words and what they mean. */
 const GLOSSARY = [

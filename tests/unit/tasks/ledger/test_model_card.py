@@ -105,14 +105,14 @@ def test_the_card_says_data_scores_slices_watch_and_decision(
 ) -> None:
     card = model_card(case, manifest, "5", contest_decision(), dataset)
     assert card.startswith(f"# {case.title}: version 5\n")
-    assert row(card, "roc_auc") == ["roc_auc", "0.7223", "0.7101 to 0.7345"]
+    assert row(card, "roc_auc") == ["roc_auc", "0.7223", "0.7101 – 0.7345"]
     assert row(card, "region=north") == [
         "region=north",
         "roc_auc",
         "0.7123",
         "0.7093",
         "-0.0030",
-        "-0.0080 to +0.0020",
+        "-0.0080 – +0.0020",
         "321",
     ]
     assert row(card, "guard")[1:3] == ["log_loss", "0.7123"]
@@ -174,5 +174,5 @@ def test_card_says_what_the_intervals_held_and_that_rows_were_too_few(
     promised = msgspec.structs.replace(manifest, coverage=coverage)
     card = model_card(case, promised, "3", decision, dataset)
     assert "| made to hold | 99% of the labels |" in card
-    assert "| held where it was left out | 95.3% |" in card and "91.0% to 98.0%" in card
+    assert "| held where it was left out | 95.3% |" in card and "91.0% – 98.0%" in card
     assert "150 rows of 2026-01, 2026-02" in card and "It takes 199 rows to promise 99%" in card

@@ -435,7 +435,7 @@ def test_won_contest_gives_both_scores_and_the_interval() -> None:
         message.headline
         == "flights: challenger v4 beats champion v3 (ROC AUC: challenger 0.7782, champion 0.7640)"
     )
-    assert "gain: +0.0142, 90 % interval +0.0087 to +0.0210" in message.text
+    assert "gain: +0.0142, 90 % interval +0.0087 – +0.0210" in message.text
     assert "27,075 rows in 30 blocks" in message.text
 
 
@@ -452,7 +452,7 @@ def test_lost_contest_gives_both_scores_and_the_reasons() -> None:
         "challenger 0.7651, champion 0.7640)"
     )
     assert "- Not surely better.\n- JFK gets worse." in message.text
-    assert "-0.0020 to" in message.text
+    assert "-0.0020 – " in message.text
 
 
 def test_leak_is_told_as_a_refusal_and_not_as_a_win() -> None:

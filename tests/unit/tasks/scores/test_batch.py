@@ -146,6 +146,9 @@ def test_strict_ends_at_the_first_refused_row_and_writes_nothing(world: World) -
     with pytest.raises(ScoreError, match=r"row 1: Field 'distance': expected `float` >= 0.0"):
         world.score(world.folder / "june.parquet", to=f"{world.folder}/out.parquet", strict=True)
     assert not list(world.folder.glob("out*"))
+    world.score(world.folder / "june.parquet", to=f"{world.folder}/out.parquet")
+    with pytest.raises(ScoreError, match="1 of these rows were refused before: .*refused/out"):
+        world.score(world.folder / "june.parquet", to=f"{world.folder}/out.parquet", strict=True)
 
 
 def test_pictures_that_cannot_be_read_are_refused_and_their_neighbours_scored(

@@ -14,11 +14,14 @@ from serving.records.ledger import Kind
 from serving.routes.pages import page
 from serving.routes.pages.page import home_page, routes_page
 from serving.server.app import create_app
+from usecases.definition import METRICS
 
 WEB = Path(page.__file__).parent / "web"
 SCRIPTS = {path.name: path.read_text() for path in sorted(WEB.glob("*.js"))}
 HOME = home_page("http://127.0.0.1:4200", "http://127.0.0.1:5000")
-WORDS = dict(re.findall(r"^  (\w+): (\[.*?\]),$", SCRIPTS["words.js"], re.DOTALL | re.MULTILINE))
+TEXTS, METRIC_TEXTS = SCRIPTS["words.js"].split("const METRICS = {", 1)
+TEXT = re.compile(r"^  (\w+): (\[.*?\]),$", re.DOTALL | re.MULTILINE)
+WORDS = dict(TEXT.findall(TEXTS))
 
 
 def spoken(name: str) -> list[str]:
@@ -82,6 +85,13 @@ def test_korean_texts_are_korean() -> None:
     ] == []
 
 
+def test_a_metric_is_called_as_everywhere_else() -> None:
+    named = TEXT.findall(METRIC_TEXTS.partition("};")[0])
+    assert {name: json.loads(words) for name, words in named} == {
+        name: [metric.in_words("en"), metric.in_words("ko")] for name, metric in METRICS.items()
+    }
+
+
 def test_every_text_that_is_asked_for_exists_and_none_is_left_over() -> None:
     code = "\n".join(SCRIPTS.values()) + HOME.partition("<script>")[0]
     names = set(re.findall(r'\bsay\("(\w+)"', code)) | set(
@@ -134,6 +144,23 @@ def test_every_verdict_of_the_ledger_has_its_words() -> None:
     )
     assert verdicts - words == set()
     assert set(re.findall(r'(\w+): "kind\w+"', SCRIPTS["decisions.js"])) == set(get_args(Kind))
+
+
+def test_every_need_and_every_reason_of_the_fleet_has_its_words() -> None:
+    sources = "\n".join(
+        (Path(serving.__file__).parent / name).read_text()
+        for name in ("history/fleet.py", "routes/fleet.py", "routes/lake_reader.py")
+    )
+    needs = set(re.findall(r'Need\(\s*"(\w+)"', sources)) | {"broken", "unreadable"}
+    worded = re.findall(r"^  (\w+): \(", SCRIPTS["fleet.js"], re.MULTILINE)
+    assert len(needs) > 8 and needs == set(worded)
+    series = (Path(serving.__file__).parent / "history/series.py").read_text()
+    reasons = set(re.findall(r'unknown\[[^]]+\] = "(\w+)"', sources))
+    reasons |= set(re.findall(r'"([a-z]+_[a-z_]+)" if ', sources + series))
+    reasons |= set(re.findall(r'reason = "(\w+)"|reason="(\w+)"', series)[0])
+    reasons |= {"no_labels", "scope", "lake_away", "not_read_yet", "no_check"}
+    named = re.findall("const REASONS = {(.*?)};", SCRIPTS["charts.js"], re.DOTALL)[0]
+    assert reasons - {""} - set(re.findall(r"(\w+): \"", named)) == set()
 
 
 def relative_luminance(colour: str) -> float:
