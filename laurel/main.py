@@ -38,7 +38,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a terminal without our letters shows their numbers
             stream.reconfigure(errors="backslashreplace")
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = _answer(list(sys.argv[1:] if arguments is None else arguments))
+        sys.stdout.flush()
+    except BrokenPipeError:  # `laurel logs flights | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return code
+
+
+def _answer(words: list[str]) -> int:
     if not words or words[0] in ("--help", "-h", "help"):
         print(overview())
         return 0
@@ -91,7 +100,6 @@ def run(command: Command, arguments: list[str]) -> int:
     name = f"{PROGRAM} {command.name}"
     try:
         ended = parser_of(command).main(arguments, prog_name=name, standalone_mode=False)
-        sys.stdout.flush()
     except CommandFailed as error:
         return _fail(str(error), error.exit_code)
     except Abort:
@@ -102,9 +110,8 @@ def run(command: Command, arguments: list[str]) -> int:
     except KeyboardInterrupt:
         print(file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:  # `laurel logs flights | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    except BrokenPipeError:
+        raise
     except Exception as error:
         if (sentence := _in_words(error)) is None:
             raise

@@ -172,3 +172,14 @@ def test_an_unknown_use_case_is_told_with_the_known_ones(
 ) -> None:
     assert failing(lambda: load("flihgts") and None) == 1
     assert "Did you mean 'flights'?" in capsys.readouterr().err
+
+
+def test_a_reader_that_ends_early_is_no_fault() -> None:
+    program = "from laurel.main import main; import sys; sys.exit(main(['--help']))"
+    ended = subprocess.run(
+        ["bash", "-c", f'set -o pipefail; "$0" -c "{program}" | head -c 1', sys.executable],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.stdout, ended.stderr) == ("U", "")
