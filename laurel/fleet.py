@@ -19,6 +19,7 @@ REASONS = {
 }
 # The service's code, as a sentence with its numbers and the command that deals with it.
 NEEDS = {
+    "no_champion": ("no version serves", "laurel doctor"),
     "swap_failed": ("v{alias} is not served, v{version} still is", "laurel doctor"),
     "log_dropped": ("{rows} predictions were not kept", "laurel logs service"),
     "tampered": ("the ledger was changed by hand", "laurel audit {name}"),
@@ -92,8 +93,7 @@ def row(told: Mapping[str, Any]) -> Row:
         seconds_p99=told["traffic"]["p99"],
         last=retrain.get("verdict"),
         last_at=moment(retrain["time"]) if retrain else None,
-        # A use case that was never trained is listed as such.
-        needs=[need_of(name, one) for one in told["needs"] if one["code"] != "no_champion"],
+        needs=[need_of(name, one) for one in told["needs"]],
         unknown=REASONS[unread[0]] if unread else "",
     )
 

@@ -1,6 +1,5 @@
 """How a run ended, for a person and for a script: one line, and an exit code."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -62,7 +61,7 @@ class Outcome:
         """Verdict, score against gate, rows and reason; the run's own sentence without a
         contest."""
         if self.score is None or self.exit_code in (FAILED, CANCELLED):
-            return f"{self.verdict}  {as_typed(self.message) or 'The run says nothing more.'}"
+            return f"{self.verdict}  {self.message or 'The run says nothing more.'}"
         serves = f"{self.use_case} v{self.version} serves" if self.version else self._stays()
         passed = f"{self.metric} {self.score:.4g}"
         if self.gate is not None:
@@ -80,11 +79,6 @@ class Outcome:
         if self.verdict == "waits for approval":
             return f"{self.use_case} v{self.challenger}: laurel approve {self.use_case}"
         return f"{self.use_case} v{self.champion} stays" if self.champion else self.use_case
-
-
-def as_typed(text: str) -> str:
-    """The text with each of Prefect's commands as it is typed here."""
-    return re.sub(r"prefect deployment run '(\w+)/([\w<>-]+)'", r"laurel run \1 \2", text)
 
 
 def verdict_of(flow: str, state: str, kind: str) -> str:

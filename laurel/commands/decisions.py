@@ -11,7 +11,6 @@ from laurel import figures
 from laurel.flow_runs import Request, finish_run, person
 from laurel.ledger import Ledger, last_move, read_ledger
 from laurel.names import number, unknown
-from laurel.outcome import as_typed
 from laurel.output import CommandFailed, Json, print_json
 from laurel.servers import service_api, stack_settings
 
@@ -119,7 +118,7 @@ def in_words(document: Mapping[str, Any]) -> list[str]:
             f"  contest  {figures.score(document['gate_score'])} on {document['holdout']}, "
             "with no champion before it"
         )
-    lines += [f"  why      {as_typed(reason)}" for reason in document["reasons"]]
+    lines += [f"  why      {reason}" for reason in document["reasons"]]
     if document["by"]:
         lines.append(f"  decided  {document['by']}")
     if document["agrees"] is None:

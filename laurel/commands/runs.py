@@ -10,7 +10,7 @@ import typer
 
 from laurel.flow_runs import Request, Started, finish, person, start
 from laurel.names import flow_named, number
-from laurel.outcome import Outcome, as_typed
+from laurel.outcome import Outcome
 from laurel.output import CommandFailed, Json, print_json
 
 UseCase = Annotated[str, typer.Argument(metavar="USE_CASE", show_default=False)]
@@ -116,7 +116,7 @@ def explain(
     elif text is None:
         _tell(ended)
     else:
-        _print_markdown(as_typed(text))
+        _print_markdown(text)
     raise typer.Exit(ended.exit_code)
 
 

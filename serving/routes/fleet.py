@@ -68,7 +68,7 @@ def row_of(service: Service, use_case: str, brief: Brief) -> dict[str, Any]:
         "use_case": use_case,
         "title": champion.package.manifest.title if champion else use_case,
         "ready": champion is not None,
-        "needs": [*_own_needs(service, use_case), *(records.needs if records else ())],
+        "needs": [*_own_needs(service, use_case, records), *(records.needs if records else ())],
         "champion": _champion(service, use_case, records, unknown),
         "live": _live(records, champion.version if champion else None, unknown),
         "holdout": _holdout(service, use_case, records, unknown),
@@ -84,10 +84,13 @@ def row_of(service: Service, use_case: str, brief: Brief) -> dict[str, Any]:
     }
 
 
-def _own_needs(service: Service, use_case: str) -> list[Need]:
-    """What this process knows without the flows' records."""
+def _own_needs(service: Service, use_case: str, records: Records | None) -> list[Need]:
+    """What this process knows without the flows' records. A use case that nobody has trained needs
+    nobody."""
     watch, href = service.use_cases.watch(use_case), f"#{use_case}"
     if watch.champion is None:
+        if records and not (records.retrain or records.reign):
+            return []
         return [Need("no_champion", {"message": watch.last_error}, href)]
     needs = []
     if watch.last_error and watch.alias_version not in (None, watch.champion.version):

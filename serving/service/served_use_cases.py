@@ -97,8 +97,7 @@ class ServedUseCases:
         champion = self.watch(use_case).champion
         if champion is None:
             raise NotReady(
-                f"No champion for {use_case!r}. Train one: prefect deployment run "
-                f"'retrain/{use_case}'."
+                f"No champion for {use_case!r}. Train one: laurel run retrain {use_case}."
             )
         return champion
 

@@ -40,7 +40,7 @@ def other_schema(case: UseCase, contestant: str, manifest: Manifest) -> list[str
         {(feature.name, feature.kind) for feature in manifest.features},
         {(column.name, column.kind) for column in case.columns},
     )
-    way = f"Make one: prefect deployment run 'retrain/{case.name}'"
+    way = f"Make one: laurel run retrain {case.name}"
     if learned != declared:
         differ = sorted({name for name, _ in learned ^ declared})
         return [

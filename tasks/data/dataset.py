@@ -281,8 +281,7 @@ def read_version(lake: Lake, use_case: str, version: str | None = None) -> Datas
     names = versions(lake, use_case)
     if not names:
         raise DatasetMissing(
-            f"The lake has no dataset of {use_case!r}. Make one: prefect deployment run "
-            f"'ingest/{use_case}'."
+            f"The lake has no dataset of {use_case!r}. Make one: laurel run ingest {use_case}."
         )
     if version is not None and version not in names:
         raise DatasetMissing(
@@ -303,7 +302,7 @@ def _manifest(lake: Lake, use_case: str, version: str) -> DatasetVersion:
         raise DatasetMissing(
             f"{path} is not a valid dataset manifest ({error.error_count()} faults): it "
             "was truncated or changed. "
-            f"Ingest again to rewrite it: prefect deployment run 'ingest/{use_case}'."
+            f"Ingest again to rewrite it: laurel run ingest {use_case}."
         ) from error
 
 

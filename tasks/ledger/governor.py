@@ -240,7 +240,7 @@ def _open_breaker(
     row += [f"{crashes} {'runs' if crashes > 1 else 'run'} crashed"] if crashes else []
     message = (
         f"the breaker is open: {' and '.join(row)}. It closes at {short(breaker.open_until)}, "
-        f"or by hand: prefect deployment run 'close_breaker/{entries[-1].use_case}' --param "
+        f"or by hand: laurel run close-breaker {entries[-1].use_case} --param "
         "by=<who> --param why=<why>"
     )
     return Refusal("breaker", message, breaker.open_until)

@@ -139,15 +139,15 @@ def below_the_gate(
 def next_step(case: UseCase, decision: Decision, asks_person: bool) -> str | None:
     """Say what a person can do about a verdict; ``None`` for a promotion."""
     adopt = (
-        f"prefect deployment run 'adopt/{case.name}' --param version={decision.challenger} "
+        f"laurel run adopt {case.name} --param version={decision.challenger} "
         "--param by=<you> --param why=<why>"
     )
     ways = {
         "keep": "Nothing is broken: the next retrain tries again."
         if decision.champion
         else (
-            "No version serves yet: fix what is named, and start again: prefect deployment run "
-            f"'retrain/{case.name}'."
+            "No version serves yet: fix what is named, and start again: laurel run "
+            f"retrain {case.name}."
         ),
         "suspicious": (
             "Look for a column that was written after the label was known. If there is none, "
@@ -157,9 +157,7 @@ def next_step(case: UseCase, decision: Decision, asks_person: bool) -> str | Non
             "Wait for more labelled rows, or set Promotion.minimum_rows in "
             f"usecases/{case.name}.py, or crown it: {adopt}"
         ),
-        "unfair": (
-            f"Train on rows from before the hold-out: prefect deployment run 'retrain/{case.name}'."
-        ),
+        "unfair": (f"Train on rows from before the hold-out: laurel run retrain {case.name}."),
     }
     if decision.verdict == "promote":
         return None

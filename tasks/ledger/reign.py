@@ -189,14 +189,13 @@ def gone(reign: Reign) -> str:
 
 
 def way_back(use_case: str) -> str:
-    return f"Go back to the champion before it: prefect deployment run 'rollback/{use_case}'."
+    return f"Go back to the champion before it: laurel run rollback {use_case}."
 
 
 def way_to_adopt(use_case: str, version: str) -> str:
     """Return the command that crowns a version by hand, as a sentence."""
     run = (
-        f"prefect deployment run 'adopt/{use_case}' --param version={version} --param by=<you> "
-        "--param why=<why>"
+        f"laurel run adopt {use_case} --param version={version} --param by=<you> --param why=<why>"
     )
     return f"Say who is champion: {run} (version={NOBODY} starts over with no champion)."
 

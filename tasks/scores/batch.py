@@ -62,7 +62,7 @@ def find_version(
         raise CrownUnclear(unclear(reign))
     if reign.champion is None:
         raise RegistryError(
-            f"No champion for {use_case!r}. Train one: prefect deployment run 'retrain/{use_case}'."
+            f"No champion for {use_case!r}. Train one: laurel run retrain {use_case}."
         )
     if reign.version is None:
         raise CrownUnclear(f"{gone(reign)} {way_back(use_case)}")

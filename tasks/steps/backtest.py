@@ -44,8 +44,8 @@ def replay_history(
     if len(periods) < first + 2:
         raise DatasetMissing(
             f"Dataset {dataset.version} of {use_case!r} has labelled periods {periods}: a "
-            f"backtest needs {first + 2} or more. Ingest more: prefect deployment run "
-            f"'ingest/{use_case}'."
+            f"backtest needs {first + 2} or more. Ingest more: laurel run "
+            f"ingest {use_case}."
         )
     rows = {period: read_periods(lake(), dataset, [period]) for period in periods}
     return run(

@@ -95,7 +95,7 @@ def plan_training(
         raise DatasetMissing(
             f"Dataset {dataset.version} of {use_case!r} has labelled periods {labelled}: a "
             f"hold-out{f' {holdout}' if holdout else ''} and at least one period before it are "
-            f"needed. Ingest more: prefect deployment run 'ingest/{use_case}'."
+            f"needed. Ingest more: laurel run ingest {use_case}."
         )
     champion, reigning, rematch = find_champion(use_case), None, None
     if champion is not None:
@@ -156,7 +156,7 @@ def _check_labels(case: UseCase, dataset: DatasetVersion, judged: Sequence[str])
     if missing := lacks(case, labels):
         others = names_before(judged[0], dataset.labelled_periods)[1:]
         way = (
-            f"prefect deployment run 'train/{case.name}' --param holdout={others[-1]}"
+            f"laurel run train {case.name} --param holdout={others[-1]}"
             if others
             else f"'ingest/{case.name}'"
         )

@@ -43,8 +43,7 @@ def find_challenger(use_case: str, number: str | None) -> ModelVersion:
     version = store.at(case.name, CHALLENGER)
     if version is None:
         raise RegistryError(
-            f"{use_case!r} has no challenger. Make one: prefect deployment run "
-            f"'evaluate/{use_case}'."
+            f"{use_case!r} has no challenger. Make one: laurel run evaluate {use_case}."
         )
     return version
 

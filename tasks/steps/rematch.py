@@ -94,7 +94,7 @@ def plan_rematch(
     if not changes and not again:
         return (
             "Ingest a later one, with its labels. A changed definition (columns, recipes, search) "
-            f"contests without: prefect deployment run 'train/{case.name}'; --param again=true if "
+            f"contests without: laurel run train {case.name}; --param again=true if "
             "the change is elsewhere."
         )
     stand_in = before_refit(champion, holdout)

@@ -40,7 +40,7 @@ def find_predecessor(use_case: str, number: str | None) -> Return:
     if target is None:
         raise RegistryError(
             f"The ledger of {use_case!r} has no champion before version {reign.champion}. "
-            f"Name a version to go to: prefect deployment run 'rollback/{use_case}' --param "
+            f"Name a version to go to: laurel run rollback {use_case} --param "
             "version=<version>"
         )
     if target == reign.champion:

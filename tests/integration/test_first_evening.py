@@ -43,7 +43,7 @@ def test_suspicious_first_model_ends_as_no_champion_yet_and_says_what_to_do(
     score = (
         f"suspicious: ROC AUC {contest['gate_score']:.4f} (there is no champion), gate 0.55 passed"
     )
-    adopt = f"prefect deployment run 'adopt/toy_small' --param version={contest['challenger']}"
+    adopt = f"laurel run adopt toy_small --param version={contest['challenger']}"
     for told in (suspicious.message, end["reasons"][0], loop.artifact("toy-small-retrain")):
         assert score in told and "on 140 rows of 2024-03" in told and adopt in told
     assert end["verdict"] == "no champion yet"

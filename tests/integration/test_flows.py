@@ -135,10 +135,7 @@ def test_dataset_that_is_not_there_is_said_with_the_command_that_makes_it(
     untrained: Outcome,
 ) -> None:
     assert untrained.name == "Failed"
-    assert (
-        "The lake has no dataset of 'toy'. Make one: prefect deployment run 'ingest/toy'."
-        in untrained.message
-    )
+    assert "The lake has no dataset of 'toy'. Make one: laurel run ingest toy." in untrained.message
     assert len(untrained.told) == 1 and "flow train failed: DatasetMissing" in untrained.told[0]
 
 

@@ -84,7 +84,7 @@ def test_without_a_champion_the_gate_refuses(loop: Loop, refused_first: Outcome)
         "better), on 1,680 rows of 2024-03"
     )
     assert refused_first.message.startswith(f"Challenger {entry['challenger']}: keep: {score}.")
-    assert "prefect deployment run 'retrain/toy_contest'" in refused_first.message
+    assert "laurel run retrain toy_contest" in refused_first.message
     assert (
         entry["facts"]["next"] in refused_first.message
         and entry["facts"]["next"] in refused_first.told[0]
@@ -275,7 +275,7 @@ def test_decision_is_told_everywhere_with_both_scores(
         f"{main['champion']:.4f} | {main['challenger']:.4f} | {main['gain']:+.4f}" in report
         and "group=c" in report
     )
-    assert loop.artifact("toy-contest-contest-interval").startswith("data:image/png;base64,")
+    assert "](data:image/png;base64," in loop.artifact("toy-contest-contest-interval")
 
 
 def test_smoke_requests_are_not_in_the_prediction_log(loop: Loop, won: Outcome) -> None:

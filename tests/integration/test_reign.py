@@ -79,7 +79,7 @@ def test_alias_that_was_moved_by_hand_is_refused_by_each_flow(
             f"is at version {moved.number}, and the ledger crowned version {second.number} last"
             in outcome.message
         )
-        assert "adopt/toy_reign" in outcome.told[0]
+        assert "laurel run adopt toy_reign" in outcome.told[0]
     assert len(loop.decisions(CASE)) == entries and loop.crowned(CASE) == moved.number
 
 

@@ -75,7 +75,11 @@ def test_champion_that_cannot_be_scored_makes_the_contest_unfair_and_the_way_is_
         and "'steady' (a number) is missing" in entry["reasons"][0]
     )
     for told in (outcome.message, outcome.told[0], loop.artifact("toy-schema-contest")):
-        assert "'steady'" in told and "docs/renaming.md" in told and "adopt/toy_schema" in told
+        assert (
+            "'steady'" in told
+            and "docs/renaming.md" in told
+            and "laurel run adopt toy_schema" in told
+        )
     compared = loop.run(
         compare, CASE, window="2024-05", champion=champion.number, challenger=entry["challenger"]
     )

@@ -159,8 +159,9 @@ def test_the_image_runs_as_nobody_special_and_copies_nothing_but_code() -> None:
         "blocks",
         "deployments",
         "flows",
+        "laurel",
         "serving",
         "tasks",
         "usecases",
-        "prefect.yaml",
+        "prefect.yaml pyproject.toml requirements.lock",
     ]

@@ -109,7 +109,7 @@ def find_question(use_case: str, version: str) -> Decision:
             and entry.challenger == version
         ):
             return decision_of(entry)
-    way = f"prefect deployment run 'promote/{use_case}' --param version={version}"
+    way = f"laurel run promote {use_case} --param version={version}"
     raise NoQuestion(
         f"No contest of version {version} of {use_case!r} asks for approval in this run. "
         f"Hold one: {way}"

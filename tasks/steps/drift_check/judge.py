@@ -41,7 +41,7 @@ def find_champion(use_case: str) -> ModelVersion:
     reign = reigning(load(use_case).name)
     if reign is None:
         raise RegistryError(
-            f"No champion for {use_case!r}. Train one: prefect deployment run 'retrain/{use_case}'."
+            f"No champion for {use_case!r}. Train one: laurel run retrain {use_case}."
         )
     return reign
 

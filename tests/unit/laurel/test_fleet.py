@@ -34,12 +34,17 @@ def test_a_row_has_what_the_service_tells() -> None:
     assert (one.needs, one.unknown) == ([], "")
 
 
-def test_what_is_not_there_stays_unknown_and_an_untrained_use_case_needs_nobody() -> None:
+def test_what_is_not_there_stays_unknown() -> None:
     nothing = dict.fromkeys(("champion", "live", "holdout", "drift", "retrain"))
-    needs = [{"code": "no_champion", "numbers": {"message": "none"}, "href": "#flights"}]
-    one = row(told(**nothing, needs=needs, unknown={"champion": "no_champion"}))
+    one = row(told(**nothing, unknown={"champion": "no_champion"}))
     assert (one.champion, one.since, one.live, one.holdout, one.drift, one.last) == (None,) * 6
     assert (one.needs, one.unknown) == ([], "")
+
+
+def test_a_champion_that_is_lost_needs_somebody() -> None:
+    needs = [{"code": "no_champion", "numbers": {"message": "none"}, "href": "#flights"}]
+    one = row(told(champion=None, needs=needs, unknown={"champion": "no_champion"}))
+    assert one.needs == [Need("flights", "no version serves", "laurel doctor")]
 
 
 @pytest.mark.parametrize("reason", ["lake_away", "not_read_yet", "scope"])
@@ -59,7 +64,7 @@ def test_a_waiting_challenger_is_told_with_its_gain() -> None:
 
 
 def test_each_code_of_the_service_has_words() -> None:
-    codes = {"approval", "no_champion", *NEEDS}
+    codes = {"approval", *NEEDS}
     for path in ("serving/history/fleet.py", "serving/routes/fleet.py"):
         for node in ast.walk(ast.parse((REPOSITORY / path).read_text())):
             is_need = isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Need"

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from flows.retrain import ENDS
-from laurel.outcome import Outcome, as_typed, code_of, of_ledger, verdict_of
+from laurel.outcome import Outcome, code_of, of_ledger, verdict_of
 
 RUN = "3c1f"
 ENDED = Outcome(
@@ -70,11 +70,6 @@ def test_without_a_contest_the_run_s_own_sentence_is_the_line() -> None:
     failed = replace(ENDED, verdict="failed", exit_code=1, score=0.7, message="ValueError: no rows")
     assert failed.line == "failed  ValueError: no rows"
     assert replace(ENDED, message="").line == "promoted  The run says nothing more."
-
-
-def test_commands_are_told_as_they_are_typed_here() -> None:
-    told = as_typed("Do: prefect deployment run 'adopt/orders' --param version=3 --param by=<you>")
-    assert told == "Do: laurel run adopt orders --param version=3 --param by=<you>"
 
 
 def entry(kind: str, verdict: str, run: str = RUN, **fields: Any) -> dict[str, Any]:

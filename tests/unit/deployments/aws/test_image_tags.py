@@ -68,6 +68,7 @@ def changed_by(checkout: Path, name: str) -> set[str]:
         ("Makefile", set()),
         ("usecases/flights.py", {FLOWS}),
         ("flows/retrain.py", {FLOWS}),
+        ("laurel/main.py", {FLOWS}),
         ("serving/server/app.py", {FLOWS, SERVING}),
         ("deployments/servers/prefect_server.py", {FLOWS, SERVERS}),
         ("blocks/settings.py", {FLOWS, SERVERS, SERVING}),

@@ -60,7 +60,8 @@ def test_each_use_case_is_a_row_and_what_is_null_has_its_reason(client: TestClie
     for name in ("champion", "live", "holdout", "drift", "retrain"):
         assert other[name] is None and other["unknown"][name]
     assert other["traffic"]["p99"] is None and other["unknown"]["p99"] == "no_requests"
-    assert [need["code"] for need in other["needs"]] == ["no_champion"]
+    assert "no_champion" in [need["code"] for need in toy["needs"]]  # it was trained once
+    assert other["needs"] == []
 
 
 def test_another_view_is_refused_and_none_is_as_before(client: TestClient) -> None:

@@ -252,7 +252,7 @@ def test_a_source_that_goes_back_makes_the_earlier_version_the_latest_again(
 
 
 def test_an_unknown_version_is_told_with_the_known_ones(lake: Lake, case: UseCase) -> None:
-    with pytest.raises(DatasetMissing, match="prefect deployment run 'ingest/toy'"):
+    with pytest.raises(DatasetMissing, match="laurel run ingest toy"):
         read_version(lake, "toy")
     dataset, _ = ingest(lake, case, [JANUARY])
     with pytest.raises(DatasetMissing, match=f"'2024-09-0'.*it has {dataset.version}"):

@@ -80,9 +80,7 @@ def test_without_a_champion_nobody_stays_and_each_verdict_says_what_to_do(
         f"Challenger 4: {verdict}: ROC AUC 0.8000 (there is no champion), gate 0.75 passed"
         in outcome.message
     )
-    assert (
-        "prefect deployment run '" in outcome.message and "1,680 rows of 2024-06" in outcome.message
-    )
+    assert "laurel run " in outcome.message and "1,680 rows of 2024-06" in outcome.message
 
 
 def test_champion_that_could_not_be_scored_leaves_a_person_to_judge(case: UseCase) -> None:
@@ -95,7 +93,7 @@ def test_champion_that_could_not_be_scored_leaves_a_person_to_judge(case: UseCas
     assert (
         "(champion 3 was not scored)" in outcome.message and "docs/renaming.md" in outcome.message
     )
-    assert "adopt/toy' --param version=4" in outcome.message
+    assert "laurel run adopt toy --param version=4" in outcome.message
 
 
 def test_score_that_does_not_exist_misses_the_gate_in_words(case: UseCase) -> None:

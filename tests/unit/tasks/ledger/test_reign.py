@@ -170,8 +170,8 @@ def test_deleted_version_is_refused_by_name_and_can_be_rolled_back_from(world: W
     assert (
         "Champion 4 of 'toy'" in message
         and "00000002.json" in message
-        and "rollback/toy" in message
-        and "adopt/toy" in message
+        and "laurel run rollback toy" in message
+        and "laurel run adopt toy" in message
     )
     reign_now = find_reign(CASE)
     assert (reign_now.champion, reign_now.version, reign_now.alias) == ("4", None, None)
@@ -217,7 +217,7 @@ def test_alias_beside_a_lost_ledger_that_was_accepted_is_adopted_by_a_person_alo
     stamp: Stamp = {"time": now(), "by": "a test", "run": None}
     accept(world.lake, world.registry, CASE, "Kim", "lost", stamp)  # type: ignore[arg-type]
     assert "which a person accepted as it stood, crowned nobody" in refused(world)
-    assert "adopt/toy" in refused(world)
+    assert "laurel run adopt toy" in refused(world)
 
 
 def test_champion_that_laurel_did_not_register_is_refused(world: World) -> None:
