@@ -4,10 +4,6 @@ import json
 import re
 import shutil
 import subprocess
-import sys
-import sysconfig
-import venv
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -16,6 +12,7 @@ import yaml
 from blocks.settings import REPOSITORY
 from laurel.main import main
 from laurel.place import project, version
+from tests.fixtures.wheel import install
 from usecases.definition import known
 
 OWN = ["toy"]
@@ -84,26 +81,8 @@ def test_the_project_is_the_nearest_folder_with_use_cases(tmp_path: Path) -> Non
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository with Laurel's wheel in its environment, beside a person's own ``tasks.py`` and
-    ``flows``. The environment borrows the libraries of ours."""
-    place = tmp_path_factory.mktemp("wheel")
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(place)],
-        cwd=REPOSITORY,
-        capture_output=True,
-        check=True,
-    )
-    ours = place / "our models 모델"
-    assert main(["init", str(ours)]) == 0
-    (ours / "tasks.py").write_text("raise SystemExit('their tasks')\n")
-    (ours / "flows").mkdir()
-    (ours / "flows" / "__init__.py").write_text("raise SystemExit('their flows')\n")
+    ours = install(tmp_path_factory.mktemp("wheel"))
     shutil.copy(REPOSITORY / "tests/fixtures/usecases/toy.py", ours / "usecases")
-    venv.create(ours / ".venv", with_pip=False, symlinks=True)
-    (packages,) = (ours / ".venv" / "lib").glob("python*/site-packages")
-    (wheel,) = place.glob("*.whl")
-    zipfile.ZipFile(wheel).extractall(packages)
-    (packages / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return ours
 
 
