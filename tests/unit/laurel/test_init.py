@@ -149,8 +149,11 @@ def test_processes_that_it_starts_import_the_same(installed: Path) -> None:
 
 @pytest.mark.slow(reason="builds a wheel")
 def test_the_wheel_has_what_runs_and_nothing_of_a_persons(installed: Path) -> None:
+    def names(folder: Path) -> list[str]:
+        return sorted(path.name for path in folder.iterdir() if path.name != "__pycache__")
+
     (home,) = (installed / ".venv" / "lib").glob("python*/site-packages/laurel/home")
-    assert sorted(path.name for path in home.iterdir() if path.name != "__pycache__") == [
+    assert names(home) == [
         "blocks",
         "deployments",
         "flows",
@@ -162,7 +165,4 @@ def test_the_wheel_has_what_runs_and_nothing_of_a_persons(installed: Path) -> No
         "usecases",
     ]
     assert (home / "serving" / "routes" / "pages" / "page.html").exists()
-    assert sorted(path.name for path in (home / "usecases").iterdir()) == [
-        "__init__.py",
-        "definition",
-    ]
+    assert names(home / "usecases") == ["__init__.py", "definition"]
