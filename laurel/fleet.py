@@ -1,5 +1,6 @@
 """Every use case in a row, as the running service tells it, and what needs a person in words."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,11 +11,12 @@ from laurel.figures import moment
 if TYPE_CHECKING:
     from blocks.clients.service import ServiceApi
 
+STILL_READING, READING_SECONDS = "not_read_yet", 5.0
 # Without one of these the flows' records were read, and null means that there is none.
-UNREAD = ("lake_away", "not_read_yet", "scope")
+UNREAD = ("lake_away", STILL_READING, "scope")
 REASONS = {
     "lake_away": "the lake is unreachable",
-    "not_read_yet": "the service is still reading its records",
+    STILL_READING: "the service is still reading its records",
     "scope": "LAUREL_SERVING_KEY lacks the scope operate",
 }
 # The service's code, as a sentence with its numbers and the command that deals with it.
@@ -67,8 +69,15 @@ class Row:
 
 
 def read_fleet(service: "ServiceApi") -> list[Row]:
-    """A row for each use case that the service serves. Raises ``ServiceAway``."""
-    return [row(one) for one in service.ask("GET", "/v1?view=fleet")["use_cases"]]
+    """A row for each use case that the service serves. A service that has just started is given
+    some seconds to read its records. Raises ``ServiceAway``."""
+    end = time.monotonic() + READING_SECONDS
+    while True:
+        told = service.ask("GET", "/v1?view=fleet")["use_cases"]
+        reading = any(STILL_READING in one["unknown"].values() for one in told)
+        if not reading or time.monotonic() > end:
+            return [row(one) for one in told]
+        time.sleep(0.5)
 
 
 def row(told: Mapping[str, Any]) -> Row:

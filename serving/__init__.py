@@ -5,8 +5,8 @@ Rooms, from the lowest to the highest; each may import those above it in this li
 
     errors        what can go wrong
     package       the model package: manifest, model (it encodes rows and scores them), outputs
-                  (what it says of a row), kinds, times; encoders (encoder, dates, images,
-                  pictures, texts, token_patterns)
+                  (what it says of a row), kinds, values, times; encoders (encoder, dates,
+                  images, pictures, texts, token_patterns)
     records       what flows write and the service reads: contest, performance, drift, ledger,
                   chain, heads; record
     metrics       counters for Prometheus, traffic for the page

@@ -112,3 +112,23 @@ def test_a_fault_has_glyph_word_and_remedy() -> None:
         "  → laurel up",
     ]
     assert in_words(Check("disk", "fine", "51 GB")) == ["✓ disk         51 GB"]
+
+
+def test_a_use_case_that_the_service_does_not_know_hides_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from blocks.clients.service import ServiceRefuses
+    from tasks.ledger.audits import Audit
+
+    class Service:
+        def ask(self, method: str, path: str) -> dict[str, str]:
+            if path.endswith("/gone"):
+                raise ServiceRefuses("no", 404, "The service does not serve 'gone'.")
+            return {"version": "4"}
+
+    audits = [Audit(name, 3, "5", ()) for name in ("gone", "toy")]
+    monkeypatch.setattr("deployments.checks.audit.audit", lambda names: audits)
+    monkeypatch.setattr(checkup, "service_api", lambda settings: Service())
+    found = {check.subject: check for check in checkup.check_crowns(Settings())}
+    assert (found["gone"].finding, found["toy"].finding) == ("unknown", "wrong")
+    assert "does not serve 'gone'" in found["gone"].sentence

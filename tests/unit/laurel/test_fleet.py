@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from blocks.settings import REPOSITORY
+from laurel import fleet
 from laurel.fleet import NEEDS, Need, need_of, row
 
 SINCE = "2026-11-18T09:12:00+00:00"
@@ -77,3 +78,27 @@ def test_a_need_has_its_numbers_and_one_of_a_newer_service_its_code() -> None:
     assert broken == Need("x", "data of 2013-06 are broken", "laurel open x")
     newer = need_of("x", {"code": "rollout_stuck", "numbers": {"day": 3}})
     assert newer == Need("x", "rollout stuck", "laurel open x")
+
+
+class JustStarted:
+    """A service that has read its records when it is asked for the third time."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def ask(self, method: str, path: str) -> Any:
+        self.asked += 1
+        unknown = {} if self.asked > 2 else {"drift": "not_read_yet"}
+        return {"use_cases": [told(unknown=unknown)]}
+
+
+def test_a_service_that_has_just_started_is_given_time_to_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fleet.time, "sleep", lambda seconds: None)
+    service = JustStarted()
+    (one,) = fleet.read_fleet(service)  # type: ignore[arg-type]
+    assert (one.unknown, service.asked) == ("", 3)
+    monkeypatch.setattr(fleet, "READING_SECONDS", -1.0)
+    (one,) = fleet.read_fleet(JustStarted())  # type: ignore[arg-type]
+    assert one.unknown == "the service is still reading its records"
