@@ -158,22 +158,25 @@ def _run_in(folder: Path, use_case: str, play: Play, keep: bool, console: Consol
         if not (succeeded and keep):
             stack.down(settings)
     console.print(
-        _farewell(settings) if keep else "The demo's stack is down.",
+        _farewell(settings, use_case) if keep else "The demo's stack is down.",
         highlight=False,
         soft_wrap=True,
     )
     return 1 if story.departures() else 0
 
 
-def _farewell(settings: Settings) -> str:
-    """How to use the stack that stays up, from a fresh shell."""
-    if state_in_use().resolve() == settings.state.resolve():
-        return (
-            "The demo's stack stays up: `make status`, `make down`. For prefect's commands: "
-            'eval "$(make -s exports)"'
-        )
-    state = shlex.quote(str(settings.state))
-    return f"The demo's stack stays up beside yours: LAUREL_STATE={state} make status, and so on."
+def _farewell(settings: Settings, use_case: str) -> str:
+    """How to use the stack that stays up, from a fresh shell: three things to try."""
+    first = ""
+    if state_in_use().resolve() != settings.state.resolve():
+        first = f"export LAUREL_STATE={shlex.quote(str(settings.state))}   # your own is up too\n  "
+    return (
+        "The demo's stack stays up. Three things to try, and how to stop it:\n"
+        f"  {first}.venv/bin/laurel champion {use_case}   # who serves, since when and why\n"
+        f"  .venv/bin/laurel predict {use_case} --example\n"
+        "  .venv/bin/laurel new my.csv   # your own table: docs/new.md\n"
+        "  make down"
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -17,8 +17,8 @@ from serving.package.outputs import Output, check_outputs, values_of
 from tasks.models import modelling
 from tasks.models.cross_fitting import CrossFit, cross_fit
 from tasks.packages.calibration import answered
+from tasks.packages.judging import judge_holdout
 from tasks.packages.packaging import Holdout, Origin, make_package
-from tasks.steps.evaluate import judge_holdout
 from usecases.definition import (
     LOG_LOSS,
     RMSE,

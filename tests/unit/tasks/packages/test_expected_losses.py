@@ -13,8 +13,8 @@ from serving.package.model import load as load_package
 from tasks.drift.performance import judge_performance
 from tasks.models import modelling
 from tasks.packages.expected_losses import expected_losses, fit_losses, losses_of
+from tasks.packages.judging import judge_holdout
 from tasks.packages.packaging import Origin, make_package
-from tasks.steps.evaluate import judge_holdout
 from usecases.definition import RMSE, Candidate, Column, FileSource, Gate, Number, UseCase
 
 ROWS = 3000
