@@ -270,12 +270,12 @@ def weather(number: int, rows: int = ROWS) -> pl.DataFrame:
     calm = (rows_of["kind"] == "calm").to_numpy()
     place = chance.integers(0, 3, rows)
     size = 4.0 * place + chance.normal(0, np.where(calm, 0.5, 4.0))
-    sky = np.array(["clear|sky", 'gr"ey', "rain, heavy"])[place]
+    sky = np.array(["clear|sky", "gr'ey", "rain, heavy"])[place]
     return rows_of.with_columns(pl.Series("size", size), pl.Series("price", sky))
 
 
 def test_sets_hold_what_they_promise_and_are_small_where_it_is_clear(tmp_path: Path) -> None:
-    skies = Classes(label="price", classes=("clear|sky", 'gr"ey', "rain, heavy"), coverage=0.9)
+    skies = Classes(label="price", classes=("clear|sky", "gr'ey", "rain, heavy"), coverage=0.9)
     of_skies = case(
         target=skies,
         candidates=(Candidate(name="logistic", build=logistic),),
