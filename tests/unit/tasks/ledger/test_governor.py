@@ -178,7 +178,7 @@ def test_the_breaker_opens_after_so_many_rejections_in_a_row_and_closes_after_it
     assert refusal is not None and (refusal.verdict, refusal.until) == ("breaker", NOON + 14 * HOUR)
     assert (
         "3 challengers in a row were not promoted" in refusal.reason
-        and "close_breaker/toy" in refusal.reason
+        and "laurel run close-breaker toy" in refusal.reason
     )
     assert may_retrain(BREAKER, rejections, NOON + 14 * HOUR) is None
 
