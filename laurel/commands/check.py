@@ -57,14 +57,11 @@ def check(
 
 
 def _must_exist(name: str) -> None:
-    import difflib
-
+    from laurel.names import unknown
     from usecases.definition import known
 
     if name not in (names := known()):
-        near = difflib.get_close_matches(name, names, n=1)
-        hint = f'Did you mean "{near[0]}"?' if near else f"There are: {', '.join(names)}."
-        raise CommandFailed(f'No use case "{name}". {hint}')
+        raise CommandFailed(unknown("use case", name, names), exit_code=2)
 
 
 def next_step(name: str, is_wrong: bool) -> str:

@@ -68,8 +68,9 @@ def test_json_has_the_same_facts(findings, capsys) -> None:
 
 
 def test_an_unknown_use_case_is_told_with_the_closest(capsys) -> None:
-    assert main(["check", "flihgts"]) == 1
-    assert capsys.readouterr().err == 'error: No use case "flihgts". Did you mean "flights"?\n'
+    assert main(["check", "flihgts"]) == 2
+    told = 'error: There is no use case "flihgts". Did you mean "flights"?\n'
+    assert capsys.readouterr().err == told
 
 
 def test_a_place_stands_at_the_end_of_a_line_that_has_room() -> None:
