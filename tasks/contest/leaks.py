@@ -28,7 +28,7 @@ from usecases.definition import (
 )
 
 _MOST = 0.5  # of the challenger's lift over chance
-_SURE = 0.98  # of a ROC AUC or R²
+SURE = 0.98  # of a ROC AUC or R²
 _NEARLY, _NEARLY_R2 = (0.9, 0.05), (0.8, 0.1)  # and how far above the next column
 _FEW = 3  # columns that are far above all others together
 
@@ -73,17 +73,27 @@ def suspects(case: UseCase, ranked: Sequence[Alone]) -> list[Alone]:
     """Return the columns of ``ranked`` that tell the label alone, or nearly so and far better than
     all others; none that is ``trusted``.
 
-    The limits are those that told leaks from good columns on 48 tables (``_SURE``, ``_NEARLY``).
+    The limits are those that told leaks from good columns on 48 tables (``SURE``, ``_NEARLY``).
     Without the gap, ten columns of the breast-cancer data would be named."""
-    number = yardstick(case.gate.metric) is R2
-    nearly, gap = _NEARLY_R2 if number else _NEARLY
+    metric = yardstick(case.gate.metric)
     scores = [alone.score for alone in ranked]
-    told = sum(score > _SURE for score in scores)
-    for place in range(min(_FEW, len(scores) - 1)):
-        if scores[place] > nearly and scores[place] - scores[place + 1] >= gap:
-            told = max(told, place + 1)
+    count = max(sum(score > SURE for score in scores), count_far_above(metric, scores))
     trusted = trusted_columns(case)
-    return [alone for alone in ranked[:told] if alone.column not in trusted]
+    return [alone for alone in ranked[:count] if alone.column not in trusted]
+
+
+def count_far_above(metric: Metric, scores: Sequence[float]) -> int:
+    """Return how many of ``scores``, the best first, are near perfect and far above the others."""
+    nearly, gap = _NEARLY_R2 if metric is R2 else _NEARLY
+    places = range(min(_FEW, len(scores) - 1))
+    return max(
+        (
+            place + 1
+            for place in places
+            if scores[place] > nearly and scores[place] - scores[place + 1] >= gap
+        ),
+        default=0,
+    )
 
 
 def rank_columns(case: UseCase, rows: pl.DataFrame) -> list[Alone]:

@@ -10,14 +10,16 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
+from tasks.contest.leaks import SURE, count_far_above
 from tasks.drafts.facts import Facts
 from tasks.drafts.targets import Target
+from tasks.measures.metrics import score
+from usecases.definition import R2, ROC_AUC, Metric
 
-SURE = 0.98
 _SURE_NULLS = 0.9
 _AFTER = 0.95
-_SUSPECT = {"number": (0.8, 0.1), "classes": (0.9, 0.05)}
-_ROWS, _SCREEN_ROWS, _SCREENED = 20_000, 2_000, 0.05
+_ROWS, _SCREEN_ROWS = 20_000, 2_000
+_CLOSE, _CLOSE_R2 = 0.85, 0.75  # a score of few rows from which all are asked
 _FOLDS = 5
 _SHRINK = 5.0
 _LEAST_ROWS = 60
@@ -48,7 +50,7 @@ def find_leaks(inputs: Sequence[Facts], target: Target, event: Facts | None) -> 
             continue
         few = _score(column, target, _some(rows, _SCREEN_ROWS), folds=2)
         usual = 0.0 if target.is_number else 0.5
-        close = few > (_suspicious(target)[0] - _SCREENED) and len(rows) > _SCREEN_ROWS
+        close = few > (_CLOSE_R2 if target.is_number else _CLOSE) and len(rows) > _SCREEN_ROWS
         alone[column.name] = (
             _score(column, target, _some(rows, _ROWS), _FOLDS) if close else max(usual, few)
         )
@@ -57,8 +59,16 @@ def find_leaks(inputs: Sequence[Facts], target: Target, event: Facts | None) -> 
         elif alone[column.name] - _error(alone[column.name], target, rows) > SURE:
             sure[column.name] = f"tells the target alone ({name} {alone[column.name]:.2f})"
     left = {name: score for name, score in alone.items() if name not in sure}
-    suspects, best = _suspects(left, *_suspicious(target))
-    return Leaks(name, sure, suspects, best)
+    order = sorted(left, key=lambda column: -left[column])
+    # A column without others stands above none.
+    scores = [*(left[column] for column in order), 0.0]
+    count = count_far_above(_metric(target), scores)
+    suspects = {column: left[column] for column in order[:count]}
+    return Leaks(name, sure, suspects, scores[count])
+
+
+def _metric(target: Target) -> Metric:
+    return R2 if target.is_number else ROC_AUC
 
 
 def _error(score: float, target: Target, rows: np.ndarray) -> float:
@@ -67,22 +77,6 @@ def _error(score: float, target: Target, rows: np.ndarray) -> float:
     if not target.is_number:
         fewest = int(target.labels.drop_nulls().value_counts()["count"].min() or 1)  # type: ignore[arg-type]
     return float(np.sqrt(max(0.0, score * (1 - score)) / max(1, fewest)))
-
-
-def _suspicious(target: Target) -> tuple[float, float]:
-    return _SUSPECT["number" if target.is_number else "classes"]
-
-
-def _suspects(alone: dict[str, float], least: float, gap: float) -> tuple[dict[str, float], float]:
-    """The columns above ``least`` that stand ``gap`` above the next ones."""
-    order = sorted(alone, key=lambda name: -alone[name])
-    for count in (1, 2, 3):
-        if count > len(order) or alone[order[count - 1]] <= least:
-            break
-        following = alone[order[count]] if count < len(order) else 0.0
-        if alone[order[count - 1]] - following > gap:
-            return {name: alone[name] for name in order[:count]}, following
-    return {}, alone[order[0]] if order else 0.0
 
 
 def _dates_after(inputs: Sequence[Facts], event: Facts | None, known: pl.Series) -> dict[str, str]:
@@ -175,17 +169,7 @@ def _by_means(codes: np.ndarray, target: Target, rows: np.ndarray, fold: np.ndar
 
 def _measure(target: Target, rows: np.ndarray, said: np.ndarray) -> float:
     truth = _truth(target, rows)
-    if target.is_number:
-        errors, spread = ((truth - said) ** 2).sum(), ((truth - truth.mean()) ** 2).sum()
-        return float(1 - errors / spread) if spread else 0.0
     columns = [(truth, said)] if truth.ndim == 1 else list(zip(truth.T, said.T, strict=True))
-    scores = [_auc(part, own) for part, own in columns if 0 < part.mean() < 1]
-    return float(np.mean(scores)) if scores else 0.5
-
-
-def _auc(truth: np.ndarray, said: np.ndarray) -> float:
-    """By the ranks, which is much faster than scikit-learn's on few rows."""
-    positives = truth.sum()
-    ranks = pl.Series(said).rank().to_numpy()
-    excess = ranks[truth == 1].sum() - positives * (positives + 1) / 2
-    return float(excess / (positives * (len(truth) - positives)))
+    scores = [score(_metric(target), part, own) for part, own in columns]
+    known = [one for one in scores if np.isfinite(one)]
+    return float(np.mean(known)) if known else (0.0 if target.is_number else 0.5)
