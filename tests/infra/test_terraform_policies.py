@@ -19,6 +19,7 @@ from blocks.results import Results
 from blocks.settings import REPOSITORY, Settings
 from serving import errors
 from serving.history.checks import History
+from serving.history.decisions import Wanted
 from serving.outside.lake import open_lake
 from serving.records.ledger import Decision
 from tasks.data.dataset import versions
@@ -79,13 +80,14 @@ def test_the_service_writes_its_log_and_reads_its_history_from_the_first_minute_
         for folder in ("predictions", "feedback"):
             lake.put(f"{folder}/flights/date=2013-06-01/one.parquet", b"rows")
         # Before the first decision, drift check or report.
-        assert History(lake).decisions("flights", 10) == []
+        assert History(lake).decisions("flights", Wanted(), None, 10).items == []
+        assert History(lake).reigns("flights") == []
         assert History(lake).drift("flights", 10) == []
         assert History(lake).report("flights", "2013-06") is None
         s3.put_object(Bucket=BUCKET, Key="reports/flights/2013-06/verdict.json", Body=b"{}")
         s3.put_object(Bucket=BUCKET, Key="decisions/flights/00000001.json", Body=b"{}")
         assert [check.outcome for check in History(lake).drift("flights", 10)] == ["unreadable"]
-        assert len(History(lake).decisions("flights", 10)) == 1
+        assert len(History(lake).decisions("flights", Wanted(), None, 10).items) == 1
         assert guarded.refused == []
         for folder in ("datasets", "mlflow", "predictions"):
             with pytest.raises(errors.LakeAway, match="ACCESS_DENIED"):
