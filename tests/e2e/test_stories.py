@@ -47,7 +47,7 @@ def warehouse(stack: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iter
         return
     with mariadb.mariadb(tmp_path_factory.mktemp("mariadb"), "p@ss:w/rd") as url:
         with temporary_settings({PREFECT_API_URL: stack.prefect_api_url}):
-            Warehouse(url=SecretStr(url)).save(BLOCK, overwrite=True, _sync=True)
+            Warehouse(url=SecretStr(url)).save(BLOCK, overwrite=True, _sync=True)  # type: ignore[call-arg]
         yield url
 
 

@@ -225,9 +225,9 @@ def test_run_that_is_over_takes_no_answer(
 def buttons(loop: Loop) -> Iterator[None]:
     """Slack as it is told where the service has the app's signing secret."""
     changed = loop.settings.model_copy(update={"slack_signing_secret": SecretStr("of the app")})
-    SlackNotifier.of(changed).save(BLOCK, overwrite=True, _sync=True)
+    SlackNotifier.of(changed).save(BLOCK, overwrite=True, _sync=True)  # type: ignore[call-arg]
     yield
-    SlackNotifier.of(loop.settings).save(BLOCK, overwrite=True, _sync=True)
+    SlackNotifier.of(loop.settings).save(BLOCK, overwrite=True, _sync=True)  # type: ignore[call-arg]
 
 
 def test_rejected_challenger_is_retired_also_when_the_server_was_restarted_meanwhile(

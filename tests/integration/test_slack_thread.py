@@ -66,9 +66,9 @@ def korean(loop: Loop) -> Iterator[None]:
     changed = loop.settings.model_copy(
         update={"slack_language": "ko", "slack_signing_secret": SecretStr("of the app")}
     )
-    SlackNotifier.of(changed).save(BLOCK, overwrite=True, _sync=True)
+    SlackNotifier.of(changed).save(BLOCK, overwrite=True, _sync=True)  # type: ignore[call-arg]
     yield
-    SlackNotifier.of(loop.settings).save(BLOCK, overwrite=True, _sync=True)
+    SlackNotifier.of(loop.settings).save(BLOCK, overwrite=True, _sync=True)  # type: ignore[call-arg]
 
 
 def test_a_retrain_is_one_thread_whose_head_ends_with_all_stages_done(loop: Loop) -> None:
@@ -232,7 +232,8 @@ def test_flow_run_log_holds_the_message_where_nothing_is_configured(loop: Loop) 
 
     @flow
     async def announce() -> str:
-        (await SlackNotifier.aload("told-to-the-log")).send(Message("toy: v2 takes the crown"))
+        notifier: Any = await SlackNotifier.aload("told-to-the-log")
+        notifier.send(Message("toy: v2 takes the crown"))
         return str(flow_run.id)
 
     run_id = asyncio.run(announce())

@@ -174,7 +174,7 @@ def test_a_warehouse_that_cannot_be_used_is_told_without_its_password(
 def test_rows_of_a_table_make_the_dataset_that_the_same_rows_of_files_make(
     loop: Loop, warehouse: Warehouse
 ) -> None:
-    warehouse.save("warehouse", overwrite=True, _sync=True)
+    warehouse.save("warehouse", overwrite=True, _sync=True)  # type: ignore[call-arg]
     taken = loop.run(ingest, "toy_sql", through="2024-02", since="2024-02").result
     assert taken.source == "SqlSource" and taken.rows == len(games("2024-02"))
     other = loop.run(ingest, "toy", through="2024-02", since="2024-02").result

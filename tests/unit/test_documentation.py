@@ -253,7 +253,8 @@ def test_gate_and_guard_are_documented() -> None:
 def test_each_target_is_documented_with_its_fields_and_metrics() -> None:
     lines = [line.strip("|").split("|") for line in section("### `target`").splitlines()]
     table = {name.strip(): cells for name, *cells in lines if len(cells) == 3}
-    for place, target in enumerate((definition.Binary, definition.Classes, definition.Number)):
+    targets: tuple[Any, ...] = (definition.Binary, definition.Classes, definition.Number)
+    for place, target in enumerate(targets):
         stated = re.findall(r"`([^`]+)`", table["fields"][place])
         fields = {name.partition("=")[0] for name in stated}
         assert fields == set(target.model_fields)

@@ -68,8 +68,9 @@ def test_each_code_of_the_service_has_words() -> None:
     codes = {"approval", *NEEDS}
     for path in ("serving/history/fleet.py", "serving/routes/fleet.py"):
         for node in ast.walk(ast.parse((REPOSITORY / path).read_text())):
-            is_need = isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Need"
-            if is_need and isinstance(node.args[0], ast.Constant):
+            if not isinstance(node, ast.Call) or getattr(node.func, "id", "") != "Need":
+                continue
+            if isinstance(node.args[0], ast.Constant):
                 assert node.args[0].value in codes
 
 

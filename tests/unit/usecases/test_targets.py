@@ -33,7 +33,8 @@ def without_target(case: UseCase) -> dict[str, Any]:
 
 
 def test_label_is_short_for_a_yes_or_no() -> None:
-    short = UseCase(**without_target(TOY), label="won", decision_threshold=0.3)
+    fields = {"label": "won", "decision_threshold": 0.3}
+    short = UseCase(**{**without_target(TOY), **fields})
     assert short.target == Binary(label="won", decision_threshold=0.3)
     assert (short.label, short.decision_threshold) == ("won", 0.3)
     assert (PRICE.decision_threshold, WEATHER.decision_threshold) == (None, None)
@@ -41,9 +42,9 @@ def test_label_is_short_for_a_yes_or_no() -> None:
 
 def test_label_beside_a_target_is_refused() -> None:
     with pytest.raises(ValidationError, match="label beside target: they belong to the target"):
-        UseCase(**dict(TOY), label="won")
+        UseCase(**{**dict(TOY), "label": "won"})
     with pytest.raises(ValidationError, match="decision_threshold beside target"):
-        UseCase(**dict(PRICE), decision_threshold=0.5)
+        UseCase(**{**dict(PRICE), "decision_threshold": 0.5})
 
 
 def test_use_case_without_a_label_is_refused() -> None:

@@ -25,7 +25,7 @@ def prefect() -> SyncPrefectClient:
     minute.
     """
     client = SyncPrefectClient("http://127.0.0.1:9/api")
-    client._client._has_connected = True
+    client._client._has_connected = True  # type: ignore[attr-defined]
     return client
 
 

@@ -30,7 +30,7 @@ from tests.fixtures.packages import EVENT_TIME, FEATURES, write_package
 
 READER = RowReader(FEATURES, EVENT_TIME, "float32")
 NAMES = ["carrier", "distance", "wind"]
-RECORDS = [
+RECORDS: list[dict[str, Any]] = [
     {"carrier": "AA", "distance": 100.5, "wind": None},
     {"carrier": None, "distance": 2, "wind": 3.0},
 ]

@@ -107,7 +107,7 @@ def test_the_column_furthest_beyond_its_threshold_stands_on_top_with_its_importa
     )
     [axes] = figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["wind", "temp (25%)", "dewp"]
-    widths = [bar.get_width() for bar in axes.patches]
+    widths = [bar.get_width() for bar in axes.patches]  # type: ignore[attr-defined]
     np.testing.assert_allclose(widths, [0.5, 1.5, 2.0])
     colours = [bar.get_facecolor() for bar in axes.patches]
     assert colours[0] != colours[1] == colours[2], "what drifted has a colour of its own"

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Failed
 
@@ -32,7 +33,7 @@ def port() -> Iterator[int]:
         yield port
 
 
-def failed(error: Exception) -> Failed:
+def failed(error: Exception) -> State:
     return Failed(data=error)
 
 

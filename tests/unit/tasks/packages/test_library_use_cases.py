@@ -90,7 +90,7 @@ def params(case: UseCase, months: list[pl.DataFrame]) -> Any:
     own = case.candidate("own")
     assert rehearse(case, own, own.params, months[0], seed=7)
     with core_threads(2) as threads:
-        return tune(case, own, *months[:2], 7, threads).params
+        return tune(case, own, months[0], months[1], 7, threads).params
 
 
 @pytest.fixture(scope="module")

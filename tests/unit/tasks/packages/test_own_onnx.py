@@ -80,7 +80,7 @@ def fitted(case: UseCase, months: list[pl.DataFrame]) -> Pipeline:
     own = case.candidate("own")
     assert rehearse(case, own, own.params, months[0], seed=7)
     with core_threads(2) as threads:
-        tuned = tune(case, own, *months[:2], 7, threads)
+        tuned = tune(case, own, months[0], months[1], 7, threads)
     return fit(case, own, tuned.params, pl.concat(months[:2]), 7)
 
 

@@ -53,7 +53,7 @@ class ToldDemo(Demo):
 
     def __init__(self, name: str, verdicts: dict[str, str], retrains: list[str]) -> None:
         self.case, self.story, self.stages = load(name), Story(name), Stages(Console(quiet=True))
-        self.runs = RunsAsTold(retrains)  # type: ignore[assignment]
+        self.runs: Any = RunsAsTold(retrains)
         self.verdicts, self.sent = verdicts, dict[str, pl.DataFrame]()
 
     def crown_first(self, **parameters: Any) -> None:
