@@ -1054,7 +1054,6 @@ STATES = {
 }
 
 
-@pytest.mark.skipif(not axe.IS_INSTALLED, reason=axe.MISSING)
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("state", STATES)
 def test_axe_finds_nothing(
