@@ -9,6 +9,9 @@ from serving.metrics.counters import LATENCY_BOUNDS
 from serving.metrics.traffic import quantile
 from serving.records.traffic import Hour, TrafficMonth
 
+_BUCKETS = len(LATENCY_BOUNDS) + 1
+# Made now, by one thread: msgspec ends the process if two threads meet a type for the first time
+# (docs/decisions/0012-hot-path.md).
 _DECODER = msgspec.json.Decoder(TrafficMonth)
 
 
@@ -35,9 +38,9 @@ class Hours:
             if isinstance(content, str):
                 self._unreadable.add(month)
                 continue
-            if tuple(content.bounds) != LATENCY_BOUNDS:
-                self._other_bounds.update(content.hours)
             for name, hour in content.hours.items():
+                if tuple(content.bounds) != LATENCY_BOUNDS or len(hour.latency) != _BUCKETS:
+                    self._other_bounds.add(name)
                 self._hours.setdefault(name, []).append(hour)
         self.since = min(self._hours, default=None)
 

@@ -42,12 +42,8 @@ class KeptTraffic:
         return {key: _encoded(self._months[key]) for key in sorted(self._changed)}
 
     def written(self, key: str) -> None:
-        """The lake has the file; a month that is over is forgotten."""
+        """The lake has the file."""
         self._changed.discard(key)
-        use_case = key.split("/")[1]
-        at = self._before[use_case].at
-        if f"/{datetime.fromtimestamp(at, UTC):%Y-%m}/" not in key:
-            del self._months[key]
 
 
 def _grown(hour: Hour | None, before: Flow | None, now: Flow) -> Hour:

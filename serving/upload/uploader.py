@@ -46,6 +46,7 @@ class Uploader:
     ) -> None:
         self.last_error: str | None = None
         self._traffic = traffic
+        self._traffic_waits = False
         self._kept_at = time.monotonic()
         self._log = log
         self._carrier = carrier
@@ -111,16 +112,19 @@ class Uploader:
         self._log.uploaded(segment, receipt.rows, receipt.torn, receipt.unreadable)
 
     def _keep_traffic(self) -> None:
-        """What the lake does not accept goes there a minute later."""
-        if self._traffic is None:
+        """What the lake does not accept goes there later; nothing is tried while it is away."""
+        if self._traffic is None or self._failures:
             return
         self._kept_at = time.monotonic()
         try:
             for key, data in self._traffic.files().items():
                 self._carrier.put(key, data)
                 self._traffic.written(key)
+            self._traffic_waits = False
         except (LakeAway, OSError) as error:
-            logger.warning("the counts of traffic wait in memory: %s", error)
+            if not self._traffic_waits:
+                logger.warning("the counts of traffic wait in memory: %s", error)
+            self._traffic_waits = True
 
     def _fail(self, message: str) -> None:
         if self._failures == 0:

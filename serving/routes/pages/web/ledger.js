@@ -126,14 +126,3 @@ function decisionDetail(name, item) {
   return [text("h3", "", itemHeadline(item)), node("p", { className: "links" }, address, node("a", { href: `#${encodeURIComponent(name)}`, textContent: say("closeDecision") })),
     node("ol", { className: "records" }, ...item.parts.map(part => entryItem(part, scale)))];
 }
-
-/** What the challenger's definition has in another way than the champion's, as the use case's file writes it. */
-function changesOf({ changes, champion }) {
-  if (!changes?.length) return null;
-  const code = words => text("code", "", words);
-  const items = changes.filter(change => change.name).map(({ name, before, after }) => {
-    const parts = before && after ? [" ", code(before), " → ", code(after)] : [` ${say(before === null ? "changeNew" : after === null ? "changeGone" : "changeOther")} `, ...[before || after].filter(Boolean).map(code)];
-    return node("li", {}, code(name), ...(before !== "" || after !== "" ? parts : parts.slice(0, 1)));
-  });
-  return node("div", { className: "changes" }, text("h5", "", say("changedSince", champion)), items.length ? node("ul", {}, ...items) : text("p", "hint", say("changesUnknown")));
-}

@@ -1,5 +1,6 @@
 """Requests of all processes, by the windows in which they were answered."""
 
+import json
 from datetime import datetime
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from serving.history.checks import History
 from serving.history.traffic import Hours, Served
+from serving.metrics.counters import LATENCY_BOUNDS
 from serving.outside.lake import FolderLake
 from tests.fixtures.lake_history import write_traffic
 
@@ -52,6 +54,11 @@ def test_a_sum_without_an_unreadable_file_would_be_too_small(tmp_path: Path) -> 
 def test_latencies_by_other_bounds_are_unknown_and_their_requests_count(tmp_path: Path) -> None:
     write_traffic(tmp_path, {"2013-06-10T12": 3}, bounds=[0.1 * n for n in range(1, 9)])
     write_traffic(tmp_path, {"2013-06-10T12": 3}, process="two")
+    assert hours(tmp_path).within(JUNE, JULY) == Served(6, 2, None, None)
+    short = tmp_path / "traffic/toy/2013-06/one.json"
+    content = json.loads(short.read_text())
+    content["bounds"] = list(LATENCY_BOUNDS)  # of which its counts have another number
+    short.write_text(json.dumps(content))
     assert hours(tmp_path).within(JUNE, JULY) == Served(6, 2, None, None)
 
 
