@@ -15,7 +15,7 @@ from serving.records.ledger import Decision, Entry
 from tasks.ledger.entries import read
 from tasks.ledger.governor import breaker_of, may_retrain, short, trusted_times
 from tasks.ledger.reign import last_crowned
-from tasks.messages.announcements import number
+from tasks.messages.announcements import interval, number
 from tasks.outside.blocks_of_run import PATIENT, artifact_key, lake, registry
 from usecases.definition import RetrainPolicy, load
 
@@ -171,15 +171,15 @@ def _contest_in_words(entry: Entry) -> str:
         f"*{entry.verdict}*, {_reasons(entry)}."
     )
     if entry.contest is not None:
-        main, sure = entry.contest.main, 2 * entry.contest.confidence - 1
+        main = entry.contest.main
         scores = (
             f"{main.metric} {number(main.challenger)} against {number(main.champion)}, gain "
             f"{number(main.gain, signed=True)}"
         )
-        interval = f"[{number(main.low, signed=True)}, {number(main.high, signed=True)}]"
+        bounds = interval(main.low, main.high, signed=True)
         sentence += (
-            f" {scores}, {sure:.0%} interval {interval}, on {main.rows:,} rows in "
-            f"{entry.contest.blocks} blocks."
+            f" {scores}, interval {bounds}, each bound at {100 * entry.contest.confidence:.4g} %, "
+            f"on {main.rows:,} rows in {entry.contest.blocks} blocks."
         )
     elif entry.gate_score is not None:
         sentence += f" It scored {number(entry.gate_score)} on the hold-out."

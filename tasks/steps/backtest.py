@@ -10,7 +10,7 @@ from tasks.backtest.fits import History
 from tasks.backtest.replay import NEVER, Backtest, Replay, run, with_policy
 from tasks.data.dataset import DatasetMissing, read_periods, read_version
 from tasks.measures import plots
-from tasks.messages.announcements import metric_name, number
+from tasks.messages.announcements import interval, metric_name, number
 from tasks.outside.blocks_of_run import PATIENT, artifact_key, lake
 from tasks.steps.pictures import show_picture
 from usecases.definition import load, period_named
@@ -154,14 +154,9 @@ def in_words(backtest: Backtest, metric: str) -> str:
     for other, gain in backtest.gains.items():
         noun = load(backtest.use_case).period_kind.noun
         against = "never retraining" if other == NEVER else f"retraining each {noun}"
-        interval = (
-            "not known"
-            if gain.low is None or gain.high is None
-            else f"{gain.low:+.4f} – {gain.high:+.4f}"
-        )
         lines.append(
             f"- Against {against}: {name} {number(gain.gain, signed=True)}, interval "
-            f"{interval}, on {gain.rows:,} rows."
+            f"{interval(gain.low, gain.high, signed=True)}, on {gain.rows:,} rows."
         )
     lines.append(f"- {NOT_JUDGED}")
     return "\n".join(lines)

@@ -183,7 +183,8 @@ def stands(entries: Sequence[Entry], decision: Decision) -> bool:
 
 
 def _tell(version: ModelVersion, why: Crowning, seconds: float, smoke_rows: int) -> None:
-    use_case = version.use_case
+    use_case, refit_of = version.use_case, version.tags.get("laurel.refit_of")
+    holdout = version.tags.get("laurel.holdout", "")
     if why.kind == "crown":
         tell(
             deployed(
@@ -192,6 +193,8 @@ def _tell(version: ModelVersion, why: Crowning, seconds: float, smoke_rows: int)
                 seconds=seconds,
                 smoke_rows=smoke_rows,
                 champion_before=why.champion,
+                refit_of=refit_of,
+                holdout=holdout,
             )
         )
         return
@@ -208,6 +211,8 @@ def _tell(version: ModelVersion, why: Crowning, seconds: float, smoke_rows: int)
                 champion_before=why.champion,
                 reason=reason,
                 seconds=seconds,
+                refit_of=refit_of,
+                holdout=holdout,
             )
         )
         return

@@ -12,7 +12,7 @@ from serving.records.ledger import Decision
 from tasks.ledger.entries import record
 from tasks.ledger.outcomes import against_gate, in_a_sentence
 from tasks.measures import plots
-from tasks.messages.announcements import contest_decided, first_champion, number
+from tasks.messages.announcements import contest_decided, first_champion, interval, number
 from tasks.outside.blocks_of_run import RESUMED, artifact_key, registry, tell
 from tasks.steps.approve.ask import asks_person
 from tasks.steps.pictures import show_picture
@@ -107,13 +107,9 @@ def _in_words(decision: Decision) -> str:
             f"{number(comparison.champion)} | {number(comparison.challenger)} | "
             f"{number(comparison.gain, signed=True)}"
         )
-        interval = (
-            "not known"
-            if comparison.low is None
-            else f"[{number(comparison.low, signed=True)}, {number(comparison.high, signed=True)}]"
-        )
+        bounds = interval(comparison.low, comparison.high, signed=True)
         lines.append(
-            f"| {name} | {comparison.metric} | {scores} | {interval} | {comparison.rows:,} |"
+            f"| {name} | {comparison.metric} | {scores} | {bounds} | {comparison.rows:,} |"
         )
     if contest.unjudged:
         lines += [
@@ -128,17 +124,18 @@ def _of_the_intervals(contest: Contest) -> str:
     """Return what the intervals hold and rest on."""
     joint = contest.joint_confidence or contest.confidence
     sentences = [
-        f"The gain's interval holds {_two_sided(contest.confidence)}, those of guards and slices "
-        f"together {_two_sided(joint)}: by the influence of each of {contest.blocks} blocks, and "
-        f"{contest.replicates:,} simulated worlds, seed {contest.seed}."
+        f"Each bound of the gain holds at {_percent(contest.confidence)}, those of guards and "
+        f"slices together at {_percent(joint)}: by the influence of each of "
+        f"{contest.blocks} blocks, and {contest.replicates:,} simulated worlds, seed "
+        f"{contest.seed}."
     ]
     if contest.dependence is not None:
         sentences.append(f"From block to block the gain correlates by {contest.dependence:+.2f}.")
     return " ".join(sentences)
 
 
-def _two_sided(confidence: float) -> str:
-    return f"{200 * confidence - 100:.4g}%"
+def _percent(confidence: float) -> str:
+    return f"{100 * confidence:.4g} %"
 
 
 def _judged(decision: Decision) -> str:
