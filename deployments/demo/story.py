@@ -88,4 +88,4 @@ def tell(story: Story, settings: Settings, console: Console) -> None:
     say(f"\nRuns       {settings.prefect_pages}/runs")
     say(f"Artifacts  {settings.prefect_pages}/artifacts")
     say(f"Models     {ModelRegistry.of(settings).model_url(story.use_case)}")
-    say(f"Service    {settings.serving_page_url or settings.serving_base_url}")
+    say(f"Service    {settings.serving_pages}")

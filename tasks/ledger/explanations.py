@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from prefect import get_run_logger, task
-from prefect.artifacts import create_markdown_artifact
 
 from blocks.clients.registry import CHAMPION
 from serving.records.chain import path_of
@@ -16,7 +15,8 @@ from tasks.ledger.entries import read
 from tasks.ledger.governor import breaker_of, may_retrain, short, trusted_times
 from tasks.ledger.reign import last_crowned
 from tasks.messages.announcements import interval, number
-from tasks.outside.blocks_of_run import PATIENT, artifact_key, lake, registry
+from tasks.outside.artifacts import show_text
+from tasks.outside.blocks_of_run import PATIENT, lake, registry
 from usecases.definition import RetrainPolicy, load
 
 Question = Literal["champion", "retrain"]
@@ -65,11 +65,7 @@ def explain_ledger(use_case: str, at: datetime | None, question: Question | None
     explanation = Explanation(
         use_case, moment, crowned.version if crowned else None, "\n\n".join(parts)
     )
-    create_markdown_artifact(
-        explanation.text,
-        key=artifact_key(use_case, "explanation"),
-        description=f"At {short(moment)}",
-    )
+    show_text(use_case, "explanation", explanation.text, f"explained at {short(moment)}")
     get_run_logger().info(
         "explained use_case=%s at=%s champion=%s",
         use_case,
