@@ -166,7 +166,10 @@ def _of_the_package(decision: Decision) -> list[str]:
     """Return how the challenger's package behaves, and how long it takes beside the champion's."""
     lines = []
     if decision.behaviours:
-        limits = {test.name: in_words(test) for test in load(decision.use_case).behaviours}
+        limits = {
+            test.name: in_words(test).replace("|", "\\|")
+            for test in load(decision.use_case).behaviours
+        }
         lines += [
             "",
             "| behaviour | must | | rows | rows that pass |",
