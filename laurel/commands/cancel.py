@@ -47,8 +47,7 @@ def cancel(
         request = _request_of(prefect, run)
         if request.flow == WAITS:
             raise CommandFailed(
-                "This run waits for a person's answer. Give it: laurel reject "
-                f"{request.use_case}",
+                f"This run waits for a person's answer. Give it: laurel reject {request.use_case}",
                 exit_code=2,
             )
         started = started_by_others(request, settings, prefect, run)
