@@ -6,13 +6,13 @@ package lies beside its run's model, under ``package/``; the version's tags ``la
 ``laurel.package_sha256`` hold its place and its digest."""
 
 import time
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlencode
 
 from prefect.blocks.core import Block
 from pydantic import Field, SecretStr
@@ -27,6 +27,7 @@ from blocks.clients.registry import (
     Unreachable,
     Version,
 )
+from blocks.run_datasets import RunDataset
 from blocks.saved_models import requirements_of, saved_types
 from blocks.settings import Settings
 
@@ -175,24 +176,25 @@ class ModelRegistry(Block):
         figures: "Mapping[str, Figure] | None" = None,
         texts: Mapping[str, str] | None = None,
         package: Path | None = None,
-        dataset: tuple[str, str] | None = None,
+        datasets: Sequence[RunDataset] = (),
+        note: str = "",
     ) -> str:
         """Write one finished run and return its id. The signature and input example of ``model``
-        come from ``example``; ``dataset`` is the version that it was trained on, and its URL.
+        come from ``example``; ``note`` is Markdown for the run's page.
         """
         import mlflow
 
         with self._reach(f"log the run {name!r}"):
             mlflow.set_experiment(use_case)
-            with mlflow.start_run(run_name=name, tags=dict(tags)) as run:
+            with mlflow.start_run(run_name=name, tags=dict(tags), description=note) as run:
                 mlflow.log_params(dict(params), synchronous=True)
                 mlflow.log_metrics(dict(metrics), synchronous=True)
                 for path, figure in (figures or {}).items():
                     mlflow.log_figure(figure, path)
                 for path, text in (texts or {}).items():
                     mlflow.log_text(text, path)
-                if dataset is not None:
-                    _log_dataset(use_case, *dataset)
+                if datasets:
+                    self._client.log_inputs(run.info.run_id, [one.as_input() for one in datasets])
                 if model is not None:
                     self._log_model(model, example)
                 if package is not None:
@@ -263,6 +265,17 @@ class ModelRegistry(Block):
                 run_id, measured, [], [RunTag(key, value) for key, value in tags.items()]
             )
 
+    def log_datasets(self, run_id: str, *datasets: RunDataset) -> None:
+        """Name datasets that a run used after it ended, such as its hold-out."""
+        with self._reach(f"log datasets of the run {run_id}") as client:
+            client.log_inputs(run_id, [dataset.as_input() for dataset in datasets])
+
+    def log_figure(self, run_id: str, figure: "Figure", path: str) -> str:
+        """Put a figure beside the run's model. Returns the address of its PNG."""
+        with self._reach(f"log a figure of the run {run_id}") as client:
+            client.log_figure(run_id, figure, path)
+        return self.file_url(run_id, path)
+
     def log_package(self, run_id: str, package: Path, figures: "Mapping[str, Figure]") -> None:
         """Put the package folder and figures beside the run's model."""
         with self._reach(f"log the package of run {run_id}") as client:
@@ -318,6 +331,14 @@ class ModelRegistry(Block):
                 model_id=model_id,
             )
         return ModelVersion(use_case, str(version.version), run_id, whole)
+
+    def add_to_description(self, version: ModelVersion, text: str) -> None:
+        """Add a paragraph to what the version's page says, once."""
+        with self._reach(f"describe version {version.number} of {version.use_case!r}") as client:
+            before = client.get_model_version(version.use_case, version.number).description or ""
+            if text not in before:
+                whole = f"{before}\n\n{text}".strip()
+                client.update_model_version(version.use_case, version.number, whole)
 
     def at(self, use_case: str, alias: str) -> ModelVersion | None:
         """Return the version that has the alias, or ``None``."""
@@ -410,6 +431,10 @@ class ModelRegistry(Block):
             experiment = client.get_run(run_id).info.experiment_id
         return self._page(f"experiments/{experiment}/runs/{run_id}/artifacts/{path}")
 
+    def file_url(self, run_id: str, path: str) -> str:
+        """Address of an artifact's bytes, such as those of a picture."""
+        return f"{self._server}/get-artifact?{urlencode({'path': path, 'run_uuid': run_id})}"
+
     def version_url(self, version: ModelVersion) -> str:
         """Address of the version's page in MLflow's UI."""
         return self._page(f"models/{version.use_case}/versions/{version.number}")
@@ -420,8 +445,11 @@ class ModelRegistry(Block):
 
     def _page(self, path: str) -> str:
         # Without the type, MLflow's UI opens as a tool for prompts, and its menu has no models.
-        server = (self.page_url or self.tracking_uri).rstrip("/")
-        return f"{server}/#/{path}?workflowType=machine_learning"
+        return f"{self._server}/#/{path}?workflowType=machine_learning"
+
+    @property
+    def _server(self) -> str:
+        return (self.page_url or self.tracking_uri).rstrip("/")
 
 
 def _version(use_case: str, version: Version) -> ModelVersion:
@@ -436,16 +464,3 @@ def _run(run: Any) -> Run:
         dict(run.data.metrics),
         dict(run.data.tags),
     )
-
-
-def _log_dataset(use_case: str, version: str, url: str) -> None:
-    """Show the version among the run's datasets in MLflow, without its rows."""
-    import mlflow
-    from mlflow.data.dataset_source_registry import resolve_dataset_source
-    from mlflow.data.meta_dataset import MetaDataset
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a folder, which MLflow knows in two ways
-        source = resolve_dataset_source(url)
-    dataset = MetaDataset(source, name=use_case, digest=version[-36:])  # type: ignore[abstract]
-    mlflow.log_input(dataset, context="training")

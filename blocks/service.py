@@ -24,13 +24,20 @@ class ModelService(Block):
     _description = "The FastAPI service that serves the champion."
 
     url: str = Field(description="base address, for example http://127.0.0.1:5001")
+    page_url: str | None = Field(
+        default=None, description="address of its page for people, if different"
+    )
     key: SecretStr | None = Field(
         default=None, description="API key with the scope predict, if the service requires one"
     )
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        return cls(url=settings.serving_base_url, key=settings.serving_key)
+        return cls(
+            url=settings.serving_base_url,
+            page_url=settings.serving_page_url,
+            key=settings.serving_key,
+        )
 
     @cached_property
     def _api(self) -> ServiceApi:
@@ -39,6 +46,11 @@ class ModelService(Block):
     def describe(self, use_case: str) -> dict[str, Any]:
         """Return the service's description of its champion. Raises ``ServiceAway``."""
         return self._api.ask("GET", f"/v1/{use_case}")
+
+    def page(self, use_case: str, decision: int | None = None) -> str:
+        """Return the address of the use case, or of one of its decisions, on the service's page."""
+        place = "" if decision is None else f"&decision={decision}"
+        return f"{(self.page_url or self.url).rstrip('/')}/#{use_case}{place}"
 
     def use_cases(self) -> list[str]:
         """Return the names of all use cases that the service serves. Raises ``ServiceAway``."""

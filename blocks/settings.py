@@ -440,6 +440,11 @@ class Settings(BaseSettings):
         return (self.mlflow_page_url or self.mlflow_tracking_uri).rstrip("/")
 
     @property
+    def serving_pages(self) -> str:
+        """The address in links to the service's page."""
+        return (self.serving_page_url or self.serving_base_url).rstrip("/")
+
+    @property
     def serving_keys_path(self) -> Path:
         return self.serving_keys_file or self.state / "serving" / "keys.json"
 

@@ -22,6 +22,8 @@ BLOCK = "warehouse"
 CHUNK_ROWS = 50_000
 _DAY = ("year", "month", "day")
 _SECOND = timedelta(seconds=1)
+# As pyproject.toml pins them: a test holds the two together.
+INSTALL_DUCKDB = "Install it: pip install duckdb==2.0.1 duckdb-engine==0.17.0"
 
 
 class WarehouseAway(ConnectionError):
@@ -185,11 +187,8 @@ class Warehouse(Block):
             yield self._engine
         except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
             # The original error may show the URL, and so the password.
-            raise WarehouseError(
-                f"SQLAlchemy cannot use {self.named} ({type(error).__name__}). The URL "
-                "must begin with the kind of database and its driver, such as mysql+pymysql:// "
-                "or postgresql://, and the driver must be installed."
-            ) from None
+            url = self.url.get_secret_value()
+            raise WarehouseError(unusable(url, self.named, error)) from None
         except (OperationalError, InterfaceError) as error:
             raise WarehouseAway(
                 f"The warehouse did not answer: {error.orig}. The query: {query}"
@@ -198,6 +197,17 @@ class Warehouse(Block):
             raise WarehouseError(
                 f"The warehouse rejected the query: {error.orig}. The query: {query}"
             ) from error
+
+
+def unusable(url: str, named: str, error: Exception) -> str:
+    """Return why SQLAlchemy cannot use ``url``, which is not told: it may hold a password."""
+    sentence = f"SQLAlchemy cannot use {named} ({type(error).__name__})."
+    if url.startswith("duckdb"):
+        return f"{sentence} {INSTALL_DUCKDB}"
+    return (
+        f"{sentence} The URL must begin with the kind of database and its driver, such as "
+        "mysql+pymysql:// or postgresql://, and the driver must be installed."
+    )
 
 
 def _rows(query: str, *names: str) -> "Subquery":

@@ -34,8 +34,7 @@ async def drift_check(
         checked = check_window(champion, window or latest_window(use_case), seed)
     else:
         checked = unseen(champion, window, silence)
-    news = record_check(checked)
-    report_check(checked, news)
+    report_check(checked, record_check(checked))
     if starts_retrain(checked.verdict):
         emit_drift(checked)
     return completed(in_short(checked), checked)

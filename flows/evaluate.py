@@ -5,11 +5,11 @@ from prefect.states import State
 
 from blocks.registry import ModelVersion
 from flows.runs import OPTIONS, completed, ended, run_name
+from tasks.steps.challenger import register_challenger
 from tasks.steps.evaluate import (
     below,
     fit_and_score_tuned,
     judged_well,
-    register_challenger,
     report_scores,
     score_candidate,
     tune_candidates,

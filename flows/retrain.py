@@ -89,5 +89,6 @@ async def _loop(use_case: str, through: str | None, by_hand: bool, again: bool) 
 
 
 def _report(use_case: str, reason: str, end: Ended) -> None:
-    record_end(use_case, ENDS[end.name], end.message, end.winner.number if end.winner else None)
-    report_retrain(use_case, reason, end.message)
+    verdict, version = ENDS[end.name], end.winner.number if end.winner else None
+    place = record_end(use_case, verdict, end.message, version)
+    report_retrain(use_case, reason, verdict, end.message, place)

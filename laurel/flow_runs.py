@@ -129,11 +129,19 @@ def finish_run(request: Request, settings: "Settings", run: str, quiet: bool = F
     from uuid import UUID
 
     with open_prefect(settings) as prefect:
-        from deployments.runs.remote_run import RemoteRuns
+        return finish(
+            started_by_others(request, settings, prefect, prefect.read_flow_run(UUID(run))), quiet
+        )
 
-        runs = RemoteRuns(prefect, settings.prefect_pages, lambda line: None)
-        started = Started(request, settings, runs, prefect.read_flow_run(UUID(run)))
-        return finish(started, quiet)
+
+def started_by_others(
+    request: Request, settings: "Settings", prefect: "SyncPrefectClient", run: "FlowRun"
+) -> Started:
+    from deployments.runs.remote_run import RemoteRuns
+
+    return Started(
+        request, settings, RemoteRuns(prefect, settings.prefect_pages, lambda line: None), run
+    )
 
 
 def _say(line: str) -> None:
@@ -150,6 +158,12 @@ def _interrupted(started: Started) -> "FlowRun":
         end = False
     if not end:
         raise CommandFailed(f"The run goes on. {started.how_to_follow}", INTERRUPTED)
+    return cancel(started)
+
+
+def cancel(started: Started) -> "FlowRun":
+    """Ask for the run's end, and return the run once it is over, however it ended. Raises
+    ``CommandFailed`` if it is not over in time."""
     started.runs.cancel(started.run)
     until = time.monotonic() + CANCEL_SECONDS
     while time.monotonic() < until:
@@ -159,8 +173,7 @@ def _interrupted(started: Started) -> "FlowRun":
         time.sleep(POLL_SECONDS)
     raise CommandFailed(
         f"The run is asked to end, and has not after {CANCEL_SECONDS:.0f} s. "
-        f"{started.how_to_follow}",
-        outcome.CANCELLED,
+        f"{started.how_to_follow}"
     )
 
 

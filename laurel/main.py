@@ -57,7 +57,8 @@ def _answer(words: list[str]) -> int:
     if words[0] == "--complete":
         from laurel.commands.completion import candidates
 
-        print("\n".join(candidates(words[1:])))
+        for candidate in candidates(words[1:]):
+            print(candidate)
         return 0
     if (command := COMMANDS.get(words[0])) is None:
         print(f"error: {_unknown(words[0])}", file=sys.stderr)

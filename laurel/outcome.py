@@ -69,7 +69,7 @@ class Outcome:
         rows = f"{self.rows:,} rows" if self.rows is not None else ""
         reason = "; ".join(self.reasons)
         if None not in (self.gain, self.low, self.high):
-            interval = f"[{self.low:+.4g}, {self.high:+.4g}]"
+            interval = f"({self.low:+.4g} – {self.high:+.4g})"
             passed += f"   {self.gain_of} gain {self.gain:+.4g} {interval}"
         return "   ".join(
             part for part in (f"{self.verdict}  {serves}", passed, rows, reason) if part

@@ -42,6 +42,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command(
             "run", "runs", "Run a flow of a use case, and say how it ended", ("flow", "use case")
         ),
+        Command("cancel", "cancel", "Cancel a run, and say what it leaves", ("use case",)),
         Command("champion", "decisions", "Who is champion, since when and why", ("use case",)),
         Command("explain", "runs", "Who was champion and why; why no retrain ran", ("use case",)),
         Command("promote", "runs", "Let the challenger compete with the champion", ("use case",)),

@@ -24,7 +24,7 @@ from tasks.models import modelling
 from tasks.models.selection import Recipe, choose_recipes
 from tasks.packages.packaging import Origin, make_package
 from tasks.packages.rehearsal import rehearse
-from tasks.steps.evaluate import draw
+from tasks.steps.challenger import draw
 from usecases.definition import UseCase, load
 
 T = TypeVar("T")

@@ -56,10 +56,10 @@ def scores(contest: dict[str, Any]) -> str:
 
 
 def gain(contest: dict[str, Any]) -> str:
-    """What the challenger gains, with its interval."""
+    """What the challenger gains, with its bounds and the confidence of each."""
     value, low, high = (number(contest[name], "+") for name in ("difference", "low", "high"))
-    sure = 200 * (contest.get("confidence") or 0.95) - 100
-    return f"gain {value}, {sure:.3g} % interval [{low}, {high}]"
+    sure = 100 * (contest.get("confidence") or 0.95)
+    return f"gain {value}, interval {low} – {high}, each bound at {sure:.4g} %"
 
 
 def labels_of(checked: dict[str, Any], metric: str) -> str:
@@ -71,7 +71,7 @@ def labels_of(checked: dict[str, Any], metric: str) -> str:
     now, then = (of.get(metric, {}) for of in (metrics, performance["holdout"]))
     told = (
         f"{performance['labels']:,} labels later: {metric} {number(now.get('value'))}, on the "
-        f"hold-out {number(then.get('low'))} to {number(then.get('high'))}"
+        f"hold-out {number(then.get('low'))} – {number(then.get('high'))}"
     )
     held = metrics.get("interval coverage", {}).get("value")
     return f"{told}." if held is None else f"{told}; the interval held {held:.0%} of them."
@@ -88,4 +88,4 @@ def tell(story: Story, settings: Settings, console: Console) -> None:
     say(f"\nRuns       {settings.prefect_pages}/runs")
     say(f"Artifacts  {settings.prefect_pages}/artifacts")
     say(f"Models     {ModelRegistry.of(settings).model_url(story.use_case)}")
-    say(f"Service    {settings.serving_page_url or settings.serving_base_url}")
+    say(f"Service    {settings.serving_pages}")

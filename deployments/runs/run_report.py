@@ -101,19 +101,18 @@ def read_report(
     links: Mapping[str, str],
 ) -> Report:
     """The report of a finished run, from its artifacts on the Prefect server."""
-    contest, outcome = (
-        read_artifact(prefect, use_case, what, run, parts) for what in ("contest", "retrain")
-    )
+    contest = read_artifact(prefect, use_case, "contest", run, parts)
     name, message = (
         (run.state.name or "", run.state.message or "") if run.state else ("unknown", "")
     )
-    problem = _problem(run, contest[0], flow)
+    problem = _problem(run, contest, flow)
+    told = message if flow == "retrain" else f"{name}. {message}".strip(". ")
     return Report(
         use_case=use_case,
         flow=flow,
-        outcome=outcome[1] or (f"{flow} {name}" if problem else f"{name}. {message}".strip(". ")),
+        outcome=f"{flow} {name}" if problem else told,
         problem=problem,
-        contest=contest[0],
+        contest=contest,
         steps=[
             Step(
                 part,
@@ -144,10 +143,8 @@ def read_artifact(
     what: str,
     run: FlowRun,
     parts: list[tuple[str, FlowRun]],
-) -> tuple[str | None, str | None]:
-    """Text and description of this run's latest artifact with that key; both ``None`` if it left
-    none.
-    """
+) -> str | None:
+    """The text of this run's latest artifact with that key; ``None`` if it left none."""
     key = f"{use_case}-{what}".replace("_", "-").lower()
     artifacts = prefect.read_artifacts(
         artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key])),
@@ -157,7 +154,7 @@ def read_artifact(
         sort=ArtifactSort.CREATED_DESC,
         limit=1,
     )
-    return (str(artifacts[0].data), artifacts[0].description) if artifacts else (None, None)
+    return str(artifacts[0].data) if artifacts else None
 
 
 def as_lines(text: str) -> list[str]:

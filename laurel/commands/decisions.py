@@ -110,7 +110,7 @@ def in_words(document: Mapping[str, Any]) -> list[str]:
     lines = [_headline(document)]
     if main := document["contest"]:
         scores = f"{figures.score(main['challenger'])} against {figures.score(main['champion'])}"
-        interval = f"[{main['low']:+.3f}, {main['high']:+.3f}]"
+        interval = f"{main['low']:+.3f} – {main['high']:+.3f}"
         rows = f"{main['rows']:,} rows of {document['holdout']}"
         lines.append(f"  contest  {main['metric']} {scores}, gain {interval}, {rows}")
     elif document["gate_score"] is not None:

@@ -151,7 +151,7 @@ def _answer(started: Started) -> str | None:
     from deployments.runs.run_report import read_artifact
 
     runs, use_case = started.runs, started.request.use_case
-    return read_artifact(runs.prefect, use_case, "explanation", started.run, [])[0]
+    return read_artifact(runs.prefect, use_case, "explanation", started.run, [])
 
 
 def _print_markdown(text: str) -> None:

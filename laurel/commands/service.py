@@ -127,7 +127,7 @@ def open(  # noqa: A001 - the command's name
     Example: laurel open flights
     """
     settings = stack_settings()
-    service = (settings.serving_page_url or settings.serving_base_url).rstrip("/")
+    service = settings.serving_pages
     pages = {"service": service, "prefect": settings.prefect_pages, "mlflow": settings.mlflow_pages}
     use_cases = names.use_cases()
     if page not in pages and page not in use_cases:

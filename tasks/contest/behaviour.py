@@ -44,6 +44,18 @@ def _scores(
     return scores[:, case.target.classes.index(test.of)]
 
 
+def in_words(test: Invariance | Direction | MinimumFunction) -> str:
+    """Return what the test asks, with its tolerance, and of how many rows."""
+    if isinstance(test, MinimumFunction):
+        return f"score {_bounds(test)}"
+    if isinstance(test, Invariance):
+        asked = f"move by at most {test.tolerance:g}"
+    else:
+        asked = f"go {test.moves}, against it by at most {test.tolerance:g}"
+        asked += f", on average by {test.mean:g} or more" if test.mean else ""
+    return f"{asked}; with {test.column} {_change(test)}, on {100 * test.share:.4g} % of the rows"
+
+
 def failures(results: list[Behaviour]) -> list[str]:
     """Return the reasons that the decision gives for a challenger that failed tests."""
     return [result.reason for result in results if not result.passed]

@@ -40,6 +40,13 @@ def advice(verdict: DriftVerdict) -> str:
     return watch.advice(verdict.outcome, retrain=verdict.retrain, noted=noted)
 
 
+def reasons_and_advice(verdict: DriftVerdict) -> str:
+    """The reasons as sentences, and what a person should do."""
+    ends = (".", "?", "!")
+    sentences = (reason if reason.endswith(ends) else f"{reason}." for reason in verdict.reasons)
+    return " ".join([*sentences, advice(verdict)])
+
+
 def by_word(verdict: DriftVerdict) -> dict[str, list[str]]:
     """The checks beside the distances that do not decide, by what they mean, each with its column:
     ``{"said": ["nulls wind"], "unjudged": ["integrity"]}``.

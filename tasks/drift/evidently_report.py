@@ -6,14 +6,24 @@ them."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
 
 import polars as pl
 
 from blocks.registry import ModelVersion
+from serving.records.drift import DriftVerdict
 from tasks.data.kinds import KINDS
 from tasks.outside.blocks_of_run import lake, registry
 from usecases.definition import Column, usual_method
+
+_STYLE = (
+    ".laurel-summary{font:16px/1.5 system-ui,sans-serif;margin:1.5rem 2rem}"
+    ".laurel-summary h1{font-size:1.5rem;margin:0 0 .5rem}"
+    ".laurel-summary table{border-collapse:collapse}"
+    ".laurel-summary th,.laurel-summary td{border:1px solid #8886;padding:.25rem .6rem;"
+    "text-align:left;vertical-align:top}"
+)
 
 
 def run_evidently(
@@ -58,22 +68,48 @@ def run_evidently(
         return values, page.read_text(), report.json()
 
 
+def with_summary(
+    html: str, title: str, facts: Mapping[str, str], links: Mapping[str, str | None]
+) -> str:
+    """Put what was decided before Evidently's charts: a table of ``facts``, and links. Raises
+    ``ValueError`` if the page has no body."""
+    before, body, charts = html.partition("<body>")
+    if not body:
+        raise ValueError("Evidently's report is no page with a <body>.")
+    rows = "".join(
+        f"<tr><th>{escape(name)}</th><td>{escape(fact)}</td></tr>" for name, fact in facts.items()
+    )
+    pages = " · ".join(
+        f'<a href="{escape(page)}" target="_blank" rel="noopener">{escape(words)}</a>'
+        for words, page in links.items()
+        if page
+    )
+    summary = f"<h1>{escape(title)}</h1><table>{rows}</table><p>{pages}</p>"
+    return (
+        f"{before}{body}<style>{_STYLE}</style>"
+        f'<section class="laurel-summary">{summary}</section>{charts}'
+    )
+
+
 def keep_report(
-    champion: ModelVersion, window: str, html: str, text: str, distances: Mapping[str, float]
+    champion: ModelVersion, verdict: DriftVerdict, html: str, text: str, note: str
 ) -> tuple[str, str]:
-    """HTML and JSON into the lake, and the HTML into an MLflow run, whose page shows it. Returns
-    the path and that address.
+    """HTML and JSON into the lake, and the HTML into an MLflow run, whose page begins with ``note``
+    and shows it. Returns the path and that address.
     """
+    window = verdict.window
     store, folder = lake(), f"reports/{champion.use_case}/{window}"
     store.write(f"{folder}/champion-{champion.number}.json", text.encode())
     store.write(f"{folder}/champion-{champion.number}.html", html.encode())
+    distances = {name: far for name, far in verdict.distances.items() if far is not None}
     run_id = registry().log_run(
         f"{champion.use_case}-drift",
         f"{window} against champion {champion.number}",
         params={"window": window, "champion": champion.number},
         metrics={f"distance.{name}": far for name, far in distances.items()},
-        tags={"laurel.window": window},
+        tags={"laurel.window": window, "laurel.verdict": verdict.outcome},
         texts={"drift_report.html": html},
+        note=note,
     )
     return f"{folder}/champion-{champion.number}.html", registry().artifact_url(
         run_id, "drift_report.html"

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from prefect import get_run_logger, task
-from prefect.artifacts import create_markdown_artifact
 
 from blocks.clients.registry import CHAMPION
 from serving.records.chain import path_of
@@ -15,9 +14,10 @@ from serving.records.ledger import Decision, Entry
 from tasks.ledger.entries import latest, read
 from tasks.ledger.governor import breaker_of, may_retrain, short, trusted_times
 from tasks.ledger.reign import last_crowned
-from tasks.messages.announcements import number
+from tasks.messages.announcements import interval, number
 from tasks.models.settings import changes_in_words
-from tasks.outside.blocks_of_run import PATIENT, artifact_key, lake, registry
+from tasks.outside.artifacts import show_text
+from tasks.outside.blocks_of_run import PATIENT, lake, registry
 from usecases.definition import RetrainPolicy, load
 
 Question = Literal["champion", "retrain"]
@@ -66,11 +66,7 @@ def explain_ledger(use_case: str, at: datetime | None, question: Question | None
     explanation = Explanation(
         use_case, moment, crowned.version if crowned else None, "\n\n".join(parts)
     )
-    create_markdown_artifact(
-        explanation.text,
-        key=artifact_key(use_case, "explanation"),
-        description=f"At {short(moment)}",
-    )
+    show_text(use_case, "explanation", explanation.text, f"explained at {short(moment)}")
     get_run_logger().info(
         "explained use_case=%s at=%s champion=%s",
         use_case,
@@ -175,15 +171,15 @@ def _contest_in_words(entry: Entry) -> str:
         f"*{entry.verdict}*, {_reasons(entry)}."
     )
     if entry.contest is not None:
-        main, sure = entry.contest.main, 2 * entry.contest.confidence - 1
+        main = entry.contest.main
         scores = (
             f"{main.metric} {number(main.challenger)} against {number(main.champion)}, gain "
             f"{number(main.gain, signed=True)}"
         )
-        interval = f"[{number(main.low, signed=True)}, {number(main.high, signed=True)}]"
+        bounds = interval(main.low, main.high, signed=True)
         sentence += (
-            f" {scores}, {sure:.0%} interval {interval}, on {main.rows:,} rows in "
-            f"{entry.contest.blocks} blocks."
+            f" {scores}, interval {bounds}, each bound at {100 * entry.contest.confidence:.4g} %, "
+            f"on {main.rows:,} rows in {entry.contest.blocks} blocks."
         )
     elif entry.gate_score is not None:
         sentence += f" It scored {number(entry.gate_score)} on the hold-out."

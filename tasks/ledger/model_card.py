@@ -13,6 +13,7 @@ from serving.package.manifest import Coverage, Manifest
 from serving.records.contest import Contest
 from serving.records.ledger import Decision
 from tasks.data.dataset import DatasetVersion
+from tasks.messages.announcements import interval
 from usecases.definition import UseCase
 
 _STYLE = (
@@ -93,9 +94,7 @@ def _scores(case: UseCase, manifest: Manifest, decision: Decision) -> str:
     rows = []
     for name, value in manifest.metrics.items():
         low, high = manifest.holdout_intervals.get(name, (None, None))
-        rows.append(
-            (name, f"{value:.4f}", "not known" if low is None else f"{low:.4f} – {high:.4f}")
-        )
+        rows.append((name, f"{value:.4f}", interval(low, high)))
     sentence = (
         f"Of its recipe on {decision.holdout or 'the hold-out'}, fitted on earlier rows; this "
         "version has learned those rows too."
@@ -157,11 +156,6 @@ def _contest(contest: Contest) -> str:
     ]
     rows = []
     for name, comparison in named:
-        interval = (
-            "not known"
-            if comparison.low is None or comparison.high is None
-            else f"{comparison.low:+.4f} – {comparison.high:+.4f}"
-        )
         rows.append(
             (
                 name,
@@ -169,7 +163,7 @@ def _contest(contest: Contest) -> str:
                 _number(comparison.champion),
                 _number(comparison.challenger),
                 _number(comparison.gain, "+"),
-                interval,
+                interval(comparison.low, comparison.high, signed=True),
                 f"{comparison.rows:,}",
             )
         )
@@ -180,7 +174,7 @@ def _contest(contest: Contest) -> str:
             "champion",
             "challenger",
             "gain",
-            f"interval at {2 * contest.confidence - 1:.0%}",
+            f"interval, each bound at {100 * contest.confidence:.4g} %",
             "rows",
         ),
         rows,

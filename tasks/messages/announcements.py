@@ -38,7 +38,7 @@ from tasks.messages.watch import (
     run_cancelled,
     scores_checked,
 )
-from tasks.messages.wording import metric_name, number
+from tasks.messages.wording import interval, metric_name, number
 
 __all__ = [
     "NO_LINKS",
@@ -57,6 +57,7 @@ __all__ = [
     "first_champion",
     "flow_failed",
     "ingest_refused",
+    "interval",
     "ledger_accepted",
     "metric_name",
     "number",

@@ -2,7 +2,12 @@
 
 from blocks.message import Button, Confirm, Message
 from serving.records.ledger import Decision
-from tasks.messages.contest import champion_stays, contest_step, scores_in_words
+from tasks.messages.contest import (
+    champion_stays,
+    contest_step,
+    gain_in_words,
+    scores_in_words,
+)
 from tasks.messages.links import NO_LINKS, Links
 from tasks.messages.wording import Say, spoken
 
@@ -48,9 +53,8 @@ def _approval_facts(say: Say, question: Decision, metric: str) -> dict[str, str]
         else say("approval.nobody"),
         say.metric(metric): scores_in_words(say, question),
     }
-    main = question.contest.main if question.contest else None
-    if main and main.low is not None and main.high is not None:
-        facts[say("gain")] = say.interval(main.low, main.high)
+    if question.contest and question.contest.main.gain is not None:
+        facts[say("gain")] = gain_in_words(say, question.contest)
     return facts
 
 

@@ -110,7 +110,7 @@ def _contest_facts(say: Say, decision: Decision, metric: str, gate: float | None
     }
     if decision.champion:
         facts[say("champion", champion=decision.champion)] = f"{metric} {say.number(champion)}"
-        facts[say("gain")] = _gain(say, decision.contest)
+        facts[say("gain")] = gain_in_words(say, decision.contest)
         if decision.verdict == "inconclusive" and decision.contest and decision.contest.decidable:
             facts[say("decidable")] = say.number(decision.contest.decidable)
     if gate is not None:
@@ -131,19 +131,20 @@ def _judged_on(say: Say, decision: Decision) -> str:
 def _contest_pictures(say: Say, decision: Decision, picture: bytes | None) -> tuple[Picture, ...]:
     if picture is None:
         return ()
-    words = say("contest.picture.alt", gain=_gain(say, decision.contest))
+    words = say("contest.picture.alt", gain=gain_in_words(say, decision.contest))
     return (Picture(picture, say("contest.picture"), words),)
 
 
-def _gain(say: Say, contest: Contest | None) -> str:
+def gain_in_words(say: Say, contest: Contest | None) -> str:
+    """Return the gain with its bounds, each at the contest's confidence."""
     if contest is None or contest.main.gain is None:
         return say.number(None)
     main = contest.main
     return say(
         "gain.within",
         gain=say.number(main.gain, signed=True),
-        confidence=200 * contest.confidence - 100,
-        interval=say.interval(main.low, main.high),
+        confidence=100 * contest.confidence,
+        interval=say.interval(main.low, main.high, signed=True),
     )
 
 

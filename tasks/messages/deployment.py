@@ -16,16 +16,20 @@ def deployed(
     seconds: float,
     smoke_rows: int,
     champion_before: str | None = None,
+    refit_of: str | None = None,
+    holdout: str = "",
     links: Links = NO_LINKS,
 ) -> Message:
     """Tell that ``version`` serves, ``seconds`` after it got the alias.
 
     ``champion_before`` is the version that the button goes back to; ``None``: there was none, so
-    there is no button."""
+    there is no button. ``refit_of`` is the challenger whose recipe was fitted again, with the rows
+    of the ``holdout``; ``None``: it is served as it is."""
     message = Message(
         headline=say(
             "deployed", use_case=use_case, version=version, seconds=seconds, smoke_rows=smoke_rows
         ),
+        details=_refitted(say, version, refit_of, holdout),
         links=links,
         emoji=":rocket:",
         steps=(say.step("deploy", "done", say("deployed.step", version=version, seconds=seconds)),),
@@ -71,9 +75,11 @@ def adopted(
     champion_before: str | None,
     reason: str,
     seconds: float | None = None,
+    refit_of: str | None = None,
+    holdout: str = "",
     links: Links = NO_LINKS,
 ) -> Message:
-    """Tell of a crown without a contest.
+    """Tell of a crown without a contest. ``refit_of`` and ``holdout`` are as in ``deployed``.
 
     ``seconds`` pass from the alias to the service's report; ``None``: the version already had the
     alias."""
@@ -84,7 +90,7 @@ def adopted(
         headline=message
         if seconds is None
         else say("rolled back.after", sentence=message, seconds=seconds),
-        details=(reason,),
+        details=(reason, *_refitted(say, version, refit_of, holdout)),
         links=links,
         emoji=":crown:",
         broadcast=True,
@@ -154,3 +160,9 @@ def _with_way_back(say: Say, message: Message, use_case: str, version: str, befo
         buttons=(button,),
         otherwise=say("deployed.otherwise", use_case=use_case, champion=before),
     )
+
+
+def _refitted(say: Say, version: str, refit_of: str | None, holdout: str) -> tuple[str, ...]:
+    if refit_of is None:
+        return ()
+    return (say("refitted", version=version, challenger=refit_of, holdout=holdout),)

@@ -127,7 +127,6 @@ def performance_worse(
     """Tell that the champion is below its ``holdout`` interval though the data look normal.
 
     ``coverage`` (0-1) is the share of the window that has labels."""
-    low, high = (say.number(bound) for bound in holdout)
     return Message(
         headline=say(
             "performance.worse",
@@ -137,7 +136,7 @@ def performance_worse(
             value=say.number(value),
         ),
         facts={
-            say("performance.holdout"): f"{low} – {high}",
+            say("performance.holdout"): say.interval(*holdout),
             say("performance.coverage"): say.percent(coverage),
         },
         details=reasons,

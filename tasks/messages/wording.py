@@ -43,12 +43,11 @@ class Say:
     def percent(self, share: float) -> str:
         return f"{100 * share:.3g} %" if math.isfinite(share) else self("unknown share")
 
-    def interval(self, low: float | None, high: float | None) -> str:
-        if low is None or high is None:
+    def interval(self, low: float | None, high: float | None, signed: bool = False) -> str:
+        """Return both bounds; words for an interval that does not exist."""
+        if low is None and high is None:
             return self("not known")
-        return self(
-            "interval", low=self.number(low, signed=True), high=self.number(high, signed=True)
-        )
+        return self("interval", low=self.number(low, signed), high=self.number(high, signed))
 
     def step(self, stage: str, status: Status, outcome: str = "") -> Step:
         """Return a line of the checklist at the head of the run's thread."""
@@ -85,3 +84,8 @@ def metric_name(metric: str) -> str:
 def number(value: float | None, signed: bool = False) -> str:
     """Return four decimals, or the English words for a score that does not exist."""
     return Say("en").number(value, signed)
+
+
+def interval(low: float | None, high: float | None, signed: bool = False) -> str:
+    """Return both bounds as ``low – high``; English words for an interval that does not exist."""
+    return Say("en").interval(low, high, signed)

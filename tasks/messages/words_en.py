@@ -49,15 +49,15 @@ WORDS = {
     "search": "search",
     # contest
     "first": (
-        "{use_case}: version {version} ({candidate}) becomes the first champion with {metric} "
+        "{use_case}: challenger v{version} ({candidate}) becomes the first champion with {metric} "
         "{score}, gate {gate:g}"
     ),
     "first.provisional": (
-        "{use_case}: version {version} ({candidate}) becomes the first champion, provisionally, "
-        "on too little evidence, with {metric} {score}, gate {gate:g}"
+        "{use_case}: challenger v{version} ({candidate}) becomes the first champion, "
+        "provisionally, on too little evidence, with {metric} {score}, gate {gate:g}"
     ),
-    "first.provisional.step": "version {version} becomes the first champion, provisionally",
-    "first.step": "version {version} becomes the first champion",
+    "first.provisional.step": "challenger v{version} becomes the first champion, provisionally",
+    "first.step": "challenger v{version} becomes the first champion",
     "contest.promote": (
         "{use_case}: challenger v{challenger} beats champion v{champion} ({metric}: {scores})"
     ),
@@ -99,7 +99,7 @@ WORDS = {
     "challenger": "challenger v{challenger}",
     "champion": "champion v{champion}",
     "gain": "gain",
-    "gain.within": "{gain}, {confidence:.3g} % interval {interval}",
+    "gain.within": "{gain}, interval {interval}, each bound at {confidence:.4g} %",
     "decidable": "would find a gain of",
     "judged on": "judged on",
     "rows": "{rows:,} rows",
@@ -142,6 +142,10 @@ WORDS = {
         "requests passed"
     ),
     "deployed.step": "version {version} serves after {seconds:.1f} s",
+    "refitted": (
+        "Version {version} is the recipe of challenger v{challenger}, fitted again once it was "
+        "chosen, with the rows of the hold-out ({holdout}) too."
+    ),
     "deployed.otherwise": (
         "To go back to version {champion}: the deployment rollback/{use_case} in Prefect, or the "
         "service's page."

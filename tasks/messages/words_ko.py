@@ -45,13 +45,13 @@ WORDS = {
     "search": "탐색",
     # contest
     "first": (
-        "{use_case}: 버전 {version} 모델({candidate})이 첫 챔피언이 되었습니다. {metric} {score}, 게이트 "
+        "{use_case}: v{version} 챌린저({candidate})가 첫 챔피언이 되었습니다. {metric} {score}, 게이트 "
         "{gate:g}"
     ),
-    "first.provisional": "{use_case}: 버전 {version} 모델({candidate})이 근거가 부족한 임시 첫 챔피언이 되었습니다. "
+    "first.provisional": "{use_case}: v{version} 챌린저({candidate})가 근거가 부족한 임시 첫 챔피언이 되었습니다. "
     "{metric} {score}, 게이트 {gate:g}",
-    "first.provisional.step": "버전 {version} 모델이 임시 첫 챔피언이 되었습니다",
-    "first.step": "버전 {version} 모델이 첫 챔피언이 되었습니다",
+    "first.provisional.step": "v{version} 챌린저가 임시 첫 챔피언이 되었습니다",
+    "first.step": "v{version} 챌린저가 첫 챔피언이 되었습니다",
     "contest.promote": (
         "{use_case}: v{challenger} 챌린저가 v{champion} 챔피언보다 우수하여 승격합니다 ({metric}: {scores})"
     ),
@@ -86,7 +86,7 @@ WORDS = {
     "challenger": "챌린저 v{challenger}",
     "champion": "챔피언 v{champion}",
     "gain": "개선 폭",
-    "gain.within": "{gain}, {confidence:.3g} % 신뢰구간 {interval}",
+    "gain.within": "{gain}, 신뢰구간 {interval} (각 한계 {confidence:.4g} %)",
     "decidable": "판별할 수 있는 개선 폭",
     "judged on": "평가 데이터",
     "rows": "{rows:,}행",
@@ -116,6 +116,8 @@ WORDS = {
     "deployed": "{use_case}: 버전 {version} 모델을 {seconds:.1f}초 만에 서비스하기 시작했고, "
     "스모크 테스트 요청 {smoke_rows}건이 모두 통과했습니다",
     "deployed.step": "버전 {version} 모델, {seconds:.1f}초 만에 서비스 시작",
+    "refitted": "버전 {version} 모델은 v{challenger} 챌린저의 레시피를 선정 후 "
+    "홀드아웃({holdout})의 행까지 포함하여 다시 학습한 것입니다.",
     "deployed.otherwise": "버전 {champion} 모델로 돌아가려면 Prefect의 rollback/{use_case} 배포 또는 "
     "모델 서비스 페이지에서 롤백해 주십시오.",
     "rollback.button": "롤백",

@@ -149,13 +149,6 @@ def thread_of(root: FlowRun) -> str:
     return str(root.id)
 
 
-def artifact_key(use_case: str, kind: str) -> str:
-    """The key of a use case's artifacts: Prefect takes no underscore there, and a module's name no
-    dash.
-    """
-    return f"{use_case}-{kind}".replace("_", "-").lower()
-
-
 def _is_outage(_task: Any, _run: Any, state: Any) -> bool:
     """Whether an unreachable server failed the task. Prefect's own server, which a run needs for
     everything else, is awaited here.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from blocks.warehouse import WarehouseAway
+from blocks.warehouse import WarehouseAway, unusable
 from tasks.scores.request import ScoreError
 from tasks.scores.run import Done, Run
 from tasks.scores.scorer import ROW, SCORED_AT, VERSION
@@ -150,11 +150,7 @@ class TableOutput:
             yield self._engine
         except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
             # The original error may show the URL, and so the password.
-            raise ScoreError(
-                f"SQLAlchemy cannot use the URL of the scores ({type(error).__name__}). It must "
-                "begin with the kind of database and its driver, such as postgresql:// or "
-                "mysql+pymysql://, and the driver must be installed."
-            ) from None
+            raise ScoreError(unusable(self._url, "the URL of the scores", error)) from None
         except OperationalError as error:
             raise WarehouseAway(
                 f"The database of the scores did not answer: {error.orig}"
@@ -167,7 +163,12 @@ class TableOutput:
 
         place, _, own = name.rpartition(".")
         columns = [
-            sa.Column(column, _sql_type(engine, column, dtype), primary_key=column in (_RUN, ROW))
+            sa.Column(
+                column,
+                _sql_type(engine, column, dtype),
+                primary_key=column in (_RUN, ROW),
+                quote=True,  # a name may be a word of the database that SQLAlchemy does not know
+            )
             for column, dtype in schema.items()
         ]
         return sa.Table(own, sa.MetaData(schema=place or None), *columns)
@@ -176,9 +177,15 @@ class TableOutput:
         import sqlalchemy as sa
 
         place, _, own = name.rpartition(".")
-        if not sa.inspect(engine).has_table(own, schema=place or None):
+        inspector = sa.inspect(engine)
+        if not inspector.has_table(own, schema=place or None):
             return None
-        return sa.Table(own, sa.MetaData(schema=place or None), autoload_with=engine)
+        # The columns alone: SQLAlchemy cannot read the keys of a table of DuckDB.
+        columns = [
+            sa.Column(column["name"], column["type"], quote=True)
+            for column in inspector.get_columns(own, schema=place or None)
+        ]
+        return sa.Table(own, sa.MetaData(schema=place or None), *columns)
 
     def _drop(self, engine: "sa.Engine", name: str) -> None:
         left = self._existing(engine, name)

@@ -3,16 +3,15 @@
 from typing import Any
 
 from prefect import get_run_logger, task
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from tasks.backtest.figure import draw_backtest
 from tasks.backtest.fits import History
 from tasks.backtest.replay import NEVER, Backtest, Replay, run, with_policy
 from tasks.data.dataset import DatasetMissing, read_periods, read_version
-from tasks.measures import plots
-from tasks.messages.announcements import metric_name, number
-from tasks.outside.blocks_of_run import PATIENT, artifact_key, lake
-from tasks.steps.pictures import show_picture
+from tasks.messages.announcements import interval, metric_name, number
+from tasks.outside.artifacts import show_picture, show_table, show_text
+from tasks.outside.blocks_of_run import PATIENT, lake, registry
+from tasks.steps.provenance import page_of
 from usecases.definition import load, period_named
 
 NOT_JUDGED = (
@@ -20,6 +19,7 @@ NOT_JUDGED = (
     "approved; a suspicious one is not promoted."
 )
 _TRAINED = 2  # periods, before those that judge the first champion
+_PICTURE = "plots/backtest.png"
 
 
 @task(**PATIENT)
@@ -55,22 +55,33 @@ def replay_history(
 
 @task(**PATIENT)
 def report_backtest(backtest: Backtest) -> None:
-    """Write the backtest into the lake and onto the run's page: a table of the strategies, one of
-    the periods, a plot."""
-    use_case, metric = backtest.use_case, load(backtest.use_case).gate.metric.name
+    """Write the backtest into the lake, an MLflow run and onto the run's page: a table of the
+    strategies, one of the periods, a plot."""
+    case = load(backtest.use_case)
+    use_case, metric = case.name, case.gate.metric.name
     lake().write(
         f"reports/{use_case}/backtest/{backtest.dataset_version}-from-{backtest.start}.json",
         backtest.model_dump_json(indent=1).encode(),
     )
-    create_markdown_artifact(
-        in_words(backtest, metric),
-        key=artifact_key(use_case, "backtest"),
-        description="What the policy would have done",
+    title, sentence = f"backtest from {backtest.start}", in_short(backtest)
+    replays = {name: replay.periods for name, replay in backtest.replays.items()}
+    run_id = registry().log_run(
+        f"{use_case}-backtest",
+        f"{backtest.dataset_version} from {backtest.start}",
+        params={"start": backtest.start, "dataset_version": backtest.dataset_version},
+        metrics={
+            f"{metric}.{name}": replay.pooled
+            for name, replay in backtest.replays.items()
+            if replay.pooled is not None
+        },
+        tags={},
+        figures={_PICTURE: draw_backtest(replays, metric)},
+        note=page_of(case, title, sentence),
     )
-    create_table_artifact(
-        [_line(replay, metric) for replay in backtest.replays.values()],
-        key=artifact_key(use_case, "backtest-strategies"),
-    )
+    links = {"MLflow run": registry().run_url(run_id)}
+    show_text(use_case, "backtest", in_words(backtest, metric), title, links=links)
+    lines = [_line(replay, metric) for replay in backtest.replays.values()]
+    show_table(use_case, "backtest-strategies", lines, f"{title}, by strategy", sentence, links)
     periods = [
         {
             "strategy": name,
@@ -80,18 +91,16 @@ def report_backtest(backtest: Backtest) -> None:
         for name, replay in backtest.replays.items()
         for period in replay.periods
     ]
-    create_table_artifact(
-        periods,
-        key=artifact_key(use_case, "backtest-periods"),
-        description=f"From {backtest.first_champion} on",
-    )
-    replays = {name: replay.periods for name, replay in backtest.replays.items()}
-    show_picture(
+    show_table(
         use_case,
-        "backtest-plot",
-        plots.png(draw_backtest(replays, metric)),
-        f"{metric_name(metric)} of the version that served",
+        "backtest-periods",
+        periods,
+        f"{title}, by period",
+        f"From {backtest.first_champion} on.",
+        links,
     )
+    words = f"{metric_name(metric)} of the version that served, by period and strategy."
+    show_picture(use_case, "backtest-plot", run_id, _PICTURE, title, words, links)
     message = "backtest use_case=%s from=%s retrains=%d promoted=%d fit_seconds=%.1f"
     policy = backtest.replays["policy"]
     get_run_logger().info(
@@ -154,14 +163,9 @@ def in_words(backtest: Backtest, metric: str) -> str:
     for other, gain in backtest.gains.items():
         noun = load(backtest.use_case).period_kind.noun
         against = "never retraining" if other == NEVER else f"retraining each {noun}"
-        interval = (
-            "not known"
-            if gain.low is None or gain.high is None
-            else f"{gain.low:+.4f} – {gain.high:+.4f}"
-        )
         lines.append(
             f"- Against {against}: {name} {number(gain.gain, signed=True)}, interval "
-            f"{interval}, on {gain.rows:,} rows."
+            f"{interval(gain.low, gain.high, signed=True)}, on {gain.rows:,} rows."
         )
     lines.append(f"- {NOT_JUDGED}")
     return "\n".join(lines)

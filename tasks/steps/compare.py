@@ -1,8 +1,8 @@
 """The steps of ``compare``: two registered versions on the same rows."""
 
 from prefect import get_run_logger, task
-from prefect.artifacts import create_table_artifact
 
+from blocks.registry import ModelVersion
 from serving.records.contest import Contest
 from serving.records.record import encode, fields_of
 from tasks.contest.decide import judge_rows
@@ -10,7 +10,8 @@ from tasks.contest.fairness import why_unfair
 from tasks.data.dataset import read_periods, read_version
 from tasks.data.row_digests import HoldoutOverlap, rows_in
 from tasks.messages.announcements import metric_name, number
-from tasks.outside.blocks_of_run import PATIENT, artifact_key, lake, registry
+from tasks.outside.artifacts import show_table
+from tasks.outside.blocks_of_run import PATIENT, lake, registry
 from tasks.packages.own_columns import OtherColumns, own_rows
 from tasks.packages.packaging import score_rows
 from tasks.packages.registered import open_package
@@ -76,10 +77,14 @@ def report_comparison(
         }
         for comparison in (contest.main, *contest.guards)
     ]
-    create_table_artifact(
+    versions = [ModelVersion(use_case, number, "", {}) for number in (champion, challenger)]
+    show_table(
+        use_case,
+        "comparison",
         table,
-        key=artifact_key(use_case, "comparison"),
-        description=in_short(window, champion, challenger, contest),
+        f"versions {champion} and {challenger} on {window}",
+        in_short(window, champion, challenger, contest),
+        {f"version {version.number}": registry().version_url(version) for version in versions},
     )
     get_run_logger().info(
         "comparison use_case=%s: %s", use_case, in_short(window, champion, challenger, contest)

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import numpy as np
 from prefect import get_run_logger, task
-from prefect.artifacts import create_markdown_artifact
 
 from blocks.clients.registry import CHAMPION, DIGEST_TAG
 from blocks.registry import ModelRegistry, ModelVersion
@@ -19,7 +18,8 @@ from serving.records.ledger import Decision, Entry
 from tasks.ledger.entries import read, record, stamp
 from tasks.ledger.reign import CROWNING, ENDED, PACKAGE_SHA256
 from tasks.messages.announcements import adopted, deployed, deployment_failed, rolled_back
-from tasks.outside.blocks_of_run import RESUMED, artifact_key, lake, registry, service, tell
+from tasks.outside.artifacts import show_text
+from tasks.outside.blocks_of_run import RESUMED, lake, registry, service, tell
 from tasks.packages.registered import open_package
 from usecases.definition import load
 
@@ -98,11 +98,13 @@ def crown(version: ModelVersion, why: Crowning) -> float:
             f"Version {version.number} of {use_case!r} is not in service: {error} The alias "
             f"is back at {why.alias}."
         ) from error
-    _record(version, why, package, _VERDICTS[why.kind], why.reasons, {"seconds_to_served": seconds})
+    place = _record(
+        version, why, package, _VERDICTS[why.kind], why.reasons, {"seconds_to_served": seconds}
+    )
     store.tag(
         version, {CROWNED_AT: datetime.now(UTC).isoformat(timespec="milliseconds"), CROWNING: ENDED}
     )
-    _tell(version, why, seconds, len(package.smoke.rows))
+    _tell(version, why, seconds, len(package.smoke.rows), service().page(use_case, place))
     get_run_logger().info(
         "%s use_case=%s version=%s seconds=%.2f", why.kind, use_case, version.number, seconds
     )
@@ -135,8 +137,9 @@ def _record(
     verdict: str,
     reasons: Sequence[str],
     facts: dict[str, Any],
-) -> None:
-    """Record the crown in the ledger, once: a step that is run again finds its entry."""
+) -> int | None:
+    """Record the crown in the ledger, once: a step that is run again finds its entry. Return the
+    place of a new one."""
     decision = Decision(
         use_case=version.use_case,
         kind="rollback" if why.kind == "rollback" else "crown",
@@ -162,7 +165,8 @@ def _record(
         **stamp(),
     )
     if not stands(read(lake(), version.use_case, RECENT_ENTRIES), decision):
-        record(decision)
+        return record(decision).sequence
+    return None
 
 
 def stands(entries: Sequence[Entry], decision: Decision) -> bool:
@@ -182,8 +186,13 @@ def stands(entries: Sequence[Entry], decision: Decision) -> bool:
     return decision.run is not None and any(event(entry) == event(decision) for entry in entries)
 
 
-def _tell(version: ModelVersion, why: Crowning, seconds: float, smoke_rows: int) -> None:
-    use_case = version.use_case
+def _tell(
+    version: ModelVersion, why: Crowning, seconds: float, smoke_rows: int, decision: str
+) -> None:
+    """Tell people, with the page of the ``decision``, and show a crown without a contest."""
+    use_case, refit_of = version.use_case, version.tags.get("laurel.refit_of")
+    holdout = version.tags.get("laurel.holdout", "")
+    links = {"MLflow version": registry().version_url(version), "decision": decision}
     if why.kind == "crown":
         tell(
             deployed(
@@ -192,15 +201,16 @@ def _tell(version: ModelVersion, why: Crowning, seconds: float, smoke_rows: int)
                 seconds=seconds,
                 smoke_rows=smoke_rows,
                 champion_before=why.champion,
+                refit_of=refit_of,
+                holdout=holdout,
+                links=links,
             )
         )
         return
     reason, before = "; ".join(why.reasons), why.champion or "none"
     if why.kind == "adoption":
-        create_markdown_artifact(
-            f"Adopted version {version.number} after {before}: {reason}",
-            key=artifact_key(use_case, "adoption"),
-        )
+        text = f"Adopted version {version.number} after {before}: {reason}"
+        show_text(use_case, "adoption", text, f"version {version.number} adopted", links=links)
         tell(
             adopted(
                 use_case,
@@ -208,16 +218,22 @@ def _tell(version: ModelVersion, why: Crowning, seconds: float, smoke_rows: int)
                 champion_before=why.champion,
                 reason=reason,
                 seconds=seconds,
+                refit_of=refit_of,
+                holdout=holdout,
+                links=links,
             )
         )
         return
-    create_markdown_artifact(
-        f"Rolled back from version {before} to {version.number}: {reason}",
-        key=artifact_key(use_case, "rollback"),
-    )
+    text = f"Rolled back from version {before} to {version.number}: {reason}"
+    show_text(use_case, "rollback", text, f"back to version {version.number}", links=links)
     tell(
         rolled_back(
-            use_case, version=version.number, from_version=before, reason=reason, seconds=seconds
+            use_case,
+            version=version.number,
+            from_version=before,
+            reason=reason,
+            seconds=seconds,
+            links=links,
         )
     )
 

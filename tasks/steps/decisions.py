@@ -3,55 +3,67 @@
 import math
 
 from prefect import get_run_logger, task
-from prefect.artifacts import create_markdown_artifact
 
 from blocks.registry import ModelVersion
 from serving.records.chain import path_of
 from serving.records.contest import Contest
 from serving.records.ledger import Decision
+from tasks.contest.behaviour import in_words
 from tasks.ledger.entries import record
 from tasks.ledger.outcomes import against_gate, in_a_sentence
 from tasks.measures import plots
-from tasks.messages.announcements import contest_decided, first_champion, number
+from tasks.messages.announcements import contest_decided, first_champion, interval, number
 from tasks.models.settings import changes_in_words
-from tasks.outside.blocks_of_run import RESUMED, artifact_key, registry, tell
+from tasks.outside.artifacts import linked, show_picture, show_text
+from tasks.outside.blocks_of_run import RESUMED, registry, service, tell
 from tasks.steps.approve.ask import asks_person
-from tasks.steps.pictures import show_picture
+from tasks.steps.provenance import DECISION
 from usecases.definition import load
+
+_PICTURE = "plots/contest.png"
 
 
 @task(**RESUMED)
 def record_decision(decision: Decision, challenger: ModelVersion) -> None:
     """Record the decision in the ledger, the version's tags and the run's artifacts, and tell
     people."""
-    use_case = decision.use_case
+    use_case, case, store = decision.use_case, load(decision.use_case), registry()
     entry = record(decision)
     values = {
         "laurel.verdict": decision.verdict,
         "laurel.reasons": "; ".join(decision.reasons)[:4000],
     }
-    registry().tag(challenger, {**values, "laurel.decision": path_of(use_case, entry.sequence)})
-    create_markdown_artifact(
-        _in_words(decision),
-        key=artifact_key(use_case, "contest"),
-        description=in_a_sentence(decision),
+    store.tag(challenger, {**values, DECISION: path_of(use_case, entry.sequence)})
+    page = service().page(use_case, entry.sequence)
+    store.add_to_description(
+        challenger, f"{in_a_sentence(decision)}\n\n{linked({'decision': page})}"
     )
-    contest, metric = decision.contest, load(use_case).gate.metric.name
+    links = {"decision": page, f"challenger {challenger.number}": store.version_url(challenger)}
+    if decision.champion:
+        champion = ModelVersion(use_case, decision.champion, "", {})
+        links[f"champion {champion.number}"] = store.version_url(champion)
+    title = f"contest on {decision.holdout}: {decision.verdict}"
+    show_text(use_case, "contest", _in_words(decision), title, links=links)
+    contest, metric = decision.contest, case.gate.metric.name
     picture = None
     if contest is not None:
-        picture = plots.png(
-            plots.contest_interval(contest.main.low, contest.main.gain, contest.main.high, metric)
+        main = contest.main
+        figure = plots.contest_interval(main.low, main.gain, main.high, metric)
+        picture = plots.png(figure)
+        store.log_figure(challenger.run_id, figure, _PICTURE)
+        words = (
+            f"Gain {number(main.gain, signed=True)}, interval "
+            f"{interval(main.low, main.high, signed=True)}: right of the line the challenger is "
+            "better."
         )
-        show_picture(
-            use_case, "contest-interval", picture, "Right of the line the challenger is better"
-        )
+        show_picture(use_case, "contest-interval", challenger.run_id, _PICTURE, title, words, links)
     message = "contest use_case=%s challenger=%s verdict=%s: %s"
     get_run_logger().info(
         message, use_case, challenger.number, decision.verdict, "; ".join(decision.reasons)
     )
-    gate, row_count = load(use_case).gate.threshold, decision.facts.get("rows")
+    gate, row_count = case.gate.threshold, decision.facts.get("rows")
     rows = int(row_count) if isinstance(row_count, float) else None
-    links = {"MLflow version": registry().version_url(challenger)}
+    links = {"MLflow version": store.version_url(challenger), "decision": page}
     if decision.champion is None and decision.promoted:
         tell(
             first_champion(
@@ -109,13 +121,9 @@ def _in_words(decision: Decision) -> str:
             f"{number(comparison.champion)} | {number(comparison.challenger)} | "
             f"{number(comparison.gain, signed=True)}"
         )
-        interval = (
-            "not known"
-            if comparison.low is None
-            else f"[{number(comparison.low, signed=True)}, {number(comparison.high, signed=True)}]"
-        )
+        bounds = interval(comparison.low, comparison.high, signed=True)
         lines.append(
-            f"| {name} | {comparison.metric} | {scores} | {interval} | {comparison.rows:,} |"
+            f"| {name} | {comparison.metric} | {scores} | {bounds} | {comparison.rows:,} |"
         )
     if contest.unjudged:
         lines += [
@@ -130,17 +138,18 @@ def _of_the_intervals(contest: Contest) -> str:
     """Return what the intervals hold and rest on."""
     joint = contest.joint_confidence or contest.confidence
     sentences = [
-        f"The gain's interval holds {_two_sided(contest.confidence)}, those of guards and slices "
-        f"together {_two_sided(joint)}: by the influence of each of {contest.blocks} blocks, and "
-        f"{contest.replicates:,} simulated worlds, seed {contest.seed}."
+        f"Each bound of the gain holds at {_percent(contest.confidence)}, those of guards and "
+        f"slices together at {_percent(joint)}: by the influence of each of "
+        f"{contest.blocks} blocks, and {contest.replicates:,} simulated worlds, seed "
+        f"{contest.seed}."
     ]
     if contest.dependence is not None:
         sentences.append(f"From block to block the gain correlates by {contest.dependence:+.2f}.")
     return " ".join(sentences)
 
 
-def _two_sided(confidence: float) -> str:
-    return f"{200 * confidence - 100:.4g}%"
+def _percent(confidence: float) -> str:
+    return f"{100 * confidence:.4g} %"
 
 
 def _judged(decision: Decision) -> str:
@@ -159,11 +168,20 @@ def _of_the_package(decision: Decision) -> list[str]:
     """Return how the challenger's package behaves, and how long it takes beside the champion's."""
     lines = []
     if decision.behaviours:
-        lines += ["", "| behaviour | | rows | rows that pass |", "|---|---|---:|---:|"]
+        limits = {
+            test.name: in_words(test).replace("|", "\\|")
+            for test in load(decision.use_case).behaviours
+        }
+        lines += [
+            "",
+            "| behaviour | must | | rows | rows that pass |",
+            "|---|---|---|---:|---:|",
+        ]
         lines += [
             (
-                f"| {behaviour.name} | {'passes' if behaviour.passed else 'fails'} | "
-                f"{behaviour.rows:,} | {behaviour.held:,} |"
+                f"| {behaviour.name} | {limits.get(behaviour.name, 'not known')} | "
+                f"{'passes' if behaviour.passed else 'fails'} | {behaviour.rows:,} | "
+                f"{behaviour.held:,} |"
             )
             for behaviour in decision.behaviours
         ]

@@ -1,43 +1,31 @@
-"""The steps of ``evaluate``: score on the hold-out, the gate, HPO below it, and the challenger's
-registration.
-"""
+"""The steps of ``evaluate``: score on the hold-out, the gate, and HPO below it. The challenger's
+registration: ``tasks/steps/challenger.py``."""
 
-import tempfile
 import time
-from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
 from prefect import get_run_logger, task
-from prefect.artifacts import (
-    create_progress_artifact,
-    create_table_artifact,
-    update_progress_artifact,
-)
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
-from blocks.clients.registry import CHALLENGER
-from blocks.registry import ModelVersion
+from blocks.run_datasets import RunDataset
+from tasks.data.dataset import DatasetVersion, read_version
 from tasks.ledger.outcomes import Outcome, against_gate, below_the_gate
-from tasks.measures import plots
 from tasks.messages.announcements import metric_name, number, training_finished, tuning_finished
-from tasks.models import modelling, settings
+from tasks.models import modelling
 from tasks.models.executors import core_threads
-from tasks.models.fingerprint import TAG, recipes_of
-from tasks.models.importance import permutation_importance
 from tasks.models.selection import Recipe, best_of, best_trial, first_trials
 from tasks.models.tuning import Tuned, inner_split, tune
-from tasks.outside.blocks_of_run import RESUMED, artifact_key, registry, tell
-from tasks.packages.judging import package_challenger, score_holdout
-from tasks.packages.packaging import Origin
+from tasks.outside.artifacts import about, artifact_key, show_table
+from tasks.outside.blocks_of_run import RESUMED, lake, registry, tell
+from tasks.packages.judging import score_holdout
 from tasks.steps.plan import Plan, holdout_rows, training_rows
-from tasks.steps.rematch import REMATCH
-from tasks.steps.train import Fitted, kept_of, plan_tags, run_tags
-from usecases.definition import UseCase, load
+from tasks.steps.provenance import page_of, run_dataset, run_tags
+from tasks.steps.train import Fitted, kept_of, plan_tags
+from usecases.definition import UseCase, load, periods_of
 from usecases.definition.columns import Frozen
 
 if TYPE_CHECKING:
-    from sklearn.pipeline import Pipeline
+    pass
 
 
 class Scored(Frozen):
@@ -61,12 +49,19 @@ def score_candidate(plan: Plan, fitted: Fitted) -> Scored:
         {f"holdout_{name}": value for name, value in scores.items()},
         {"laurel.holdout": plan.holdout},
     )
+    dataset = read_version(lake(), case.name, plan.dataset_version)
+    registry().log_datasets(fitted.run_id, judged_on(plan, dataset, len(rows)))
     return Scored(
         fitted=fitted,
         scores=scores,
         passed=case.gate.passes(scores[case.gate.metric.name]),
         rows=len(rows),
     )
+
+
+def judged_on(plan: Plan, dataset: DatasetVersion, rows: int) -> RunDataset:
+    """Return the hold-out as a dataset of a run."""
+    return run_dataset(dataset, periods_of(plan.holdout), rows, "evaluation")
 
 
 def below(plan: Plan, best: Scored) -> Outcome:
@@ -96,11 +91,21 @@ def report_scores(plan: Plan, scored: list[Scored]) -> Scored:
     metric = case.gate.metric
     best = best_of(metric, scored, lambda candidate: candidate.scores[metric.name])
     table = [
-        {"candidate": s.fitted.recipe.candidate, **_rounded(s.scores), "passes the gate": s.passed}
+        {
+            "candidate": s.fitted.recipe.candidate,
+            **_rounded(s.scores),
+            "passes the gate": s.passed,
+            "run": f"[MLflow run]({registry().run_url(s.fitted.run_id)})",
+        }
         for s in scored
     ]
-    message = f"Scores on {plan.holdout}; the gate is {metric.name} {case.gate.threshold:g}"
-    create_table_artifact(table, key=artifact_key(plan.use_case, "scores"), description=message)
+    show_table(
+        plan.use_case,
+        "scores",
+        table,
+        f"scores on {plan.holdout}",
+        f"{best.rows:,} rows; the gate is {metric.name} {case.gate.threshold:g}.",
+    )
     tell(
         training_finished(
             plan.use_case,
@@ -138,7 +143,7 @@ def tune_candidates(plan: Plan) -> Recipe | None:
         bar = create_progress_artifact(
             0.0,
             key=artifact_key(case.name, "tuning"),
-            description=f"HPO of {candidate.name} for {plan.id}",
+            description=about(case.name, f"HPO of {candidate.name} for training {plan.id}"),
         )
 
         def progress(finished: int, trials: int, best: float, bar: Any = bar) -> None:
@@ -171,10 +176,12 @@ def _report_trials(case: UseCase, tuned: Tuned) -> None:
         }
         for t in sorted(tuned.trials, key=lambda t: t.number)
     ]
-    create_table_artifact(
+    show_table(
+        case.name,
+        "trials",
         table,
-        key=artifact_key(case.name, "trials"),
-        description=f"Trials of {tuned.candidate} on the inner split",
+        f"trials of {tuned.candidate}",
+        "Scored within the training window; the hold-out stays closed.",
     )
 
 
@@ -209,6 +216,15 @@ def fit_and_score_tuned(plan: Plan, recipe: Recipe, before: Scored) -> Scored:
         },
         model=kept_of(plan, recipe, fitted, dataset, rows),
         example=modelling.inputs(case, rows.head(5)),
+        datasets=[
+            run_dataset(dataset, plan.periods, len(rows), "training"),
+            judged_on(plan, dataset, len(holdout)),
+        ],
+        note=page_of(
+            case,
+            f"{recipe.candidate}, tuned and fitted on {plan.window}",
+            f"{recipe.why[:1].upper()}{recipe.why[1:]}. Judged on {plan.holdout}.",
+        ),
     )
     name = case.gate.metric.name
     candidate_run = Fitted(recipe=recipe, run_id=run_id, rows=len(rows), fit_seconds=seconds)
@@ -234,74 +250,3 @@ def fit_and_score_tuned(plan: Plan, recipe: Recipe, before: Scored) -> Scored:
         )
     )
     return best
-
-
-@task(**RESUMED)
-def register_challenger(plan: Plan, best: Scored, rivals: Sequence[str] = ()) -> ModelVersion:
-    """Make the package, prove it on the whole hold-out, and register it with its plots under the
-    alias ``challenger``.
-
-    ``rivals`` are the MLflow runs of candidates that it was chosen from on the hold-out itself, be
-    it by the gate that they missed: the contest has to know them."""
-    case, store, recipe = load(plan.use_case), registry(), best.fitted.recipe
-    dataset, rows = training_rows(case, plan)
-    proof = holdout_rows(case, plan)
-    fitted = store.load_model(best.fitted.run_id)
-    origin = Origin(
-        recipe.candidate, recipe.params, dataset.version, dataset.digests(plan.periods), best.scores
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        package = package_challenger(
-            Path(folder), case, fitted, origin, rows, plan.holdout, proof, plan.seed
-        )
-        store.log_package(best.fitted.run_id, package.folder, draw(case, fitted, proof, plan.seed))
-    parity = package.manifest.parity
-    proven = {
-        "parity_rows": float(parity.rows),
-        "parity_largest_difference": parity.largest_difference,
-        "parity_changed_decisions": float(parity.changed_decisions),
-    }
-    store.add_to_run(best.fitted.run_id, proven, {})
-    version = store.register(
-        plan.use_case,
-        best.fitted.run_id,
-        package.sha256,
-        {
-            "laurel.holdout": plan.holdout,
-            "laurel.training": plan.id,
-            "laurel.recipe": recipe.candidate,
-            **({"laurel.rivals": " ".join(rivals)} if rivals else {}),
-            TAG: recipes_of(case),
-            settings.TAG: settings.settings_of(case),
-            **({REMATCH: plan.rematch.champion} if plan.rematch else {}),
-        },
-        f"{recipe.candidate}, trained on {plan.window}, {case.gate.metric.name} "
-        f"{best.scores[case.gate.metric.name]:.4f} on {plan.holdout}",
-        about=f"{case.title}. {case.question}",
-    )
-    store.set_alias(version, CHALLENGER)
-    get_run_logger().info(
-        "challenger use_case=%s version=%s parity=%s",
-        plan.use_case,
-        version.number,
-        package.manifest.parity,
-    )
-    return version
-
-
-def draw(case: UseCase, fitted: "Pipeline", rows: pl.DataFrame, seed: int) -> dict[str, Any]:
-    """Return the plots of a registered model, by artifact path."""
-    truth, predicted = modelling.labels(case, rows), modelling.predict(fitted, case, rows)
-    losses = permutation_importance(
-        fitted.named_steps["model"],
-        modelling.encode(fitted, case, rows),
-        truth,
-        modelling.owners(case, fitted),
-        case.gate.metric,
-        seed,
-    )
-    names = [column.name for column in case.matrix_columns]
-    return {
-        **plots.of_target(case.target, truth, predicted),
-        "plots/importance.png": plots.importance(names, losses, case.gate.metric),
-    }

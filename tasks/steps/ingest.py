@@ -5,7 +5,6 @@ make.
 from collections.abc import Sequence
 
 from prefect import get_run_logger, task
-from prefect.artifacts import create_markdown_artifact
 
 from tasks.data.dataset import (
     DatasetMissing,
@@ -19,7 +18,8 @@ from tasks.data.ingestion import ingest_if_changed
 from tasks.data.sources import source_of
 from tasks.data.validation import BatchRefused
 from tasks.messages.announcements import ingest_refused
-from tasks.outside.blocks_of_run import RESUMED, artifact_key, lake, tell
+from tasks.outside.artifacts import show_text
+from tasks.outside.blocks_of_run import RESUMED, lake, tell
 from usecases.definition import load, period_named
 
 
@@ -103,11 +103,8 @@ def publish_dataset(use_case: str, files: list[PeriodFile], since: str | None) -
         dataset.rows,
         message,
     )
-    create_markdown_artifact(
-        _validation_report(dataset, message, source_of(case).notes),
-        key=artifact_key(use_case, "validation"),
-        description=f"Validation of {dataset.version}",
-    )
+    text = _validation_report(dataset, message, source_of(case).notes)
+    show_text(use_case, "validation", text, f"validation of dataset {dataset.version}")
     return dataset
 
 

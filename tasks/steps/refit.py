@@ -1,6 +1,5 @@
 """The winner of a contest, refitted on all that is known."""
 
-import math
 import tempfile
 import time
 from pathlib import Path
@@ -8,20 +7,24 @@ from pathlib import Path
 from prefect import task
 
 from blocks.registry import ModelVersion
+from serving.records.chain import place_of
 from serving.records.ledger import Decision
 from tasks.data.dataset import read_periods, read_version
 from tasks.ledger.model_card import as_page, model_card
+from tasks.messages.announcements import metric_name, number
 from tasks.models import modelling, settings
 from tasks.models.fingerprint import TAG
-from tasks.outside.blocks_of_run import RESUMED, lake, registry
+from tasks.outside.blocks_of_run import RESUMED, lake, registry, service
 from tasks.packages.calibration import Calibrated
 from tasks.packages.expected_losses import losses_of
 from tasks.packages.keeping import as_kept
 from tasks.packages.packaging import Holdout, Origin, make_package
 from tasks.packages.registered import open_package
+from tasks.steps.provenance import DECISION, page_of, run_dataset, run_tags
 from tasks.steps.rematch import REFIT_OF
-from tasks.steps.train import run_tags
 from usecases.definition import load, period_named, periods_of
+
+_REFIT = "The recipe won, not the weights: it is fitted with the rows of the hold-out too."
 
 
 @task(**RESUMED)
@@ -64,6 +67,11 @@ def refit_winner(challenger: ModelVersion, decision: Decision, seed: int) -> Mod
         judged_on,
         provisional,
     )
+    decided = place_of(store.version(case.name, challenger.number).tags.get(DECISION, ""))
+    links = {
+        f"challenger {challenger.number}": store.version_url(challenger),
+        "decision": service().page(case.name, decided) if decided else None,
+    }
     with tempfile.TemporaryDirectory() as folder:
         refitted = make_package(Path(folder), case, fitted, origin, rows, proof, seed)
         run_id = store.log_run(
@@ -79,6 +87,13 @@ def refit_winner(challenger: ModelVersion, decision: Decision, seed: int) -> Mod
             model=as_kept(fitted, refitted),
             example=modelling.inputs(case, rows.head(5)),
             package=refitted.folder,
+            datasets=[run_dataset(dataset, periods, len(rows), "training")],
+            note=page_of(
+                case,
+                f"{won.recipe}, fitted again through {decision.holdout}",
+                f"{_REFIT} Its scores are those of challenger {challenger.number}.",
+                links,
+            ),
         )
     name = case.gate.metric.name
     version = store.register(
@@ -93,8 +108,13 @@ def refit_winner(challenger: ModelVersion, decision: Decision, seed: int) -> Mod
             **{tag: challenger.tags[tag] for tag in (TAG, settings.TAG) if tag in challenger.tags},
             **({"laurel.provisional": provisional} if provisional else {}),
         },
-        f"{won.recipe}, refit through {decision.holdout} after its contest{_against(decision)} "
-        f"({name} {won.metrics.get(name, math.nan):.4f} before the refit)",
+        page_of(
+            case,
+            f"{won.recipe}, fitted again through {decision.holdout}",
+            f"{_REFIT} Challenger {challenger.number} reached {metric_name(name)} "
+            f"{number(won.metrics.get(name))} on {decision.holdout}{_against(decision)}.",
+            {**links, "model card": store.artifact_url(run_id, "model_card.html")},
+        ),
         about=f"{case.title}. {case.question}",
     )
     store.tag(challenger, {"laurel.refit": version.number})

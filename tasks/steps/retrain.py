@@ -6,7 +6,6 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
 from prefect import get_run_logger, task
-from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext, TaskRunContext
 
@@ -23,7 +22,8 @@ from tasks.messages.announcements import (
     retrain_skipped,
     retrain_started,
 )
-from tasks.outside.blocks_of_run import PATIENT, RESUMED, artifact_key, lake, registry, tell
+from tasks.outside.artifacts import show_text
+from tasks.outside.blocks_of_run import PATIENT, RESUMED, lake, registry, service, tell
 from tasks.packages.registered import read_manifest
 from usecases.definition import RetrainPolicy, load
 
@@ -159,14 +159,14 @@ def failure_recorded(use_case: str) -> Iterator[None]:
 
 
 @task(**PATIENT)
-def record_end(use_case: str, verdict: str, message: str, version: str | None = None) -> None:
+def record_end(use_case: str, verdict: str, message: str, version: str | None = None) -> int:
     """Record how a retrain ended, in a word of ``Decision`` and a sentence; ``version`` is the one
-    that it crowned.
+    that it crowned. Returns the place of the entry in the ledger.
 
     A run that is started again and ends the same way records it again: without an end it would hold
     its place."""
     promoted = version is not None
-    record(
+    entry = record(
         Decision(
             use_case=use_case,
             kind="retrain",
@@ -179,11 +179,13 @@ def record_end(use_case: str, verdict: str, message: str, version: str | None = 
     )
     if verdict == "nothing to do":  # the step that led to any other end has announced it
         tell(retrain_ended(use_case, outcome=message))
+    return entry.sequence
 
 
 @task(**RESUMED)
-def report_retrain(use_case: str, reason: str, outcome: str | None) -> None:
-    """Write one card: why the retrain ran, how it ended, and who is champion now."""
+def report_retrain(use_case: str, reason: str, verdict: str, outcome: str, place: int) -> None:
+    """Write one card: why the retrain ran, how it ended, and who is champion now. ``place`` is that
+    of its end in the ledger."""
     store, case = registry(), load(use_case)
     lines = [f"# {case.title}", f"**Why:** {reason}", f"**Outcome:** {outcome}"]
     champion = store.at(use_case, CHAMPION)
@@ -200,9 +202,8 @@ def report_retrain(use_case: str, reason: str, outcome: str | None) -> None:
             f"through {manifest.trained_through}"
         )
         lines.append(f"**Its recipe on the hold-out:** {scores}")
-    create_markdown_artifact(
-        "\n\n".join(lines), key=artifact_key(use_case, "retrain"), description=outcome
-    )
+    links = {"decision": service().page(use_case, place)}
+    show_text(use_case, "retrain", "\n\n".join(lines), f"retrain, {verdict}", links=links)
     get_run_logger().info("retrain use_case=%s reason=%r: %s", use_case, reason, outcome)
 
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from prefect import get_run_logger, task
-from prefect.artifacts import create_table_artifact
 from prefect.blocks.system import Secret
 from prefect.runtime import flow_run
 
@@ -13,7 +12,8 @@ from serving.records.drift import Checked, DriftVerdict
 from serving.records.scores import ScoreRun
 from tasks.drift.drivers import drifted_columns, starts_retrain, times
 from tasks.messages.announcements import scores_checked
-from tasks.outside.blocks_of_run import PATIENT, artifact_key, lake, registry, tell
+from tasks.outside.artifacts import show_table
+from tasks.outside.blocks_of_run import PATIENT, lake, registry, tell
 from tasks.scores import batch
 from tasks.scores.request import Request
 from tasks.steps.drift_check.judge import find_champion
@@ -118,10 +118,14 @@ def report_scores(record: ScoreRun) -> None:
             "scored as unknown use_case=%s column=%s values=%s", record.use_case, column, values
         )
     counts = [{"what": reason, "rows": rows} for reason, rows in record.reasons.items()]
-    create_table_artifact(
+    version = ModelVersion(record.use_case, record.version, "", {})
+    show_table(
+        record.use_case,
+        "scored-rows",
         [{"what": "scored", "rows": record.scored}, *counts],
-        key=artifact_key(record.use_case, "scores"),
-        description=summary,
+        f"rows scored by version {record.version}",
+        summary,
+        {f"version {record.version}": registry().version_url(version)},
     )
     for verdict in record.drift:
         if verdict.outcome in ("drifted", "broken"):

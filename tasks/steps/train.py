@@ -1,19 +1,14 @@
 """The steps of ``train`` after its plan: the recipes are compared, and the best is fitted."""
 
-import hashlib
 import math
-import subprocess
 import time
 from typing import TYPE_CHECKING
 
 import polars as pl
 from prefect import get_run_logger, task
-from prefect.artifacts import create_table_artifact
-from prefect.runtime import flow_run
 
 from blocks.registry import ModelRegistry, Run
-from blocks.settings import Settings
-from tasks.data.dataset import DatasetVersion, manifest_path, read_version
+from tasks.data.dataset import DatasetVersion, read_version
 from tasks.measures.metrics import score
 from tasks.messages.announcements import training_started
 from tasks.models import modelling
@@ -25,18 +20,18 @@ from tasks.models.selection import (
     comparison_rows,
 )
 from tasks.models.tuning import inner_split
-from tasks.outside.blocks_of_run import RESUMED, artifact_key, lake, registry, tell
+from tasks.outside.artifacts import show_table
+from tasks.outside.blocks_of_run import RESUMED, lake, registry, tell
 from tasks.packages.keeping import keep
 from tasks.packages.packaging import Origin
 from tasks.packages.rehearsal import rehearse
 from tasks.steps.plan import Plan, holdout_rows, training_rows
-from usecases.definition import holdout_named, last_of, load, period_named
+from tasks.steps.provenance import page_of, run_dataset, run_tags
+from usecases.definition import holdout_named, last_of, load
 from usecases.definition.columns import Frozen
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
-
-_MOST_DIGESTS = 100
 
 
 class Fitted(Frozen):
@@ -161,7 +156,12 @@ def fit_candidate(plan: Plan, recipe: Recipe) -> Fitted:
         tags={**run_tags(dataset, plan.periods), **plan_tags(plan, recipe)},
         model=kept_of(plan, recipe, fitted, dataset, rows),
         example=modelling.inputs(case, rows.head(5)),
-        dataset=(dataset.version, f"{lake().url}/{manifest_path(case.name, dataset.version)}"),
+        datasets=[run_dataset(dataset, plan.periods, len(rows), "training")],
+        note=page_of(
+            case,
+            f"{recipe.candidate}, fitted on {plan.window}",
+            f"To be judged on {plan.holdout}, which it has not seen.",
+        ),
     )
     get_run_logger().info(
         "fitted use_case=%s candidate=%s rows=%d seconds=%.2f",
@@ -184,42 +184,6 @@ def kept_of(
     digests = dataset.digests(plan.periods)
     origin = Origin(recipe.candidate, recipe.params, dataset.version, digests, {})
     return keep(case, fitted, origin, rows, lambda: holdout_rows(case, plan), plan.seed)
-
-
-def run_tags(dataset: DatasetVersion, periods: tuple[str, ...]) -> dict[str, str]:
-    """Return where a run's model comes from: data, code, and the flow run that made it."""
-    digests = dataset.digests(periods)
-    tags = {
-        "laurel.dataset_version": dataset.version,
-        "laurel.data_digest": _in_short([digest[:12] for digest in digests.values()]),
-        "laurel.trained_through": max(digests, key=period_named),
-        "laurel.flow_run": flow_run.ui_url or "",
-    }
-    commit = _git_commit()
-    return {**tags, "mlflow.source.git.commit": commit} if commit else tags
-
-
-def _in_short(digests: list[str]) -> str:
-    """Return the digests, or one of them all if a tag of MLflow has no room for so many."""
-    if len(digests) <= _MOST_DIGESTS:
-        return " ".join(digests)
-    whole = hashlib.sha256(" ".join(digests).encode()).hexdigest()
-    return f"{whole[:12]} (of {len(digests)} periods)"
-
-
-def _git_commit() -> str | None:
-    """Return the commit of the running code: what the settings say, else the checkout; None if
-    neither knows."""
-    settings = Settings.read()
-    if settings.commit:
-        return settings.commit
-    line = ["git", "-C", str(settings.home), "rev-parse", "HEAD"]
-    try:
-        return (
-            subprocess.run(line, capture_output=True, text=True, check=False).stdout.strip() or None
-        )
-    except FileNotFoundError:  # no git, as in a container
-        return None
 
 
 def plan_tags(plan: Plan, recipe: Recipe) -> dict[str, str]:
@@ -284,12 +248,14 @@ def report_training(plan: Plan, fitted: list[Fitted]) -> Training:
                 "rows": fit.rows,
                 "window": plan.window,
                 "fit seconds": round(fit.fit_seconds, 2),
-                "run": store.run_url(fit.run_id),
+                "run": f"[MLflow run]({store.run_url(fit.run_id)})",
             }
         table.append(row)
-    create_table_artifact(
+    show_table(
+        plan.use_case,
+        "candidates",
         table,
-        key=artifact_key(plan.use_case, "candidates"),
-        description=f"Candidates of training {plan.id}, to be judged on {plan.holdout}",
+        f"candidates of training {plan.id}",
+        f"To be judged on {plan.holdout}.",
     )
     return Training(plan=plan, fitted=tuple(fitted))

@@ -150,7 +150,7 @@ def test_run_in_mlflow_names_its_dataset(stack: Settings, stories: dict[str, Sto
         for run in runs
         for entry in run.get("inputs", {}).get("dataset_inputs", [])
     ]
-    assert {dataset["digest"] for dataset in named} == {version}
+    assert {dataset["name"] for dataset in named} == {version}
     assert all(version in dataset["source"] for dataset in named)
 
 

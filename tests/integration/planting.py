@@ -131,6 +131,11 @@ class Loop:
         data = answer.json()["data"]
         return json.loads(data) if answer.json()["type"] == "table" else data
 
+    def about(self, key: str) -> str:
+        """What the page of the latest artifact of that key says above it."""
+        answer = httpx.get(f"{self.settings.prefect_api_url}/artifacts/{key}/latest")
+        return str(answer.raise_for_status().json()["description"])
+
     def has_artifact(self, key: str) -> bool:
         return (
             httpx.get(f"{self.settings.prefect_api_url}/artifacts/{key}/latest").status_code == 200

@@ -1,5 +1,7 @@
 """``backtest`` on real servers: it reads history, leaves figures, and touches no champion."""
 
+import httpx
+
 from tests.integration.planting import Loop
 
 # Not ``toy`` itself, of which other modules expect that nobody has ingested it.
@@ -30,7 +32,10 @@ def test_a_backtest_leaves_figures_and_a_plot_and_touches_no_champion(loop: Loop
     assert {line["period"] for line in loop.artifact("toy-rollback-backtest-periods")} == {
         f"2024-{month:02d}" for month in range(4, 9)
     }
-    assert "](data:image/png;base64," in loop.artifact("toy-rollback-backtest-plot")
+    picture = loop.artifact("toy-rollback-backtest-plot")
+    address = picture.rpartition("](")[2].removesuffix(")")
+    assert httpx.get(address).content.startswith(b"\x89PNG") and "base64" not in picture
+    assert "[MLflow run](" in loop.about("toy-rollback-backtest-periods")
     page = loop.artifact("toy-rollback-backtest")
     assert "Against never retraining: ROC AUC +" in page
     assert "Not judged: performance on late labels, and people's answers." in page

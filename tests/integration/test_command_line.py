@@ -256,6 +256,49 @@ def test_an_interrupt_asks_and_cancels_and_a_second_retrain_is_refused_meanwhile
     )
 
 
+def test_cancel_ends_the_run_that_is_under_way_and_says_what_it_leaves(
+    laurel: Laurel, loop: Loop, first: str, held: Path
+) -> None:
+    nothing = laurel("cancel", CASE)
+    assert nothing.returncode == 1 and "No run of toy_terminal is under way." in nothing.stderr
+    retrains = len(loop.decisions(CASE, "retrain"))
+    begun = of_json(laurel("run", "retrain", CASE, "--param", "again=yes", "--no-wait", "--json"))
+    wait_until(held.exists, "the fit waits", HELD_SECONDS)
+    ended = laurel("cancel", CASE, "--flow", "retrain", "--json")
+    document = of_json(ended)
+    assert (ended.returncode, document["verdict"], document["run"]) == (
+        0,
+        "cancelled",
+        begun["run"],
+    )
+    assert document["kept"] == ["the dataset version"] and document["serves"] == loop.served(CASE)
+    again = laurel("cancel", begun["run"])
+    assert again.returncode == 1 and "is over: Cancelled" in again.stderr
+    wait_until(
+        lambda: (
+            [one["verdict"] for one in loop.decisions(CASE, "retrain")][retrains:]
+            == ["started", "cancelled"]
+        ),
+        "the ledger says that it was cancelled",
+        HELD_SECONDS,
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("toy_terminl",), 'Did you mean "toy_terminal"?'),
+        (("00000000-0000-4000-8000-000000000000",), "Prefect has no run"),
+        ((CASE, "--flow", "retrian"), 'Did you mean "retrain"?'),
+    ],
+)
+def test_cancel_of_what_does_not_exist_is_a_wrong_call(
+    words: tuple[str, ...], told: str, laurel: Laurel
+) -> None:
+    ended = laurel("cancel", *words)
+    assert ended.returncode == 2 and told in ended.stderr and ended.stdout == ""
+
+
 def read_until(terminal: int, words: str | None) -> str:
     """What the terminal shows until it shows ``words``, or until its program ends."""
     shown, until = b"", time.monotonic() + HELD_SECONDS

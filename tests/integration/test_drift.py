@@ -4,6 +4,7 @@ little, and no predictions at all.
 
 import asyncio
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -177,6 +178,16 @@ def test_world_that_changed_is_drift_with_a_report_and_an_event(
     page = loop.lake.read(checked.report_path).decode()
     assert checked.report_path == f"reports/{CASE}/2024-06/champion-{champion.number}.html"
     assert "<html" in page and len(page) > 100_000
+    body = page.partition("<body>")[2]
+    head = body.partition("</section>")[0]
+    assert f"<h1>{CASE}: drift check of 2024-06: drifted</h1>" in head
+    for fact in ("2024-06", "drifted", f"{checked.verdict.share:.1%}", "30%", "first "):
+        assert re.search(f"<td>[^<]*{re.escape(fact)}", head), fact
+    assert f"/#{CASE}" in head and f"/versions/{champion.number}?" in head
+    place = last_decision(loop)["sequence"]
+    about = loop.about("toy-drift-drift-report")
+    assert about.startswith(f"**{CASE}: drift check of 2024-06: drifted, Evidently's report**")
+    assert f"/#{CASE}&decision={place})" in about
     link = loop.artifact("toy-drift-drift-report")
     assert checked.report_url in link
     assert {row["column"] for row in loop.artifact("toy-drift-drift") if row["drifted"]} == drifted
@@ -219,6 +230,8 @@ def test_report_can_be_read_in_mlflow(loop: Loop, champion: ModelVersion) -> Non
         f"reports/{CASE}/2024-06/champion-{champion.number}.html"
     )
     assert run.metrics["distance.first"] > 1
+    note = run.tags["mlflow.note.content"]
+    assert note.startswith(f"**{CASE}: drift check of 2024-06: drifted**") and "To do: " in note
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 what people are told.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -167,6 +168,30 @@ def test_runs_tell_data_code_and_flow_run(loop: Loop, trained: Outcome, evaluate
         )
         assert len(tags["mlflow.source.git.commit"]) == 40
         assert tags["laurel.flow_run"].endswith(f"/flow-run/{flow_run_id}")
+
+
+def test_runs_name_the_periods_that_they_learned_and_were_judged_on(
+    loop: Loop, trained: Outcome, evaluated: Outcome
+) -> None:
+    training: Training = trained.result
+    dataset = read_version(loop.lake, "toy", training.plan.dataset_version)
+    for run_id in (training.fitted[0].run_id, evaluated.result.run_id):
+        run = mlflow.MlflowClient(loop.settings.mlflow_tracking_uri).get_run(run_id)
+        inputs = {
+            tags["mlflow.data.context"]: (tags["laurel.periods"], one.dataset)
+            for one in run.inputs.dataset_inputs
+            for tags in [{tag.key: tag.value for tag in one.tags}]
+        }
+        assert {context: periods for context, (periods, _) in inputs.items()} == {
+            "training": "2024-01, 2024-02",
+            "evaluation": "2024-03",
+        }
+        for periods, named in inputs.values():
+            digests = dataset.digests(periods.split(", ")).values()
+            whole = hashlib.sha256(" ".join(digests).encode()).hexdigest()
+            assert (named.name, named.digest) == (dataset.version, whole[:36])
+            assert dataset.version in named.source
+        assert run.data.tags["mlflow.note.content"].startswith("**toy: ")
 
 
 def test_hpo_below_the_gate_finds_a_challenger(loop: Loop, evaluated: Outcome) -> None:

@@ -5,6 +5,8 @@ real stack, in the order of the file.
 import json
 from typing import Any
 
+import httpx
+import mlflow
 import polars as pl
 import pytest
 
@@ -14,10 +16,12 @@ from flows.compare import compare
 from flows.ingest import ingest
 from flows.promote import promote
 from flows.retrain import retrain
+from tasks.contest.behaviour import in_words
 from tasks.data.dataset import write_period, write_version
 from tasks.data.validation import REASON, Validated, validate
 from tasks.packages.packaging import SMOKE_ROWS
 from tasks.packages.registered import read_manifest
+from tests.fixtures.browser import CHROMIUM, MISSING, Browser
 from tests.fixtures.processes import wait_until
 from tests.integration.planting import Loop, Outcome
 from usecases.definition import load
@@ -275,7 +279,68 @@ def test_decision_is_told_everywhere_with_both_scores(
         f"{main['champion']:.4f} | {main['challenger']:.4f} | {main['gain']:+.4f}" in report
         and "group=c" in report
     )
-    assert "](data:image/png;base64," in loop.artifact("toy-contest-contest-interval")
+
+
+def test_contest_is_titled_and_leads_to_its_decision_its_versions_and_back(
+    loop: Loop, champion: ModelVersion, better: ModelVersion, won: Outcome
+) -> None:
+    place, service = loop.decisions(CASE, "contest")[-1]["sequence"], loop.settings.serving_pages
+    decision = f"[decision]({service}/#{CASE}&decision={place})"
+    about = loop.about("toy-contest-contest")
+    assert about.startswith("**toy_contest: contest on 2024-06: promote**\n")
+    for number in (better.number, champion.number):
+        assert (
+            f" {number}]({loop.settings.mlflow_pages}/#/models/{CASE}/versions/{number}?" in about
+        )
+    assert decision in about and loop.service.get(f"/v1/{CASE}/decisions/{place}").is_success
+    client = mlflow.MlflowClient(loop.settings.mlflow_tracking_uri)
+    winner: ModelVersion = won.result
+    described = [
+        client.get_model_version(CASE, number).description
+        for number in (better.number, winner.number)
+    ]
+    assert all(decision in words for words in described)
+    assert described[0].startswith("planted by a test\n\n") and "promote: ROC AUC" in described[0]
+    assert f"[challenger {better.number}](" in described[1] and "[model card](" in described[1]
+    assert f"/flow-run/{won.run_id})" in described[1]
+    run = loop.registry.run(winner.run_id)
+    assert run.tags["mlflow.note.content"].startswith(f"**{CASE}: boosting, fitted again through")
+    learned = client.get_run(winner.run_id).inputs.dataset_inputs
+    assert [{tag.key: tag.value for tag in one.tags}["laurel.periods"] for one in learned] == [
+        ", ".join(months(6))
+    ]
+
+
+def test_every_artifact_has_a_title_and_the_address_of_laurels_page(
+    loop: Loop, won: Outcome
+) -> None:
+    asked = {"artifacts": {"key": {"like_": "toy-contest-%"}}, "limit": 100}
+    answer = httpx.post(f"{loop.settings.prefect_api_url}/artifacts/latest/filter", json=asked)
+    abouts = {one["key"]: one["description"] for one in answer.raise_for_status().json()}
+    assert {"candidates", "scores", "contest", "contest-interval", "retrain", "validation"} <= {
+        key.removeprefix("toy-contest-") for key in abouts
+    }
+    for key, about in abouts.items():
+        assert about.startswith(f"**{CASE}: "), key
+        assert f"[Laurel]({loop.settings.serving_pages}/#{CASE})" in about, key
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason=MISSING)
+def test_picture_of_a_contest_is_a_file_that_prefects_page_shows(loop: Loop, won: Outcome) -> None:
+    shown = loop.artifact("toy-contest-contest-interval")
+    words, address = shown.removeprefix("![").removesuffix(")").split("](")
+    assert words.startswith("Gain +0.") and "base64" not in shown
+    answer = httpx.get(address)
+    assert answer.is_success and answer.content.startswith(b"\x89PNG")
+    asked = {"artifacts": {"key": {"any_": ["toy-contest-contest-interval"]}}}
+    found = httpx.post(f"{loop.settings.prefect_api_url}/artifacts/latest/filter", json=asked)
+    page_id = found.raise_for_status().json()[0]["latest_id"]
+    with (
+        Browser() as browser,
+        browser.open(f"{loop.settings.prefect_pages}/artifacts/artifact/{page_id}") as page,
+    ):
+        there = "[...document.images].some(one => one.alt.startsWith('Gain') && one.naturalWidth)"
+        page.wait_for(there, "the picture is shown", seconds=120)
 
 
 def test_smoke_requests_are_not_in_the_prediction_log(loop: Loop, won: Outcome) -> None:
@@ -447,6 +512,8 @@ def test_challenger_that_misbehaves_does_not_win(loop: Loop, reigning: ModelVers
         not entry["behaviours"][0]["passed"]
         and entry["behaviours"][0]["held"] < entry["behaviours"][0]["rows"]
     )
+    (test,) = load(STRICT).behaviours
+    assert f"| steady is noise | {in_words(test)} | fails |" in loop.artifact("toy-strict-contest")
 
 
 def test_challenger_that_loses_a_slice_does_not_win(loop: Loop, reigning: ModelVersion) -> None:

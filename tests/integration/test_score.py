@@ -36,7 +36,7 @@ def test_a_period_is_scored_into_the_lake_and_a_drift_is_told(
     assert verdict.outcome == "drifted"
     (told,) = outcome.told
     assert told.startswith("toy_scores: rows of 2024-06 drifted, which version")
-    assert loop.artifact("toy-scores-scores")[0] == {"what": "scored", "rows": record.scored}
+    assert loop.artifact("toy-scores-scored-rows")[0] == {"what": "scored", "rows": record.scored}
     again = loop.run(score, CASE, period="2024-06", version=version.number)
     assert again.result.time == record.time
     assert len(loop.objects(f"scores/{CASE}")) == 1

@@ -6,13 +6,13 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from prefect import get_run_logger, task
-from prefect.artifacts import create_markdown_artifact
 
 from blocks.registry import ModelVersion
 from serving.records.ledger import Decision, Entry
 from tasks.ledger.entries import decision_of, now, read, record, root_run
 from tasks.messages.announcements import approval_asked, number
-from tasks.outside.blocks_of_run import RESUMED, artifact_key, lake, registry, run_page, tell
+from tasks.outside.artifacts import show_text
+from tasks.outside.blocks_of_run import RESUMED, lake, registry, run_page, tell
 from tasks.steps.approve.runs import begin, open_runs, say_no
 from tasks.steps.crown import stands
 from usecases.definition import Approval, load
@@ -123,16 +123,13 @@ def ask_people(question: Decision) -> bool:
     if newer_question(question) or datetime.now(UTC) >= time_limit(question):
         return False
     use_case, challenger = question.use_case, str(question.challenger)
-    create_markdown_artifact(
-        in_words(question),
-        key=artifact_key(use_case, "approval"),
-        description=f"Challenger {challenger} asks",
-    )
     store, asked_by = registry(), str(question.facts["asked_by"])
     pages = {
         "contest": run_page(asked_by),
         "MLflow version": store.version_url(store.version(use_case, challenger)),
     }
+    title = f"approval of challenger {challenger}"
+    show_text(use_case, "approval", in_words(question), title, links=pages)
     tell(
         approval_asked(
             question,

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from prefect import task
+from prefect.runtime import flow_run
 
 from blocks.registry import ModelVersion, RegistryError
 from serving.package.model import Package
@@ -14,8 +15,8 @@ from tasks.data.traits import by_traits
 from tasks.drift.checks.exact import drop_impossible
 from tasks.drift.checks.integrity import check_answers
 from tasks.drift.coverage import tell_coverage
-from tasks.drift.drivers import weight
-from tasks.drift.evidently_report import keep_report, run_evidently
+from tasks.drift.drivers import drifted_columns, list_drifted, reasons_and_advice, weight
+from tasks.drift.evidently_report import keep_report, run_evidently, with_summary
 from tasks.drift.examine import Yardstick, examine, yardstick_of
 from tasks.drift.history import beyond_before, held_before, sequence_before
 from tasks.drift.late_labels import check_performance
@@ -27,10 +28,11 @@ from tasks.ledger.reign import find_champion as reigning
 from tasks.log.files import LogDamaged
 from tasks.log.files import latest_window as latest
 from tasks.log.windows import Window, read_window
-from tasks.outside.blocks_of_run import PATIENT, lake, registry
+from tasks.outside.blocks_of_run import PATIENT, lake, registry, service
 from tasks.packages.expected_losses import expected_losses, losses_of
 from tasks.packages.own_columns import as_champion
 from tasks.packages.registered import open_package
+from tasks.steps.provenance import page_of
 from usecases.definition import UseCase, load
 
 
@@ -79,13 +81,13 @@ def check_window(champion: ModelVersion, window: str, seed: int) -> Checked:
         return Checked(use_case=case.name, champion=champion.number, time=now(), verdict=damaged)
     case = without(case, read.partly)
     verdict = judge_window(case, package, yardstick, read, champion.number)
-    path = url = None
-    if verdict.share is not None:
-        path, url = _report(case, champion, yardstick, read, verdict)
     expected = expected_losses(package, losses, read.rows, read.partly)
     performance = check_performance(lake(), case, manifest, champion.number, read, seed, expected)
     before = held_before(lake(), case.name, window, case.labels.coverage_windows - 1)
     joined = tell_coverage(case, join_verdict(verdict, performance), performance, before)
+    path = url = None
+    if joined.share is not None:
+        path, url = _report(case, champion, yardstick, read, joined)
     return Checked(
         use_case=case.name,
         champion=champion.number,
@@ -130,9 +132,12 @@ def _report(
     """Return the report. Its columns are ordered by weight; one without a distance, which cannot
     count, is left out."""
     case, rows = by_traits(case, read.rows)
-    finite = {name: far for name, far in verdict.distances.items() if far is not None}
     columns = sorted(
-        (column for column in monitored(case, verdict.distances) if column.name in finite),
+        (
+            column
+            for column in monitored(case, verdict.distances)
+            if verdict.distances[column.name] is not None
+        ),
         key=lambda column: -weight(verdict, column.name),
     )
     _, html, text = run_evidently(
@@ -142,7 +147,27 @@ def _report(
         verdict.thresholds,
         yardstick.methods,
     )
-    return keep_report(champion, verdict.window, html, text, finite)
+    title = f"drift check of {verdict.window}: {verdict.outcome}"
+    links = {f"champion {champion.number}": registry().version_url(champion)}
+    pages = {"Laurel": service().page(case.name), "flow run": flow_run.ui_url, **links}
+    page = with_summary(html, f"{case.name}: {title}", _facts(case, champion, verdict), pages)
+    note = page_of(case, title, reasons_and_advice(verdict), links)
+    return keep_report(champion, verdict, page, text, note)
+
+
+def _facts(case: UseCase, champion: ModelVersion, verdict: DriftVerdict) -> dict[str, str]:
+    """Return what was decided, for the head of Evidently's report."""
+    beyond = f"{len(drifted_columns(verdict))} of {len(verdict.distances)} columns"
+    return {
+        "use case": case.title,
+        "window": verdict.window,
+        "verdict": verdict.outcome,
+        "judged on": f"{verdict.how or 'nothing'}, against champion {champion.number}",
+        "share of drift": "not known" if verdict.share is None else f"{verdict.share:.1%}",
+        "limit of the share": f"{verdict.limit:.0%}",
+        "beyond their threshold": f"{beyond} {list_drifted(verdict)}".strip(),
+        "why": reasons_and_advice(verdict),
+    }
 
 
 def unseen(champion: ModelVersion, window: str | None, why: str) -> Checked:

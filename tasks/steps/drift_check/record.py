@@ -1,12 +1,12 @@
 """What a drift check leaves behind: verdict, quarantine and decision in the lake, artifacts, the
 message, and the event of drift."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 from prefect import get_run_logger, task
-from prefect.artifacts import create_link_artifact, create_table_artifact
 
 from blocks.message import Message
+from blocks.registry import ModelVersion
 from serving.records.drift import Checked, DriftVerdict, Finding
 from serving.records.ledger import Decision
 from serving.records.performance import Performance
@@ -14,13 +14,13 @@ from serving.records.record import encode
 from tasks.drift import coverage, quarantine
 from tasks.drift.checks.broken import named_columns
 from tasks.drift.drivers import (
-    advice,
     by_word,
     drifted_columns,
     explain,
     list_drifted,
     notes_of,
     ordered_columns,
+    reasons_and_advice,
     times,
     weight,
 )
@@ -34,18 +34,27 @@ from tasks.messages.announcements import (
     performance_worse,
     predictions_missing,
 )
-from tasks.outside.blocks_of_run import PATIENT, artifact_key, lake, tell
+from tasks.outside.artifacts import show_table, show_text
+from tasks.outside.blocks_of_run import PATIENT, lake, registry, service, tell
 from tasks.outside.events import emit
 from usecases.definition import load
 
 EVENT = "laurel.drift.detected"
 
 
+@dataclass(frozen=True)
+class Recorded:
+    """``place`` is that of the check in the ledger; ``news`` are the notes that the last check of
+    the window did not have."""
+
+    place: int
+    news: list[str]
+
+
 @task(**PATIENT)
-def record_check(checked: Checked) -> list[str]:
+def record_check(checked: Checked) -> Recorded:
     """Write the verdict into the lake and the ledger; a broken window goes into quarantine, and
-    leaves it once a check finds it sound. Return the notes that the last check of the window did
-    not have."""
+    leaves it once a check finds it sound."""
     verdict, store, case = checked.verdict, lake(), load(checked.use_case)
     earlier = last_notes(store, case.name, verdict.window) if verdict.window else []
     known = {(note.check, note.column) for note in earlier}
@@ -72,7 +81,7 @@ def record_check(checked: Checked) -> list[str]:
         store, case.name, verdict.window, checked.time
     ):
         get_run_logger().info("quarantine lifted use_case=%s window=%s", case.name, verdict.window)
-    record(
+    entry = record(
         Decision(
             use_case=case.name,
             time=checked.time,
@@ -95,7 +104,7 @@ def record_check(checked: Checked) -> list[str]:
             run=root_run(),
         )
     )
-    return news
+    return Recorded(entry.sequence, news)
 
 
 def _in_brief(finding: Finding) -> str:
@@ -103,10 +112,11 @@ def _in_brief(finding: Finding) -> str:
 
 
 @task(**PATIENT)
-def report_check(checked: Checked, news: Sequence[str] = ()) -> None:
+def report_check(checked: Checked, recorded: Recorded) -> None:
     """Write the run's artifacts, the message, and the line in the log. Of a stable window people
-    are told only the ``news``: notes that they were not told before."""
-    verdict, case, told = checked.verdict, load(checked.use_case), len(news)
+    are told only the news: notes that they were not told before."""
+    verdict, case, news = checked.verdict, load(checked.use_case), recorded.news
+    told = len(news)
     get_run_logger().info(
         "drift use_case=%s window=%s outcome=%s share=%s",
         case.name,
@@ -117,24 +127,10 @@ def report_check(checked: Checked, news: Sequence[str] = ()) -> None:
     if verdict.outcome == "silent":
         tell(predictions_missing(case.name, reasons=verdict.reasons))
         return
-    summary = in_short(checked)
-    about = f"{summary} Judged on {verdict.how or 'nothing'}."
-    create_table_artifact(_table(verdict), key=artifact_key(case.name, "drift"), description=about)
-    if checked.performance is not None:
-        table = performance_rows(checked.performance)
-        create_table_artifact(
-            table,
-            key=artifact_key(case.name, "performance"),
-            description=say_performance(checked.performance),
-        )
-    if verdict.findings:
-        key = artifact_key(case.name, "drift-checks")
-        create_table_artifact(_findings(verdict), key=key, description=summary)
-    links = {}
+    links = {"decision": service().page(case.name, recorded.place)}
     if checked.report_url:
-        key, text = artifact_key(case.name, "drift-report"), f"Drift report {verdict.window}"
-        create_link_artifact(checked.report_url, link_text=text, key=key, description=summary)
         links["drift report"] = checked.report_url
+    _show(checked, links)
     off = [finding for finding in verdict.findings if finding.check == coverage.CHECK]
     news = [reason for reason in news if reason not in {finding.reason for finding in off}]
     if len(news) < told:
@@ -160,14 +156,35 @@ def report_check(checked: Checked, news: Sequence[str] = ()) -> None:
         tell(message)
 
 
+def _show(checked: Checked, links: dict[str, str]) -> None:
+    """Show the verdict on the run's page. A window without distances has no table of columns."""
+    verdict, use_case = checked.verdict, checked.use_case
+    champion = ModelVersion(use_case, checked.champion, "", {})
+    pages = {**links, f"champion {champion.number}": registry().version_url(champion)}
+    head = f"drift check of {verdict.window}: {verdict.outcome}"
+    sentence = f"{in_short(checked)} Judged on {verdict.how or 'nothing'}."
+    if verdict.distances:
+        show_table(use_case, "drift", _table(verdict), head, sentence, pages)
+    else:
+        show_text(use_case, "drift", f"# {verdict.outcome.capitalize()}", head, sentence, pages)
+    if performance := checked.performance:
+        title = f"performance in {verdict.window}: {performance.verdict}"
+        rows, words = performance_rows(performance), say_performance(performance)
+        show_table(use_case, "performance", rows, title, words, pages)
+    if verdict.findings:
+        show_table(use_case, "drift-checks", _findings(verdict), f"{head}, checks", links=pages)
+    if report := checked.report_url:
+        text = f"[Drift report {verdict.window}]({report})"
+        show_text(use_case, "drift-report", text, f"{head}, Evidently's report", links=pages)
+
+
 def in_short(checked: Checked) -> str:
     """Return the verdict with its reasons, in a line: the state of the run and the head of its
     artifacts."""
     verdict = checked.verdict
-    reasons = " ".join(f"{reason.removesuffix('.')}." for reason in verdict.reasons)
     basis = f"on {verdict.rows:,} predictions of version {checked.champion}"
     subject = f"{checked.use_case} {verdict.window}".strip()
-    return f"{subject}: {verdict.outcome}, {basis}. {reasons} {advice(verdict)}"
+    return f"{subject}: {verdict.outcome}, {basis}. {reasons_and_advice(verdict)}"
 
 
 def _picture(verdict: DriftVerdict) -> bytes | None:

@@ -58,7 +58,7 @@ def test_a_contest_is_told_by_score_gate_rows_and_reason() -> None:
         "promoted  orders v2 serves   ROC AUC 0.6881, gate 0.67   8,112 rows   first"
     )
     won = replace(scored, gain_of="log loss", gain=0.02, low=0.01, high=0.03)
-    assert "gate 0.67   log loss gain +0.02 [+0.01, +0.03]   8,112 rows" in won.line
+    assert "gate 0.67   log loss gain +0.02 (+0.01 – +0.03)   8,112 rows" in won.line
     kept = replace(scored, verdict="kept", version=None, champion="1")
     assert kept.line.startswith("kept  orders v1 stays   ROC AUC")
     asked = replace(scored, verdict="waits for approval", version=None, challenger="3")

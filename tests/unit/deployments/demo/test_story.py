@@ -37,10 +37,12 @@ def test_score_that_is_not_known_is_not_a_number() -> None:
     assert number(None) == "not known" and number(0.5, "+") == "+0.5000"
 
 
-@pytest.mark.parametrize(("confidence", "sure"), [(0.95, "90 %"), (0.975, "95 %"), (None, "90 %")])
-def test_interval_is_two_sided(confidence: float | None, sure: str) -> None:
+@pytest.mark.parametrize(
+    ("confidence", "sure"), [(0.95, "95 %"), (0.975, "97.5 %"), (None, "95 %")]
+)
+def test_each_bound_has_its_confidence(confidence: float | None, sure: str) -> None:
     contest = {"difference": 0.1, "low": 0.0, "high": None, "confidence": confidence}
-    assert gain(contest) == f"gain +0.1000, {sure} interval [+0.0000, not known]"
+    assert gain(contest) == f"gain +0.1000, interval +0.0000 – not known, each bound at {sure}"
 
 
 def test_late_labels_are_told_beside_the_hold_out_and_unknown_scores_as_such() -> None:
@@ -55,12 +57,12 @@ def test_late_labels_are_told_beside_the_hold_out_and_unknown_scores_as_such() -
         "log_loss",
     )
     assert told == (
-        "1,500 labels later: log_loss 1.5000, on the hold-out 0.2500 to not known; "
+        "1,500 labels later: log_loss 1.5000, on the hold-out 0.2500 – not known; "
         "the interval held 88% of them."
     )
 
 
 def test_model_that_answers_without_intervals_has_none_to_tell_of() -> None:
     checked = {"performance": {"labels": 0, "metrics": {}, "holdout": {}}}
-    told = "0 labels later: auc not known, on the hold-out not known to not known."
+    told = "0 labels later: auc not known, on the hold-out not known – not known."
     assert labels_of(checked, "auc") == told

@@ -1,8 +1,12 @@
-"""Completion in a shell."""
+"""Completion in real shells."""
 
+import os
+import pty
+import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -29,6 +33,19 @@ def test_options_come_from_the_command_itself() -> None:
     assert candidates(["completion", "z"]) == ["zsh"]
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["run", "--param", "x=1", "retrai"], ["retrain"]),
+        (["run", "--json", "retrain", "fligh"], ["flights"]),
+        (["run", "retrain", "--param", ""], []),
+        (["logs", "flights", "--flow", "retrai"], ["retrain"]),
+    ],
+)
+def test_the_value_of_an_option_is_no_argument(words: list[str], expected: list[str]) -> None:
+    assert candidates(words) == expected
+
+
 @pytest.fixture
 def command(tmp_path: Path) -> Path:
     (tmp_path / "laurel").write_text(script(sys.executable, str(REPOSITORY)))
@@ -52,6 +69,74 @@ def test_bash_completes(command: Path, line: str, expected: list[str]) -> None:
         ["bash", "-c", program], capture_output=True, text=True, check=True
     ).stdout
     assert printed.split() == expected
+
+
+CASES = [
+    ("laurel compl", "laurel completion "),
+    ("laurel run --param x=1 retrai", "laurel run --param x=1 retrain "),
+    ("laurel nonsense oth", "laurel nonsense other.csv "),
+    ("~/laurel compl", "~/laurel completion "),
+]
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is missing")
+@pytest.mark.parametrize(("line", "expected"), CASES)
+def test_fish_completes(command: Path, line: str, expected: str) -> None:
+    program = f"laurel completion fish | source; complete -C '{line}'"
+    printed = subprocess.run(
+        ["fish", "--no-config", "-c", program],
+        env=of_shell(command),
+        cwd=folder_with(expected, command),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert printed.split() == [expected.split()[-1]]
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is missing")
+@pytest.mark.parametrize(("line", "expected"), [*CASES, ("laurel nonsense ", "laurel nonsense ")])
+def test_zsh_completes_without_any_set_up_of_its_own(
+    command: Path, line: str, expected: str
+) -> None:
+    """A key of the test prints the line as it stands, once the one before it is done."""
+    folder = folder_with(expected, command)
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(folder)
+        os.execvpe("zsh", ["zsh", "-f", "-i"], of_shell(command))
+    shown = 'show() { print -r -- "<$BUFFER>" }; zle -N show; bindkey "^X" show; unsetopt beep'
+    os.write(terminal, f'eval "$(laurel completion zsh)"; {shown}; echo on""ce\n'.encode())
+    read_until(terminal, r"\nonce")
+    os.write(terminal, f"{line}\t\x18".encode())
+    found = read_until(terminal, r"<(~?/?laurel [^>$]*)>")
+    os.close(terminal)
+    os.waitpid(pid, 0)
+    assert found == expected
+
+
+def folder_with(expected: str, command: Path) -> Path:
+    """A folder with the file that the line is ``expected`` to name, if it is one."""
+    folder = command.parent / "folder"
+    folder.mkdir()
+    if expected.endswith("other.csv "):
+        (folder / "other.csv").touch()
+    return folder
+
+
+def of_shell(command: Path) -> dict[str, str]:
+    """The variables of a shell that knows the command, in the home of nobody."""
+    path = f"{command.parent}:{os.environ['PATH']}"
+    return {"PATH": path, "HOME": str(command.parent), "TERM": "dumb", "LANG": "C.UTF-8"}
+
+
+def read_until(terminal: int, words: str, seconds: float = 60) -> str:
+    """Wait until the terminal shows ``words``, and return what their group holds."""
+    shown, until = "", time.monotonic() + seconds
+    while (found := re.search(words, shown)) is None:
+        assert time.monotonic() < until, shown
+        shown += os.read(terminal, 4096).decode(errors="replace")
+    return found.group(1) if found.groups() else ""
 
 
 @pytest.mark.parametrize("shell", Shell)

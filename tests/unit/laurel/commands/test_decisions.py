@@ -46,7 +46,7 @@ def test_a_champion_is_told_with_its_contest_and_agreement() -> None:
     assert document["agrees"] is True and max(map(len, lines)) <= 90
     assert lines[0].startswith("flights  v7 since 2026-11-18 09:12 UTC")
     assert lines[0].endswith(", after v5: won its contest")
-    assert "roc_auc .788 against .767, gain [+0.016, +0.027], 8,112 rows of 2013-06" in lines[1]
+    assert "roc_auc .788 against .767, gain +0.016 – +0.027, 8,112 rows of 2013-06" in lines[1]
     assert "  why      the gain is certain" in lines
 
 

@@ -11,7 +11,7 @@ from usecases.toy import USE_CASE as TOY
 from serving.package.model import Package, load
 from serving.records.contest import Behaviour
 from serving.records.record import decode, encode
-from tasks.contest.behaviour import failures, try_behaviours
+from tasks.contest.behaviour import failures, in_words, try_behaviours
 from tasks.data.sources import source_of
 from tasks.models import modelling
 from tasks.packages.packaging import Origin, make_package
@@ -310,3 +310,25 @@ def test_the_flights_boosting_behaves_and_one_that_learned_the_opposite_does_not
     assert {"overdue departures", "a stormy evening"} <= set(failed) if flipped else not failed, (
         failures(list(behaviours.values()))
     )
+
+
+@pytest.mark.parametrize(
+    ("test", "words"),
+    [
+        (
+            Invariance(name="n", column="group", to=("a", None), tolerance=0.02, share=0.95),
+            "move by at most 0.02; with group set to a, null, on 95 % of the rows",
+        ),
+        (
+            Direction(name="n", column="steady", add=1.0, moves="up", mean=0.1),
+            "go up, against it by at most 0, on average by 0.1 or more; with steady +1, on 100 % "
+            "of the rows",
+        ),
+        (MinimumFunction(name="n", rows=(ROW,), low=0.2, high=0.9), "score 0.2 to 0.9"),
+        (MinimumFunction(name="n", rows=(ROW,), high=0.9), "score at most 0.9"),
+    ],
+)
+def test_what_a_behaviour_asks_is_told_with_its_tolerance(
+    test: Invariance | Direction | MinimumFunction, words: str
+) -> None:
+    assert in_words(test) == words

@@ -154,3 +154,18 @@ def test_evidently_reports_the_columns_that_we_call_drifted(
     assert len(tests) == 5 and len(failed) == len(drifted_columns(verdict))
     assert all(any(name in str(test) for test in failed) for name in drifted_columns(verdict))
     assert "<html" in page and "Dataset Drift" not in page
+
+
+def test_a_report_begins_with_what_was_decided_and_takes_no_html_from_names(
+    compared: tuple[dict[str, float], dict[str, float], str, str],
+) -> None:
+    from tasks.drift.evidently_report import with_summary
+
+    facts, links = {"window": "2024-06", "why": "<b>"}, {"flow run": 'http://p/"x', "none": None}
+    page = with_summary(compared[2], "toy: <i>", facts, links)
+    head, _, charts = page.partition("</section>")
+    assert "<h1>toy: &lt;i&gt;</h1>" in head and "<td>&lt;b&gt;</td>" in head
+    assert 'href="http://p/&quot;x"' in head and ">none<" not in head
+    assert charts in compared[2] and "<html" in head
+    with pytest.raises(ValueError, match="no page with a <body>"):
+        with_summary("<html></html>", "toy", facts, links)

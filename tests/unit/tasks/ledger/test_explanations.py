@@ -147,8 +147,8 @@ def test_a_champion_that_a_person_approved_with_scores_interval_and_who_and_why(
     text = champion_at(ledger(tmp_path, *HISTORY), 2.5)
     assert "**Version 4**" in text and "after version 2" in text
     assert (
-        "roc_auc 0.9000 against 0.8100, gain +0.0900, 90% interval [+0.0700, +0.1100], on "
-        "1,680 rows in 28 blocks."
+        "roc_auc 0.9000 against 0.8100, gain +0.0900, interval +0.0700 – +0.1100, each "
+        "bound at 95 %, on 1,680 rows in 28 blocks."
     ) in text
     assert "**Approval** was requested at 2026-11-21 09:06 UTC" in text
     assert "**Approval:** approved by Kim at 2026-11-21 10:00 UTC: the new sensor." in text

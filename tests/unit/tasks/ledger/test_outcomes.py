@@ -15,7 +15,7 @@ from tasks.ledger import outcomes
 from tasks.ledger.entries import now
 from tasks.measures.metrics import score
 from tasks.models import modelling
-from tasks.steps import evaluate
+from tasks.steps import challenger
 from usecases.definition import LOG_LOSS, ROC_AUC, Gate, UseCase
 
 
@@ -119,7 +119,7 @@ def test_roc_plot_of_a_use_case_with_another_gate_names_the_area_beneath_its_cur
     lossy = case.model_copy(update={"gate": Gate(metric=LOG_LOSS, threshold=0.6)})
     rows = pl.concat([toy_rows("2024-01"), toy_rows("2024-02")])
     fitted = modelling.fit(lossy, lossy.candidate("boosting"), {"max_iter": 10}, rows, seed=1)
-    plots = evaluate.draw(lossy, fitted, rows, seed=1)
+    plots = challenger.draw(lossy, fitted, rows, seed=1)
     truth, predicted = modelling.labels(lossy, rows), modelling.predict(fitted, lossy, rows)
     titles = {
         path: figure.axes[0].get_title()

@@ -15,7 +15,7 @@ from tasks.measures.metrics import MEASURES, metrics_of, reweighted, score
 from tasks.messages.wording import CATALOGUES, Say
 from tasks.models import modelling
 from tasks.packages import judging
-from tasks.steps import evaluate
+from tasks.steps import challenger
 from usecases.definition import (
     CALIBRATION_ERROR,
     LOG_LOSS,
@@ -164,7 +164,7 @@ def test_candidates_are_evaluated_by_it(own: UseCase) -> None:
     for name in ("absolute_error", "share_right"):
         low, high = bounds[name]
         assert low < scores[name] < high
-    pictures = evaluate.draw(own, fitted, holdout, seed=1)
+    pictures = challenger.draw(own, fitted, holdout, seed=1)
     label = pictures["plots/importance.png"].axes[0].get_xlabel()
     assert label == "absolute error lost when the column is shuffled"
 

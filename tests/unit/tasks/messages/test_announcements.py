@@ -107,9 +107,9 @@ def answer_message(verdict: str) -> Message:
     return announcements.approval_answered("flights", verdict=verdict, **values)
 
 
-def served(before: str | None = "3") -> Message:
+def served(before: str | None = "3", **refit: Any) -> Message:
     return announcements.deployed(
-        "flights", version="4", seconds=1.234, smoke_rows=16, champion_before=before
+        "flights", version="5", seconds=1.234, smoke_rows=16, champion_before=before, **refit
     )
 
 
@@ -176,6 +176,7 @@ EVERY: dict[str, Callable[[], Any]] = {
         "flights", version="4", seconds=1.234, smoke_rows=16
     ),
     "deployed, with a way back": lambda: served(),
+    "deployed, refitted": lambda: served(refit_of="4", holdout="2013-06"),
     "deployment failed": lambda: announcements.deployment_failed(
         "flights", version="4", reason="smoke row 2 differs", restored_version="3"
     ),
@@ -279,6 +280,7 @@ def test_every_announcement_is_in_this_table() -> None:
 # Values of the table, and names that are written alike in both languages.
 VALUES = {
     *(
+        "v1",
         "flights",
         "logistic",
         "forest",
@@ -375,7 +377,7 @@ def test_only_a_champion_with_one_before_it_has_a_way_back() -> None:
     [button] = served().buttons
     assert (button.action_id, button.value) == (
         "laurel.rollback",
-        {"use_case": "flights", "version": "3", "from": "4"},
+        {"use_case": "flights", "version": "3", "from": "5"},
     )
     assert button.confirm is not None and "version 3" in button.confirm.title
     assert served(None).buttons == () and served(None).otherwise == ""
@@ -435,8 +437,43 @@ def test_won_contest_gives_both_scores_and_the_interval() -> None:
         message.headline
         == "flights: challenger v4 beats champion v3 (ROC AUC: challenger 0.7782, champion 0.7640)"
     )
-    assert "gain: +0.0142, 90 % interval +0.0087 – +0.0210" in message.text
+    assert "gain: +0.0142, interval +0.0087 – +0.0210, each bound at 95 %" in message.text
     assert "27,075 rows in 30 blocks" in message.text
+
+
+@pytest.mark.parametrize(
+    ("language", "interval"),
+    [
+        ("en", "+0.0142, interval +0.0087 – +0.0210, each bound at 95 %"),
+        ("ko", "+0.0142, 신뢰구간 +0.0087 – +0.0210 (각 한계 95 %)"),
+    ],
+)
+def test_an_interval_is_written_alike_in_all_messages(language: Any, interval: str) -> None:
+    asked, won = question_message(), contest("promote", picture=b"drawn")
+    assert interval in asked.in_language(language).text
+    assert interval in won.in_language(language).text
+    assert interval in won.in_language(language).pictures[0].alt
+    worse = EVERY["performance worse"]().in_language(language)
+    assert "0.7400 – " in worse.text and "[" not in worse.text + won.text
+
+
+@pytest.mark.parametrize(
+    ("language", "sentence"),
+    [
+        ("en", "Version 5 is the recipe of challenger v4, fitted again once it was chosen, with"),
+        ("ko", "버전 5 모델은 v4 챌린저의 레시피를 선정 후 홀드아웃(2013-06)의 행까지 포함하여"),
+    ],
+)
+def test_the_refit_is_explained_where_another_version_serves_than_won(
+    language: Any, sentence: str
+) -> None:
+    explained = {"refit_of": "4", "holdout": "2013-06"}
+    assert sentence in served(**explained).in_language(language).text
+    adopted = announcements.adopted(
+        "flights", version="5", champion_before="3", reason="Ana: a test", **explained
+    )
+    assert sentence in adopted.in_language(language).text
+    assert sentence not in served().in_language(language).text
 
 
 def test_lost_contest_gives_both_scores_and_the_reasons() -> None:
@@ -493,7 +530,7 @@ def test_score_that_does_not_exist_is_said_in_words() -> None:
     assert "(ROC AUC: challenger not known, champion not known)" in message.headline
     assert "gain: not known\n" in message.text
     assert (
-        "gain: +0.0142, 90 % interval not known\n"
+        "gain: +0.0142, interval not known, each bound at 95 %\n"
         in contest("inconclusive", low=None, high=None).text
     )
 

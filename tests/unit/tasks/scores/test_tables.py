@@ -1,7 +1,10 @@
 """Rows of a database, and scores in a table of one."""
 
 import json
+import re
 import sqlite3
+import sys
+import tomllib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,8 +14,10 @@ import polars as pl
 import pytest
 import sqlalchemy as sa
 from pydantic import SecretStr
+from sqlalchemy.dialects import registry
 
-from blocks.warehouse import Warehouse, WarehouseAway
+from blocks.settings import REPOSITORY
+from blocks.warehouse import INSTALL_DUCKDB, Warehouse, WarehouseAway
 from tasks.outside import blocks_of_run
 from tasks.scores import inputs
 from tasks.scores.request import ScoreError
@@ -32,6 +37,7 @@ AT = datetime(2026, 11, 30, 12, tzinfo=UTC)
 @pytest.fixture(
     params=[
         "sqlite",
+        "duckdb",
         pytest.param("mariadb", marks=pytest.mark.slow("starts MariaDB")),
         pytest.param("postgres", marks=pytest.mark.slow("starts PostgreSQL")),
     ]
@@ -40,6 +46,8 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of an empty database."""
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'shop.db'}"
+    elif request.param == "duckdb":
+        yield f"duckdb:///{tmp_path / 'shop.duckdb'}"
     elif request.param == "mariadb":
         if not mariadb_server.installed():
             pytest.skip("MariaDB is not installed")
@@ -181,6 +189,27 @@ def test_a_killed_run_is_not_seen_and_its_rerun_removes_what_it_left(
     world.score(world.folder / "june.parquet", to=url, to_table="scores")
     assert read(url, "SELECT count(*) FROM scores") == [(ROWS,)]
     assert tables(url) == {"scores"}
+
+
+def test_duckdb_that_is_not_installed_is_told_with_what_to_install(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the rows, and of the scores."""
+    monkeypatch.setitem(sys.modules, "duckdb_engine", None)
+    monkeypatch.delitem(registry.impls, "duckdb", raising=False)
+    write_package(world.registry.package)
+    parcel_rows(3).write_parquet(world.folder / "june.parquet")
+    url = f"duckdb:///{tmp_path / 'shop.duckdb'}"
+    with pytest.raises(ScoreError, match=re.escape(INSTALL_DUCKDB)) as scores:
+        world.score(world.folder / "june.parquet", to=url, to_table="scores")
+    with pytest.raises(SourceError, match=re.escape(INSTALL_DUCKDB)):
+        world.score(url, table="parcels")
+    assert "shop" not in str(scores.value)
+
+
+def test_what_to_install_for_duckdb_is_what_is_pinned() -> None:
+    pinned = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    assert INSTALL_DUCKDB.split()[-2:] == pinned["optional-dependencies"]["duckdb"]
 
 
 def test_a_table_of_a_person_is_left_alone(world: World, tmp_path: Path) -> None:
