@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from serving.records.contest import Behaviour, Contest, Latency
+from serving.records.reasons import Coded, Codes, CodesByName, Sentence
 from serving.records.record import OneOf, record
 
 Kind = Literal[
@@ -14,7 +15,7 @@ Kind = Literal[
 
 
 @record
-class Decision:
+class Decision(Coded):
     """A decision, its reasons, and its run.
 
     ``kind`` and the words of its ``verdict``:
@@ -40,13 +41,14 @@ class Decision:
                ``facts``: by whom, why, and the SHA-256 of what was there
 
     ``time`` is UTC, in ISO 8601. ``by`` is who decided: a flow run's page, or a few words.
+    ``codes`` are those of the ``reasons``, and ``fact_codes`` of facts that are sentences.
     """
 
     use_case: str
     time: str
     kind: Annotated[str, OneOf(Kind)]
     verdict: str
-    reasons: list[str]
+    reasons: list[Sentence]
     by: str
     run: str | None
     version: str | None = None
@@ -60,7 +62,13 @@ class Decision:
     gate_score: float | None = None
     behaviours: list[Behaviour] = field(default_factory=list)
     latency: list[Latency] = field(default_factory=list)
-    facts: dict[str, float | str | None] = field(default_factory=dict)
+    facts: dict[str, float | Sentence | None] = field(default_factory=dict)
+    codes: Codes = field(default_factory=list)
+    fact_codes: CodesByName = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._join("reasons", "codes")
+        self._join_named("facts", "fact_codes")
 
 
 @record
