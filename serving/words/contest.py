@@ -8,7 +8,7 @@ CONTEST = {
     "champion_named": Template("champion {version}", "챔피언 v{version}"),
     "stand_in_named": Template(
         "champion {champion} before its refit, version {version},",
-        "챔피언 v{champion}의 재적합 이전 버전 v{version}",
+        "챔피언 v{champion}의 대리 버전 v{version}",
     ),
     # the gain
     "gain_shown": Template(
@@ -238,7 +238,7 @@ CONTEST = {
     "stood_in": Template(
         "The champion has learned {holdout} in its refit, so version {version} stood in for it: "
         "the same recipe, fitted on the rows before.",
-        "챔피언이 재적합 때 {holdout}을(를) 학습했으므로, 같은 레시피를 그 이전 행으로 학습한 버전 {version}이(가) 대신 "
-        "비교되었습니다.",
+        "챔피언이 다시 학습할 때 {holdout}을(를) 학습했으므로, 같은 레시피를 그 이전 행으로 학습한 대리 버전 "
+        "{version}이(가) 비교되었습니다.",
     ),
 }

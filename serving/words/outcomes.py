@@ -45,9 +45,9 @@ OUTCOMES = {
     ),
     "is_promote": Template("promote", "승격"),
     "is_keep": Template("keep", "유지"),
-    "is_suspicious": Template("suspicious", "의심"),
+    "is_suspicious": Template("suspicious", "데이터 누수 의심"),
     "is_unfair": Template("unfair", "불공정"),
-    "is_inconclusive": Template("inconclusive", "판단 불가"),
+    "is_inconclusive": Template("inconclusive", "데이터 부족"),
     "scored_without_champion": Template(
         "{metric} {score:number} (there is no champion)", "{metric} {score:number}(챔피언 없음)"
     ),
@@ -111,7 +111,7 @@ OUTCOMES = {
     "ingest_later_no_stand_in": Template(
         "Ingest a later one, with its labels: the version that the champion was refitted from is "
         "gone, or has learned {holdout} too.",
-        "라벨이 있는 이후 기간을 수집하세요. 챔피언이 재적합되기 전의 버전이 없거나, 그 버전도 {holdout}을(를) "
+        "라벨이 있는 이후 기간을 수집하세요. 챔피언의 대리 버전이 없거나, 그 버전도 {holdout}을(를) "
         "학습했습니다.",
     ),
     "ingest_later_contested": Template(

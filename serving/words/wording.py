@@ -8,10 +8,11 @@ from typing import Any
 from serving.words.contest import CONTEST
 from serving.words.drift import DRIFT
 from serving.words.ledger import LEDGER
+from serving.words.needs import NEEDS
 from serving.words.outcomes import OUTCOMES
 from serving.words.template import LANGUAGES, Template
 
-TEMPLATES: Mapping[str, Template] = {**CONTEST, **DRIFT, **LEDGER, **OUTCOMES}
+TEMPLATES: Mapping[str, Template] = {**CONTEST, **DRIFT, **LEDGER, **OUTCOMES, **NEEDS}
 
 _UNKNOWN = Template("not known", "알 수 없음")
 _NUMBERS = {"number": ".4f", "signed": "+.4f"}
