@@ -130,8 +130,8 @@ def _needs_of_ledger(
         if entry.kind == "breaker" or _is_end(entry):
             break
         if (entry.kind, entry.verdict) == ("refusal", "breaker"):
-            stopped = because("breaker", time=entry.time)
-            needs.append(need(stopped, f"#{use_case}&decision={place}"))
+            href = f"#{use_case}&decision={place}"
+            needs.append(need(because("breaker", time=entry.time), href))
             break
     return needs
 

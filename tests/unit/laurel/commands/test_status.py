@@ -66,7 +66,8 @@ def test_a_use_case_that_could_not_be_read_is_unknown() -> None:
 
 
 def test_a_long_need_has_its_command_on_the_next_line() -> None:
-    need = Need("flights", "v9 is not served: " + "x" * 50, "laurel doctor")
+    sentence = "v9 cannot be loaded: " + "x" * 50
+    need = Need("flights", "swap_failed", {}, "#flights", sentence, "laurel doctor")
     lines = in_words([Row("flights", needs=[need])], PARTS, "", NOW)
     assert lines[1].strip() == "laurel doctor"
 

@@ -199,7 +199,7 @@ def test_a_field_that_the_json_does_not_have_is_told_with_its_default() -> None:
         del fields[name]
     read = msgspec.json.decode(json.dumps(fields).encode(), type=Performance)
     assert (read.holdout, read.seed) == ({}, 0)
-    assert json.loads(msgspec.json.encode(read)).keys() == fields_of(read).keys()
+    assert json.loads(msgspec.json.encode(read, enc_hook=str)).keys() == fields_of(read).keys()
 
 
 def test_a_check_is_written_with_its_time_and_one_of_before_is_read_without() -> None:
