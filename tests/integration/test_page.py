@@ -386,7 +386,7 @@ def test_reasons_are_told_and_found_in_the_language_of_the_page(
             page.wait_for(shown, "the refusal is shown")
             assert page.evaluate(reasons) == [["ko", told(budget, "ko")]]
             page.wait_for(
-                "document.querySelector('.needs .what')?.innerText.startsWith('새 예측이 없습니다')",
+                "document.querySelector('.needs .what')?.innerText.startsWith('새 예측이')",
                 "what needs a person is Korean",
             )
             page.evaluate("document.getElementById('decisions-toy-search').focus()")
