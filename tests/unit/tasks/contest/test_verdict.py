@@ -365,7 +365,7 @@ def test_worse_calibration_keeps_the_champion_though_the_ranking_is_better() -> 
     assert world.contest(champion, challenger, rule).promoted
     result = world.contest(champion, shifted, rule)
     assert result.main.low > 0 and result.verdict == "keep"
-    assert ["calibration_error may get worse" in reason for reason in result.reasons] == [True]
+    assert ["calibration error may get worse" in reason for reason in result.reasons] == [True]
 
 
 def test_a_suspicious_challenger_that_loses_a_guard_is_kept_out_with_both_reasons() -> None:
