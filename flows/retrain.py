@@ -74,18 +74,16 @@ async def _loop(use_case: str, through: str | None, by_hand: bool, again: bool) 
     trained: State[Any] = await train(use_case, dataset.version, again=again, return_state=True)
     training = await trained.aresult()
     if not isinstance(training, Training):
-        return Ended(trained.name or "", trained.message or "")
+        return Ended(trained.name or "", training)
     evaluated: State[Any] = await evaluate(use_case, training.plan.id, return_state=True)
     challenger = await evaluated.aresult()
     if not isinstance(challenger, ModelVersion):
-        return Ended(evaluated.name or "", evaluated.message or "")
+        return Ended(evaluated.name or "", challenger)
     promoted: State[Any] = await promote(use_case, challenger.number, return_state=True)
     winner = await promoted.aresult()
-    return Ended(
-        promoted.name or "",
-        promoted.message or "",
-        winner if isinstance(winner, ModelVersion) else None,
-    )
+    if not isinstance(winner, ModelVersion):
+        return Ended(promoted.name or "", winner)
+    return Ended(promoted.name or "", promoted.message or "", winner)
 
 
 def _report(use_case: str, reason: str, end: Ended) -> None:

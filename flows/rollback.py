@@ -6,6 +6,7 @@ from prefect.states import State
 from blocks.registry import ModelVersion
 from flows.runs import OPTIONS, completed, run_name
 from tasks.steps.crown import Crowning, crown
+from tasks.steps.requests import why_asked
 from tasks.steps.rollback import find_predecessor
 
 
@@ -21,7 +22,9 @@ async def rollback(
     load and answer.
     """
     step = find_predecessor(use_case, version)
-    seconds = crown(step.target, Crowning(step.champion, [reason], "rollback", step.holder))
+    seconds = crown(
+        step.target, Crowning(step.champion, [why_asked(reason)], "rollback", step.holder)
+    )
     message = (
         f"Version {step.target.number} serves {use_case} again after {seconds:.1f} s, "
         f"instead of version {step.champion}: {reason}"

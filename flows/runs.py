@@ -38,9 +38,10 @@ def run_name(*parameters: str, before: str = "", otherwise: str = "latest") -> C
 
 def ended(outcome: Outcome, result: T | None = None) -> State[T]:
     """The completed state for ``outcome``: its message says what happened, and ``result`` is what
-    the flow returns.
+    the flow returns; without one the message, whose code a state does not keep.
     """
-    return completed(outcome.message, result, outcome.name)
+    told: Any = outcome.message if result is None else result
+    return completed(outcome.message, told, outcome.name)
 
 
 def completed(message: str, result: T | None = None, name: str = "Completed") -> State[T]:

@@ -3,7 +3,8 @@
 from prefect import flow, get_run_logger
 from prefect.states import State
 
-from flows.runs import OPTIONS, completed, run_name
+from flows.runs import OPTIONS, completed, ended, run_name
+from tasks.ledger.outcomes import Outcome
 from tasks.steps.plan import NothingToDo, plan_training
 from tasks.steps.train import (
     Training,
@@ -32,7 +33,7 @@ async def train(
     plan = plan_training(use_case, dataset_version, holdout, seed, again)
     if isinstance(plan, NothingToDo):
         get_run_logger().info(plan.reason)
-        return completed(plan.reason, name="Nothing to do")
+        return ended(Outcome("Nothing to do", plan.reason))
     rehearse_candidates(plan)
     announce_training(plan)
     plan = compare_recipes(plan)

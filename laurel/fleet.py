@@ -19,27 +19,30 @@ REASONS = {
     STILL_READING: "the service is still reading its records",
     "scope": "LAUREL_SERVING_KEY lacks the scope operate",
 }
-# The service's code, as a sentence with its numbers and the command that deals with it.
-NEEDS = {
-    "no_champion": ("no version serves", "laurel doctor"),
-    "swap_failed": ("v{alias} is not served, v{version} still is", "laurel doctor"),
-    "log_dropped": ("{rows} predictions were not kept", "laurel logs service"),
-    "tampered": ("the ledger was changed by hand", "laurel audit {name}"),
-    "retrain_failed": ("the last retrain {verdict}", "laurel logs {name} --flow retrain"),
-    "breaker": ("retrains were stopped: rejected in a row", "laurel explain {name}"),
-    "silent": ("no predictions come in", "laurel explain {name}"),
-    "broken": ("data of {window} are broken", "laurel open {name}"),
-    "unreadable": ("the drift check of {window} is unreadable", "laurel open {name}"),
-    "drifted": ("{window} drifted, and no retrain followed", "laurel explain {name}"),
-    "worse": ("the champion is worse on {window}", "laurel run retrain {name}"),
+# The command that deals with what the service's code names.
+COMMANDS = {
+    "approval": "laurel approve {name}",
+    "no_champion": "laurel doctor",
+    "swap_failed": "laurel doctor",
+    "log_dropped": "laurel logs service",
+    "tampered": "laurel audit {name}",
+    "retrain_failed": "laurel logs {name} --flow retrain",
+    "breaker": "laurel explain {name}",
+    "silent": "laurel explain {name}",
+    "drifted": "laurel explain {name}",
+    "worse": "laurel run retrain {name}",
 }
 
 
 @dataclass(frozen=True)
 class Need:
-    """What waits for a person, and the command that deals with it."""
+    """What waits for a person: its code and numbers, its place on the page, a sentence, and the
+    command that deals with it."""
 
     use_case: str
+    code: str
+    numbers: Mapping[str, Any]
+    href: str
     sentence: str
     command: str
 
@@ -108,12 +111,6 @@ def row(told: Mapping[str, Any]) -> Row:
 
 
 def need_of(use_case: str, told: Mapping[str, Any]) -> Need:
-    """The need in words; one of a newer service by its code."""
-    code, numbers = told["code"], told["numbers"]
-    if code == "approval":
-        over = f" over v{numbers['champion']}" if numbers["champion"] else ""
-        gain = f" (gain {numbers['gain']:+.3f})" if numbers["gain"] is not None else ""
-        sentence = f"approve v{numbers['challenger']}{over}{gain}"
-        return Need(use_case, sentence, f"laurel approve {use_case}")
-    sentence, command = NEEDS.get(code, (code.replace("_", " "), "laurel open {name}"))
-    return Need(use_case, sentence.format(**numbers), command.format(name=use_case))
+    """The need in the service's words, and what to do about it."""
+    command = COMMANDS.get(told["code"], "laurel open {name}").format(name=use_case)
+    return Need(use_case, told["code"], told["numbers"], told["href"], told["sentence"], command)

@@ -8,6 +8,8 @@ import msgspec
 from fastapi.responses import Response
 
 from serving.edge.security_headers import API_HEADERS
+from serving.records.reasons import Reason, told
+from serving.words.template import LANGUAGES
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -16,6 +18,25 @@ def json_response(
     content: Any, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
     return Response(msgspec.json.encode(content), status, headers, "application/json")
+
+
+def told_response(content: Any, language: str) -> Response:
+    """JSON with its reasons in that language."""
+    body = _TELLERS[language].encode(content)
+    headers = {"Content-Language": language, "Vary": "Accept-Language"}
+    return Response(body, headers=headers, media_type="application/json")
+
+
+def _teller(language: str) -> msgspec.json.Encoder:
+    def tell(value: Any) -> str:
+        if isinstance(value, Reason):
+            return told(value, language)
+        raise TypeError(f"{type(value).__name__} has no JSON")
+
+    return msgspec.json.Encoder(enc_hook=tell)
+
+
+_TELLERS = {language: _teller(language) for language in LANGUAGES}
 
 
 class _Heads:

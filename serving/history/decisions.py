@@ -12,6 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from serving.history.ledger import CheckedEntry
+from serving.records.reasons import Code, told
 
 _BY_AUTOMATION = "the automation"
 _TELLS_MOST = ("retrain", "contest", "rollback", "crown", "approval")
@@ -38,6 +39,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     began: str
     time: str
     reasons: list[str]
+    codes: list[Code | None]
     promoted: bool = False
     tampered: bool = False
     version: str | None = None
@@ -66,19 +68,20 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """Which items. ``kind`` and ``verdict`` match an item if the last of its entries of some kind
-    has both; an unreadable entry is of any kind. ``text`` is searched in what people read,
-    whatever its case."""
+    has both; an unreadable entry is of any kind. ``text`` is searched in what people read in that
+    ``language``, and in the sentences as they were written, whatever its case."""
 
     kind: str | None = None
     verdict: str | None = None
     text: str = ""
+    language: str = "en"
 
     def matches(self, item: Item) -> bool:
         verdicts = {part.kind: part.verdict for part in item.parts}
         return any(
             self.kind in (None, kind or self.kind) and self.verdict in (None, verdict)
             for kind, verdict in verdicts.items()
-        ) and (not self.text or self.text.casefold() in _words_of(item))
+        ) and (not self.text or self.text.casefold() in _words_of(item, self.language))
 
 
 def fold(placed: Sequence[Placed]) -> list[Item]:
@@ -137,6 +140,7 @@ def _item(group: Sequence[Placed]) -> Item:
         began=parts[0].time,
         time=parts[-1].time,
         reasons=leader.reasons,
+        codes=leader.codes,
         promoted=any(part.kind == "crown" and part.verdict == "crowned" for part in parts)
         or leader.promoted,
         tampered=any(part.tampered for part in parts),
@@ -162,13 +166,14 @@ def _champion_before(parts: Sequence[CheckedEntry]) -> str | None:
     return None
 
 
-def _words_of(item: Item) -> str:
+def _words_of(item: Item, language: str) -> str:
     words: list[object] = [item.id]
     for part in item.parts:
         words += [part.kind, part.verdict, part.window, part.holdout, part.dataset_version]
         words += [part.version, part.challenger, part.champion, part.run, part.by, part.time]
-        words += [*part.reasons, part.fault]
-        words += [value for value in part.facts.values() if isinstance(value, str)]
+        facts = [value for value in part.facts.values() if isinstance(value, str)]
+        sentences = [*part.reasons, *facts]
+        words += [part.fault, *sentences, *(told(words, language) for words in sentences)]
     return "\n".join(str(word) for word in words if word).casefold()
 
 

@@ -10,6 +10,7 @@ import msgspec
 from blocks.clients.objects import Stored
 from serving.records.drift import Checked
 from serving.records.performance import Performance
+from serving.records.reasons import Code
 
 _DRIVERS = 5
 
@@ -37,6 +38,7 @@ class DriftCheck(msgspec.Struct, frozen=True, kw_only=True):
     outcome: str
     checked: datetime
     reasons: list[str]
+    codes: list[Code | None] = []
     share: float | None = None
     limit: float | None = None
     rows: int | None = None
@@ -85,6 +87,7 @@ def drift_check(window: str, stored: Stored, check: Checked | str, keys: set[str
         outcome=verdict.outcome,
         checked=stored.modified,
         reasons=verdict.reasons,
+        codes=verdict.codes,
         share=verdict.share,
         limit=verdict.limit,
         rows=verdict.rows,

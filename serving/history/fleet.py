@@ -1,6 +1,6 @@
 """What the fleet page needs of a use case's records, and what of it waits for a person.
 
-A need is a code with its numbers: whoever shows it puts it into the reader's language."""
+A need is a code with its numbers, and a sentence in the reader's language."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -14,6 +14,7 @@ from serving.history.drift import DriftCheck
 from serving.history.ledger import Approval, CheckedEntry, pending
 from serving.history.reigns import Reign, reigns
 from serving.history.series import Window, metric_of, window_of
+from serving.records.reasons import Reason, because
 
 _CHECKS = 12
 _FAILED = ("failed", "crashed")
@@ -26,6 +27,11 @@ class Need(msgspec.Struct, frozen=True):
     code: str
     numbers: dict[str, Any]
     href: str
+    sentence: str
+
+
+def need(reason: Reason, href: str) -> Need:
+    return Need(reason.code.code, reason.code.numbers, href, reason)
 
 
 class LastRetrain(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,32 +110,58 @@ def _needs_of_ledger(
 ) -> list[Need]:
     needs = []
     for question in approvals:
-        main = question.contest.main if question.contest else None
-        numbers = {
-            "challenger": question.challenger,
-            "champion": question.champion,
-            "until": question.until,
-            "gain": main.gain if main else None,
-            "low": main.low if main else None,
-            "high": main.high if main else None,
-        }
-        needs.append(Need("approval", numbers, f"#{use_case}&approvals"))
+        needs.append(_asks(use_case, question))
     for place, entry in placed:
         if entry.tampered:
             numbers = {"place": place, "fault": entry.fault}
-            needs.append(Need("tampered", numbers, f"#{use_case}&decision={place}"))
+            sentence = because("tampered_at", place=place)
+            needs.append(Need("tampered", numbers, f"#{use_case}&decision={place}", sentence))
             break
-    if retrain and _last_retrain(retrain).verdict in _FAILED:
-        numbers = {"verdict": _last_retrain(retrain).verdict, "time": retrain.time}
-        needs.append(Need("retrain_failed", numbers, f"#{use_case}&decision={retrain.id}"))
+    if retrain and (ended := _last_retrain(retrain).verdict) in _FAILED:
+        sentence = (
+            because("last_retrain_crashed", time=retrain.time)
+            if ended == "crashed"
+            else because("last_retrain_failed", time=retrain.time)
+        )
+        numbers = {"verdict": ended, "time": retrain.time}
+        href = f"#{use_case}&decision={retrain.id}"
+        needs.append(Need("retrain_failed", numbers, href, sentence))
     for place, entry in reversed(placed):
         if entry.kind == "breaker" or _is_end(entry):
             break
         if (entry.kind, entry.verdict) == ("refusal", "breaker"):
-            numbers = {"time": entry.time}
-            needs.append(Need("breaker", numbers, f"#{use_case}&decision={place}"))
+            href = f"#{use_case}&decision={place}"
+            needs.append(need(because("breaker", time=entry.time), href))
             break
     return needs
+
+
+def _asks(use_case: str, question: Approval) -> Need:
+    main = question.contest.main if question.contest else None
+    challenger, champion = question.challenger, question.champion
+    gain, low, high = (main.gain, main.low, main.high) if main else (None, None, None)
+    if champion is None:
+        sentence = because("approve_first", challenger=challenger)
+    elif gain is None:
+        sentence = because("approve_unmeasured", challenger=challenger, champion=champion)
+    else:
+        sentence = because(
+            "approve_over",
+            challenger=challenger,
+            champion=champion,
+            gain=gain,
+            low=low,
+            high=high,
+        )
+    numbers = {
+        "challenger": challenger,
+        "champion": champion,
+        "until": question.until,
+        "gain": gain,
+        "low": low,
+        "high": high,
+    }
+    return Need("approval", numbers, f"#{use_case}&approvals", sentence)
 
 
 def _is_end(entry: CheckedEntry) -> bool:
@@ -142,18 +174,20 @@ def _needs_of_windows(
     needs, href = [], f"#{use_case}&drift"
     last_check = next((entry for entry in reversed(entries) if entry.kind == "drift"), None)
     if last_check and last_check.verdict == "silent":
-        needs.append(Need("silent", {"time": last_check.time}, href))
+        needs.append(need(because("silent", time=last_check.time), href))
     if not checks:
         return needs
     latest = checks[0]
-    numbers: dict[str, Any] = {"window": latest.window}
-    if latest.outcome in ("broken", "unreadable"):
-        needs.append(Need(latest.outcome, numbers, href))
+    window = latest.window
+    if latest.outcome == "broken":
+        needs.append(need(because("broken", window=window), href))
+    if latest.outcome == "unreadable":
+        needs.append(need(because("unreadable", window=window), href))
     if latest.outcome == "drifted" and not _was_answered(entries, latest.checked):
-        numbers = {"window": latest.window, "share": latest.share, "limit": latest.limit}
-        needs.append(Need("drifted", numbers, href))
+        share, limit = latest.share, latest.limit
+        needs.append(need(because("drifted", window=window, share=share, limit=limit), href))
     if latest.performance and latest.performance.verdict == "worse":
-        needs.append(Need("worse", {"window": latest.window}, f"#{use_case}&score"))
+        needs.append(need(because("worse", window=window), f"#{use_case}&score"))
     return needs
 
 

@@ -14,6 +14,7 @@ from serving.records.chain import FIRST, digest, find_fault, place_of
 from serving.records.contest import Contest
 from serving.records.heads import End
 from serving.records.ledger import Entry
+from serving.records.reasons import Code
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,6 +41,7 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
     challenger: str | None
     champion: str | None
     reasons: list[str]
+    codes: list[Code | None]
     holdout: str
     contest: Contest | None
     sequence: int
@@ -143,6 +145,7 @@ def _approval(question: CheckedEntry, run: str, contest_entry: CheckedEntry) -> 
         challenger=question.challenger,
         champion=champion,
         reasons=question.reasons,
+        codes=question.codes,
         holdout=question.holdout or contest_entry.holdout,
         contest=contest_entry.contest,
         sequence=question.sequence,

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from serving.records.reasons import Coded, Codes, OneCode, Sentence
 from serving.records.record import OneOf, record
 
 Verdict = Literal["promote", "keep", "suspicious", "unfair", "inconclusive"]
@@ -46,7 +47,7 @@ class Spending:
 
 
 @record
-class Contest:
+class Contest(Coded):
     """The record of a contest. ``low`` and ``high`` bound the gain one-sidedly: those of ``main``
     at ``confidence`` (0-1) each, those of all ``guards`` and ``slices`` together at
     ``joint_confidence`` (``None``: also at ``confidence``).
@@ -64,7 +65,7 @@ class Contest:
     smallest true gain that such a contest would find in eight of ten; ``None``: not known."""
 
     verdict: Annotated[str, OneOf(Verdict)]
-    reasons: list[str]
+    reasons: list[Sentence]
     blocks: int
     replicates: int
     confidence: float
@@ -81,6 +82,10 @@ class Contest:
     refits: Annotated[int, _LATER] = 0
     refit_error: Annotated[float | None, _LATER] = None
     decidable: Annotated[float | None, _LATER] = None
+    codes: Codes = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._join("reasons", "codes")
 
     @property
     def promoted(self) -> bool:
@@ -88,7 +93,7 @@ class Contest:
 
 
 @record
-class Behaviour:
+class Behaviour(Coded):
     """The result of a behavioural test of the challenger (``tasks/contest/behaviour.py``).
 
     ``held``: the number of the tested ``rows`` that pass. ``reason`` is empty for a pass.
@@ -99,7 +104,11 @@ class Behaviour:
     passed: bool
     rows: int
     held: int
-    reason: str = ""
+    reason: Sentence = ""
+    code: OneCode = None
+
+    def __post_init__(self) -> None:
+        self._join_one("reason", "code")
 
 
 @record

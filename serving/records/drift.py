@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from serving.records.performance import Performance
+from serving.records.reasons import Coded, Codes, OneCode, Sentence
 from serving.records.record import OneOf, record
 
 Outcome = Literal["stable", "drifted", "broken", "inconclusive", "silent"]
@@ -14,7 +15,7 @@ Word = Literal["broken", "drifted", "said", "unjudged", "uncalibrated"]
 
 
 @record
-class Finding:
+class Finding(Coded):
     """What one check found in a window. ``word`` is what it means: *broken* and *drifted* decide,
     *said* is a note, *unjudged* could not be looked at, *uncalibrated* has too few training periods
     behind its limit to decide.
@@ -24,15 +25,19 @@ class Finding:
 
     check: str
     word: Annotated[str, OneOf(Word)]
-    reason: str
+    reason: Sentence
     column: str | None = None
     value: float | None = None
     limit: float | None = None
     retrain: bool = False
+    code: OneCode = None
+
+    def __post_init__(self) -> None:
+        self._join_one("reason", "code")
 
 
 @record
-class DriftVerdict:
+class DriftVerdict(Coded):
     """The result of a window's check. Columns with a total weight of ``share`` (0-1) are beyond
     their threshold; drift begins at ``limit``.
 
@@ -58,7 +63,11 @@ class DriftVerdict:
     findings: list[Finding] = field(default_factory=list)
     retrain: bool = True
     sequence: float = 0.0
-    reasons: list[str]
+    reasons: list[Sentence]
+    codes: Codes = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._join("reasons", "codes")
 
 
 @record

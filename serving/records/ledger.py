@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from serving.records.contest import Behaviour, Contest, Latency
+from serving.records.reasons import Coded, Codes, CodesByName, Sentence
 from serving.records.record import OneOf, record
 
 Kind = Literal[
@@ -27,7 +28,7 @@ class Change:
 
 
 @record
-class Decision:
+class Decision(Coded):
     """A decision, its reasons, and its run.
 
     ``kind`` and the words of its ``verdict``:
@@ -54,13 +55,14 @@ class Decision:
 
     ``time`` is UTC, in ISO 8601. ``by`` is who decided: a flow run's page, or a few words.
     ``changes`` is what a contest's challenger has another definition in than the champion.
+    ``codes`` are those of the ``reasons``, and ``fact_codes`` of facts that are sentences.
     """
 
     use_case: str
     time: str
     kind: Annotated[str, OneOf(Kind)]
     verdict: str
-    reasons: list[str]
+    reasons: list[Sentence]
     by: str
     run: str | None
     version: str | None = None
@@ -74,10 +76,16 @@ class Decision:
     gate_score: float | None = None
     behaviours: list[Behaviour] = field(default_factory=list)
     latency: list[Latency] = field(default_factory=list)
-    facts: dict[str, float | str | None] = field(default_factory=dict)
+    facts: dict[str, float | Sentence | None] = field(default_factory=dict)
     changes: Annotated[list[Change], Field(exclude_if=lambda changes: not changes)] = field(
         default_factory=list
     )
+    codes: Codes = field(default_factory=list)
+    fact_codes: CodesByName = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._join("reasons", "codes")
+        self._join_named("facts", "fact_codes")
 
 
 @record

@@ -3,6 +3,7 @@
 from dataclasses import field
 from typing import Annotated, Literal
 
+from serving.records.reasons import Coded, Codes, Sentence
 from serving.records.record import OneOf, record
 
 PerformanceVerdict = Literal["level", "worse", "provisional", "unknown"]
@@ -35,7 +36,7 @@ class Estimate:
 
 
 @record
-class Performance:
+class Performance(Coded):
     """The champion's scores on a window, and their evidence.
 
     This champion answered ``rows``; other versions answered ``other_rows``, which are left out.
@@ -50,7 +51,7 @@ class Performance:
     champion: str | None
     verdict: Annotated[str, OneOf(PerformanceVerdict)]
     provisional: bool
-    reasons: list[str]
+    reasons: list[Sentence]
     rows: int
     other_rows: int = 0
     labels: int
@@ -64,6 +65,10 @@ class Performance:
     holdout: dict[str, Interval] = field(default_factory=dict)
     estimates: dict[str, Estimate] = field(default_factory=dict)
     seed: int = 0
+    codes: Codes = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._join("reasons", "codes")
 
     @property
     def scores(self) -> dict[str, float]:

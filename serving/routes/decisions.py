@@ -6,7 +6,8 @@ from typing import Annotated
 from fastapi import FastAPI, Query
 from fastapi.responses import Response
 
-from serving.edge.answers import json_response
+from serving.edge.answers import json_response, told_response
+from serving.edge.language import ReadersLanguage
 from serving.errors import InputError, Refused
 from serving.history.checks import History
 from serving.history.decisions import Wanted
@@ -42,6 +43,7 @@ def add_routes(app: FastAPI, service: Service, lake: LakeReader) -> None:
     @app.get("/v1/{use_case}/decisions", tags=["history"])
     async def decisions(
         use_case: str,
+        language: ReadersLanguage,
         limit: Limit = 50,
         before: Place | None = None,
         kind: OfKind | None = None,
@@ -51,24 +53,27 @@ def add_routes(app: FastAPI, service: Service, lake: LakeReader) -> None:
         """The ledger as a table, the latest first: one item for a retrain, with the entries of its
         drift check, contest, approval and deployment as `parts`; any other decision is an item of
         its own. `next` is the `before` of the following page, `total` counts what matches among
-        the entries `searched`. An entry says whether the chain holds there (`tampered`).
+        the entries `searched`. An entry says whether the chain holds there (`tampered`). Its
+        `reasons` are sentences in the reader's language; `codes` has the code and the numbers of
+        each, null for a person's own words and for an entry from before codes.
         """
-        wanted = Wanted(kind=kind, verdict=verdict or None, text=q.strip())
+        wanted = Wanted(kind=kind, verdict=verdict or None, text=q.strip(), language=language)
         page = await lake.ask(
             use_case, lambda history: history.decisions(use_case, wanted, before, limit)
         )
-        return json_response(
+        return told_response(
             {
                 "use_case": use_case,
                 "items": page.items,
                 "next": page.next,
                 "total": page.total,
                 "searched": {"first": page.first, "last": page.last},
-            }
+            },
+            language,
         )
 
     @app.get("/v1/{use_case}/decisions/{decision}", tags=["history"])
-    async def decision(use_case: str, decision: int) -> Response:
+    async def decision(use_case: str, decision: int, language: ReadersLanguage) -> Response:
         """One item of the ledger, by the place of any of its entries."""
         item = (
             await lake.ask(use_case, lambda history: history.decision(use_case, decision))
@@ -82,7 +87,7 @@ def add_routes(app: FastAPI, service: Service, lake: LakeReader) -> None:
                 f"The ledger of {use_case} has no entry {decision}; GET "
                 f"/v1/{use_case}/decisions lists them.",
             )
-        return json_response({"use_case": use_case, "decision": item})
+        return told_response({"use_case": use_case, "decision": item}, language)
 
     @app.get("/v1/{use_case}/champions", tags=["history"])
     async def champions(use_case: str) -> Response:

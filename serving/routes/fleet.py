@@ -7,9 +7,11 @@ from typing import Annotated, Any, Literal
 from fastapi import FastAPI, Query, Request
 from fastapi.responses import Response
 
-from serving.edge.answers import json_response
+from serving.edge.answers import json_response, told_response
+from serving.edge.language import ReadersLanguage
 from serving.errors import Forbidden
-from serving.history.fleet import Need, Records
+from serving.history.fleet import Need, Records, need
+from serving.records.reasons import because
 from serving.routes.lake_reader import Brief, LakeReader
 from serving.service.description import describe
 from serving.service.service import Service
@@ -29,7 +31,9 @@ _OF_RECORDS = ("live", "drift", "retrain")
 
 def add_routes(app: FastAPI, service: Service, lake: LakeReader) -> None:
     @app.get("/v1", tags=["model"])
-    async def describe_all(request: Request, view: View | None = None) -> Response:
+    async def describe_all(
+        request: Request, language: ReadersLanguage, view: View | None = None
+    ) -> Response:
         """Every use case that this service serves."""
         names = list(service.use_cases.watches)
         if view is None:
@@ -40,7 +44,7 @@ def add_routes(app: FastAPI, service: Service, lake: LakeReader) -> None:
         else:
             briefs = dict.fromkeys(names, Brief(None, None, "scope"))
         rows = [row_of(service, name, briefs[name]) for name in names]
-        return json_response({"use_cases": rows, "as_of": as_of})
+        return told_response({"use_cases": rows, "as_of": as_of}, language)
 
 
 def _may_read(service: Service, request: Request) -> bool:
@@ -91,14 +95,20 @@ def _own_needs(service: Service, use_case: str, records: Records | None) -> list
     if watch.champion is None:
         if records and not (records.retrain or records.reign):
             return []
-        return [Need("no_champion", {"message": watch.last_error}, href)]
+        message = watch.last_error
+        sentence = (
+            because("nothing_serves_since", message=message)
+            if message
+            else because("nothing_serves_here")
+        )
+        return [Need("no_champion", {"message": message}, href, sentence)]
     needs = []
     if watch.last_error and watch.alias_version not in (None, watch.champion.version):
-        numbers = {"alias": watch.alias_version, "version": watch.champion.version}
-        needs.append(Need("swap_failed", numbers, href))
+        version, alias = watch.champion.version, watch.alias_version
+        needs.append(need(because("swap_failed", alias=alias, version=version), href))
     state = service.log.state(use_case)
     if state.rows_dropped:
-        needs.append(Need("log_dropped", {"rows": state.rows_dropped}, href))
+        needs.append(need(because("log_dropped", rows=state.rows_dropped), href))
     return needs
 
 

@@ -7,7 +7,8 @@ import msgspec
 from fastapi import FastAPI, Query
 from fastapi.responses import HTMLResponse, Response
 
-from serving.edge.answers import json_response
+from serving.edge.answers import told_response
+from serving.edge.language import ReadersLanguage
 from serving.edge.security_headers import REPORT_HEADERS
 from serving.errors import PrefectAway, Refused
 from serving.history.approvals import state_of
@@ -27,14 +28,10 @@ def add_routes(app: FastAPI, service: Service, lake: LakeReader) -> None:
     turns = asyncio.Semaphore(AT_ONCE)
 
     @app.get("/v1/{use_case}/drift", tags=["history"])
-    async def drift(use_case: str, limit: Limit = 50) -> Response:
+    async def drift(use_case: str, language: ReadersLanguage, limit: Limit = 50) -> Response:
         """The drift checks of the last windows, with what drove their outcomes."""
-        return json_response(
-            {
-                "use_case": use_case,
-                "drift": await lake.ask(use_case, lambda history: history.drift(use_case, limit)),
-            }
-        )
+        checks = await lake.ask(use_case, lambda history: history.drift(use_case, limit))
+        return told_response({"use_case": use_case, "drift": checks}, language)
 
     @app.get("/v1/{use_case}/drift/{window}/report", tags=["history"], response_class=HTMLResponse)
     async def report(use_case: str, window: str) -> Response:
@@ -52,7 +49,7 @@ def add_routes(app: FastAPI, service: Service, lake: LakeReader) -> None:
         return HTMLResponse(html, headers=dict(REPORT_HEADERS))
 
     @app.get("/v1/{use_case}/approvals", tags=["history"])
-    async def approvals(use_case: str) -> Response:
+    async def approvals(use_case: str, language: ReadersLanguage) -> Response:
         """Challengers that wait for approval: the contest's figures, the run that waits, and until
         when.
         """
@@ -62,8 +59,8 @@ def add_routes(app: FastAPI, service: Service, lake: LakeReader) -> None:
         )
         async with turns:
             open_questions, trouble = await asyncio.to_thread(look_up, service.prefect, questions)
-        return json_response(
-            {"use_case": use_case, "approvals": open_questions, "prefect": trouble}
+        return told_response(
+            {"use_case": use_case, "approvals": open_questions, "prefect": trouble}, language
         )
 
 

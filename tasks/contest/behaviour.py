@@ -9,6 +9,7 @@ import polars as pl
 
 from serving.package.model import Package
 from serving.records.contest import Behaviour
+from serving.records.reasons import Reason, because
 from tasks.packages.packaging import score_rows
 from usecases.definition import Classes, Column, Direction, Invariance, MinimumFunction, UseCase
 
@@ -70,21 +71,25 @@ def _minimum_function(
     low = -np.inf if test.low is None else test.low
     high = np.inf if test.high is None else test.high
     inside = (scores >= low) & (scores <= high)
-    reason = ""
+    reason = None
     if not inside.all():
         worst = int(np.argmax(np.maximum(low - scores, scores - high)))
-        bounds = _bounds(test)
-        reason = (
-            f"{test.name!r} fails: row {worst + 1} of the test scores {scores[worst]:.4f} and "
-            f"must score {bounds}."
+        reason = because(
+            "behaviour_row",
+            test=test.name,
+            row=worst + 1,
+            score=scores[worst],
+            bounds=_bounds(test),
         )
     return _result(test, inside, reason)
 
 
-def _bounds(test: MinimumFunction) -> str:
-    if test.low is None or test.high is None:
-        return f"at least {test.low:g}" if test.low is not None else f"at most {test.high:g}"
-    return f"{test.low:g} to {test.high:g}"
+def _bounds(test: MinimumFunction) -> Reason:
+    if test.high is None:
+        return because("at_least", low=test.low)
+    if test.low is None:
+        return because("at_most", high=test.high)
+    return because("within", low=test.low, high=test.high)
 
 
 def _changed(
@@ -97,10 +102,10 @@ def _changed(
     """Run a test that changes one column: one pair of scores, before and after, for each row and
     value."""
     before, after = _pairs(test, column, rows)
-    condition = f"with {column.name} {_change(test)}"
+    condition = _change(test)
     if before.is_empty():
-        reason = f"{test.name!r} cannot be tried: no row of the hold-out changes {condition}."
-        return _result(test, np.zeros(0, dtype=bool), reason)
+        untried = because("behaviour_untried", test=test.name, change=condition)
+        return _result(test, np.zeros(0, dtype=bool), untried)
     was, becomes = (_scores(case, test, package, side) for side in (before, after))
     if was.ndim == 2:  # the class whose probability moves most
         most = np.abs(becomes - was).argmax(axis=1)[:, None]
@@ -113,32 +118,47 @@ def _changed(
     )
     passed = wrong <= test.tolerance
     worst = int(np.argmax(wrong))
-    reason = ""
+    reason = None
     if passed.mean() < test.share:
-        reason = (
-            f"{test.name!r} fails {condition}: {int(passed.sum())} of {len(passed)} rows pass and "
-            f"{test.share:.0%} must; the worst goes from {was[worst]:.4f} to {becomes[worst]:.4f} "
-            f"(tolerated {test.tolerance:g}): {before.row(worst, named=True)}."
+        reason = because(
+            "behaviour_fails",
+            test=test.name,
+            change=condition,
+            held=int(passed.sum()),
+            rows=len(passed),
+            share=test.share,
+            before=was[worst],
+            after=becomes[worst],
+            tolerance=test.tolerance,
+            row=str(before.row(worst, named=True)),
         )
     elif isinstance(test, Direction) and test.mean and not -wrong.mean() >= test.mean:
-        reason = (
-            f"{test.name!r} fails {condition}: the score moves {test.moves} by "
-            f"{-wrong.mean():.4f} on average and must move by {test.mean:g}."
-        )
+        reason = _moves_too_little(test, condition, -wrong.mean())
     return _result(test, passed, reason)
 
 
+def _moves_too_little(test: Direction, condition: Reason, mean: float) -> Reason:
+    needed = test.mean
+    if test.moves == "up":
+        return because(
+            "behaviour_fails_up", test=test.name, change=condition, mean=mean, needed=needed
+        )
+    return because(
+        "behaviour_fails_down", test=test.name, change=condition, mean=mean, needed=needed
+    )
+
+
 def _result(
-    test: Invariance | Direction | MinimumFunction, passed: np.ndarray, reason: str
+    test: Invariance | Direction | MinimumFunction, passed: np.ndarray, reason: Reason | None
 ) -> Behaviour:
     """The record of a test whose rows ``passed`` ``(n_rows,)``; a ``reason`` makes it a failure."""
     return Behaviour(
         name=test.name,
         kind=test.kind,
-        passed=not reason,
+        passed=reason is None,
         rows=len(passed),
         held=int(passed.sum()),
-        reason=reason,
+        reason=reason or "",
     )
 
 
@@ -159,7 +179,8 @@ def _pairs(
     return pl.concat(before), pl.concat(after)
 
 
-def _change(test: Invariance | Direction) -> str:
+def _change(test: Invariance | Direction) -> Reason:
     if isinstance(test, Direction) and test.add is not None:
-        return f"{test.add:+g}"
-    return "set to " + ", ".join("null" if value is None else str(value) for value in test.values())
+        return because("changed_by", column=test.column, add=test.add)
+    values = ["null" if value is None else str(value) for value in test.values()]
+    return because("changed_to", column=test.column, values=values)

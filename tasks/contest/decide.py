@@ -13,6 +13,7 @@ import polars as pl
 
 from serving.package.model import Package
 from serving.records.contest import Behaviour, Contest, Latency, Verdict
+from serving.records.reasons import because
 from tasks.contest.behaviour import failures, try_behaviours
 from tasks.contest.latency import time_packages, too_slow
 from tasks.contest.leaks import column_doubts, strongest_column, yardstick
@@ -112,9 +113,6 @@ def _class_rows(case: UseCase, truth: np.ndarray) -> dict[str, float]:
     return {"positives": float(truth.sum())} if case.target.kind == "binary" else {}
 
 
-_NO_REFITS = "Not in the interval: how much refits of the recipe differ (see Promotion.refits)."
-
-
 def _contest(
     case: UseCase,
     challenger: Contestant,
@@ -131,7 +129,7 @@ def _contest(
         return contest
     if refits is not None and (drawn := refits()):
         return judge_rows(case, rows, before, scores, seed, earlier, rivals, drawn)
-    return replace(contest, reasons=[*contest.reasons, _NO_REFITS])
+    return replace(contest, reasons=[*contest.reasons, because("no_refits")])
 
 
 def judge_rows(
@@ -228,21 +226,21 @@ def _without_champion(
 
     On too little evidence the crown is provisional: a small table must lead to a model, and nobody
     may mistake that model for a proven one."""
-    gate, name = case.gate, case.gate.metric.name
+    gate, name = case.gate, case.gate.metric.in_each_language
     gate_score = math.nan if judgement.gate_score is None else judgement.gate_score
-    reasons = [f"no champion yet; {name} {gate_score:.4f} against the gate of {gate.threshold:g}"]
+    reasons: list[str] = [
+        because("no_champion_yet", metric=name, score=gate_score, gate=gate.threshold)
+    ]
     verdict: Verdict = "promote" if gate.passes(gate_score) else "keep"
     rows = challenger.rows
     blocks = blocks_of(case, rows).n_unique()
     truth = modelling.labels(case, rows)
     little = too_little(case.promotion, gate.metric, truth, scores, blocks)
     if case.promotion.too_good(gate.metric, gate_score):
-        verdict, reasons = (
-            "suspicious",
-            [f"{name} {gate_score:.4f} is too good to be true: look for a leak"],
-        )
+        verdict = "suspicious"
+        reasons = [because("first_too_good", metric=name, score=gate_score)]
     if little is not None:
-        reasons.append(f"the evidence is thin, so a crown is provisional: {little}")
+        reasons.append(because("thin_evidence", why=little))
     judgement = _weighed(
         case, replace(judgement, verdict=verdict, reasons=reasons), challenger, scores, None
     )

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from serving.package.manifest import Manifest
+from serving.records.reasons import because
 from tasks.data.row_digests import HoldoutOverlap
 from tasks.models.fingerprint import other_answer
 from usecases.definition import UseCase, period_named
@@ -20,16 +21,11 @@ def why_unfair(
     rows."""
     for period, sha256 in judged_on.items():
         if period in trained_on or sha256 in trained_on.values():
-            return [f"{contestant} was trained on {period}, so it cannot be judged on it"]
+            return [because("trained_on_holdout", who=contestant, period=period)]
     last = max(trained_on, key=period_named)
     first = min(judged_on, key=period_named)
     if period_named(last).reaches(period_named(first)):
-        return [
-            (
-                f"{contestant} was trained through {last}, later than {first}: it knows "
-                "the future of those rows"
-            )
-        ]
+        return [because("knows_the_future", who=contestant, last=last, first=first)]
     return rows.why_unfair(contestant, trained_on)
 
 
@@ -40,12 +36,9 @@ def other_schema(case: UseCase, contestant: str, manifest: Manifest) -> list[str
         {(feature.name, feature.kind) for feature in manifest.features},
         {(column.name, column.kind) for column in case.columns},
     )
-    way = f"Make one: laurel run retrain {case.name}"
     if learned != declared:
         differ = sorted({name for name, _ in learned ^ declared})
-        return [
-            f"{contestant} was made for another schema; it differs in {', '.join(differ)}. {way}"
-        ]
+        return [because("other_schema", who=contestant, columns=differ, use_case=case.name)]
     if other := other_answer(case, manifest):
-        return [f"{contestant} was made for another target: {other}. {way}"]
+        return [because("other_target", who=contestant, why=other, use_case=case.name)]
     return []

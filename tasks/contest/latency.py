@@ -12,6 +12,7 @@ import polars as pl
 
 from serving.package.model import Package
 from serving.records.contest import Latency
+from serving.records.reasons import Reason, because
 from usecases.definition import Promotion
 
 CALLS = {1: 40, 100: 20}  # of each round, by the rows of a request
@@ -43,7 +44,7 @@ def time_packages(
     return timings
 
 
-def too_slow(policy: Promotion, timings: list[Latency]) -> list[str]:
+def too_slow(policy: Promotion, timings: list[Latency]) -> list[Reason]:
     """Return why the challenger is too slow: by the ratio and by the floor, both wide because
     machines are noisy."""
     slow = [
@@ -54,11 +55,12 @@ def too_slow(policy: Promotion, timings: list[Latency]) -> list[str]:
         > policy.latency_floor_milliseconds
     ]
     return [
-        (
-            f"It takes {timing.challenger_milliseconds:.1f} ms for {timing.rows} "
-            f"row{'s' * (timing.rows > 1)}, and the champion "
-            f"{timing.champion_milliseconds:.1f} ms: more than {policy.latency_ratio:g} "
-            "times as long."
+        because(
+            "too_slow",
+            challenger=timing.challenger_milliseconds,
+            rows=timing.rows,
+            champion=timing.champion_milliseconds,
+            times=policy.latency_ratio,
         )
         for timing in slow
     ]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from serving.records.reasons import Reason, because
 from tasks.data.kinds import KINDS
 from tasks.data.traits import texts_by_traits
 from tasks.measures.metrics import score
@@ -136,7 +137,7 @@ def gain_doubts(
     truth: np.ndarray,
     champion: np.ndarray,
     challenger: np.ndarray,
-) -> list[str]:
+) -> list[Reason]:
     """Return why the gain on labels ``truth`` makes the challenger suspicious; predictions of both,
     and the gate's ``metric``. Nothing can be said if the labels have one value, or the champion is
     perfect.
@@ -149,44 +150,45 @@ def gain_doubts(
     before, after = (score(measure, truth, scores) for scores in (champion, challenger))
     if not after - before > most * (1 - before):  # also for a NaN
         return []
-    share, name = (after - before) / (1 - before), measure.in_words()
     return [
-        (
-            f"The gain in {name}, from {before:.4f} to {after:.4f}, is {share:.0%} of what the "
-            f"champion lacks; more than {most:.0%} is too good to be true: look for a leak."
+        because(
+            "gain_too_good",
+            metric=measure.in_each_language,
+            before=before,
+            after=after,
+            share=(after - before) / (1 - before),
+            most=most,
         )
     ]
 
 
 def column_doubts(
     policy: Promotion, metric: Metric, alone: Alone, challenger: float, champion: float | None
-) -> list[str]:
+) -> list[Reason]:
     """Return why a column makes the challenger suspicious; both models' scores are those of the
     ``yardstick`` of the gate's ``metric``.
 
     A column that ranks no better than the champion is not new: the champion lives with it."""
     measure = yardstick(metric)
-    name, chance = measure.in_words(), _chance(measure)
+    chance = _chance(measure)
     if policy.suspicious_column is None or not challenger > chance:
         return []
     if champion is not None and alone.score <= champion:
         return []
     share = (alone.score - chance) / (challenger - chance)
-    article = "an" if measure is R2 else "a"
     if share >= policy.suspicious_column:
         return [
-            (
-                f"{alone.column!r} alone has {article} {name} of {alone.score:.4f}, and the whole "
-                f"model {challenger:.4f}: look for a leak in that column."
+            because(
+                "column_tells",
+                column=alone.column,
+                metric=measure.in_each_language,
+                score=alone.score,
+                model=challenger,
             )
         ]
     if share >= _MOST and alone.agreement >= policy.suspicious_agreement:
         return [
-            (
-                f"{alone.column!r} alone agrees with the label in {alone.agreement:.0%} of the "
-                f"rows, both classes weighing the same, and has {share:.0%} of the model's lift "
-                "over chance: look for a leak in that column."
-            )
+            because("column_agrees", column=alone.column, agreement=alone.agreement, share=share)
         ]
     return []
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from serving.records.reasons import Reason, because
 from tasks.data.kinds import KINDS
 from tasks.data.traits import texts_by_traits
 from usecases.definition import UseCase
@@ -49,15 +50,18 @@ class NearRows:
         return self.rows / self.of
 
     @property
-    def doubts(self) -> list[str]:
+    def doubts(self) -> list[Reason]:
         """Why they make a challenger suspicious."""
         if self.share <= self.tolerated:
             return []
         return [
-            (
-                f"{self.rows:,} of {self.of:,} rows of the hold-out ({self.share:.1%}) are nearly "
-                f"rows of the training data (within {self.distance:.2g} standard deviations); "
-                f"{self.usual:.1%} would be usual: look for copies."
+            because(
+                "near_rows",
+                rows=self.rows,
+                of=self.of,
+                share=self.share,
+                distance=self.distance,
+                usual=self.usual,
             )
         ]
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import t
 
+from serving.records.reasons import Reason, because
 from tasks.measures.bounds import critical_value, standard_error
 from tasks.measures.influence import influence
 from usecases.definition import Metric, Promotion
@@ -59,13 +60,19 @@ def rows_for(gain: float, decidable: float, rows: int) -> int:
     return int(float(f"{needed:.2g}"))
 
 
-def in_words(metric: Metric, rows: int, decidable: float | None, score: float) -> str:
+def in_words(metric: Metric, rows: int, decidable: float | None, score: float) -> Reason:
     """Say what ``rows`` labelled rows decide, and how many a useful gain takes."""
-    name = metric.in_words()
+    name = metric.in_each_language
     if decidable is None:
-        return f"Which gain in {name} {rows:,} rows would decide cannot be told from them."
-    found = f"{rows:,} rows find a gain in {name} of about {decidable:.2g} in 8 of 10 contests"
+        return because("decidable_unknown", metric=name, rows=rows)
     wanted = useful_gain(metric, score)
     if not wanted > 0 or decidable <= wanted:
-        return f"{found}."
-    return f"{found}; {wanted:.2g} takes about {rows_for(wanted, decidable, rows):,}."
+        return because("decidable", metric=name, rows=rows, gain=decidable)
+    return because(
+        "decidable_with_more",
+        metric=name,
+        rows=rows,
+        gain=decidable,
+        wanted=wanted,
+        needed=rows_for(wanted, decidable, rows),
+    )

@@ -12,6 +12,7 @@ import numpy as np
 
 from serving.records.contest import Contest, Spending
 from serving.records.ledger import Decision
+from serving.records.reasons import Reason, because
 from tasks.measures.bounds import correlation, critical_value, critical_value_of_last
 from usecases.definition import Promotion, periods_of
 
@@ -72,16 +73,18 @@ def spend(
     )
 
 
-def in_words(spending: Spending) -> str:
+def in_words(spending: Spending) -> Reason:
     """Return which try this was, what it cost, and that new days start anew."""
-    number, anew = spending.tries, "days that no contest has seen start anew."
-    share, whole = f"{100 * spending.level:.2g}", f"{100 * spending.of:.2g} %"
-    if number == 1:
-        return f"This was the first try on these days: it spent {share} of their {whole} of error."
-    return (
-        f"This was try {number} on these days: it had {share} of their {whole} of error left. The "
-        f"gain had to be {spending.standard_errors:.1f} standard errors, in a first try "
-        f"{spending.first_standard_errors:.1f}; {anew}"
+    spent, whole = 100 * spending.level, 100 * spending.of
+    if spending.tries == 1:
+        return because("first_try", spent=spent, whole=whole)
+    return because(
+        "later_try",
+        number=spending.tries,
+        spent=spent,
+        whole=whole,
+        errors=spending.standard_errors,
+        first=spending.first_standard_errors,
     )
 
 

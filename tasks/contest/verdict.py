@@ -18,6 +18,7 @@ import numpy as np
 from scipy.stats import t
 
 from serving.records.contest import Comparison, Contest, Spending, Verdict
+from serving.records.reasons import Reason, because
 from tasks.contest.leaks import gain_doubts
 from tasks.contest.power import decidable_gain
 from tasks.contest.power import in_words as in_words_of_gain
@@ -163,24 +164,28 @@ def _rounded(influences: np.ndarray) -> list[float]:
 
 def too_little(
     policy: Promotion, metric: Metric, truth: np.ndarray, predicted: np.ndarray, blocks: int
-) -> str | None:
+) -> Reason | None:
     """Return why labels ``truth`` ``(n_rows,)`` in ``blocks`` blocks are too few to crown a version
     by ``metric``; ``None`` if they suffice. ``predicted`` has a column for each of several
     classes."""
     rows = len(truth)
     if rows < policy.minimum_rows or blocks < policy.enough_blocks:
-        needed = f"{policy.minimum_rows} rows in {policy.enough_blocks} blocks"
-        return f"{rows} labelled rows in {blocks} blocks; the rule requires at least {needed}."
+        return because(
+            "too_few_rows",
+            rows=rows,
+            blocks=blocks,
+            rows_needed=policy.minimum_rows,
+            blocks_needed=policy.enough_blocks,
+        )
     if "number" in metric.targets:
         return None
     classes = predicted.shape[1] if predicted.ndim == 2 else 2
     counts = np.bincount(np.asarray(truth, dtype=np.int64), minlength=classes)
     if counts.min() < policy.minimum_class_rows:
-        rarest = f"{counts[1]} positive rows" if classes == 2 else f"{counts.min()} of a class"
-        return (
-            f"{rarest} of {rows}; the rule requires at least {policy.minimum_class_rows} of each "
-            "class."
-        )
+        needed = policy.minimum_class_rows
+        if classes == 2:
+            return because("too_few_positives", positives=int(counts[1]), rows=rows, needed=needed)
+        return because("too_few_of_a_class", rarest=int(counts.min()), rows=rows, needed=needed)
     return None
 
 
@@ -258,7 +263,11 @@ def _finite(value: float) -> float | None:
 
 
 def _judge(
-    policy: Promotion, metric: Metric, contest: Contest, little: str | None, doubts: list[str]
+    policy: Promotion,
+    metric: Metric,
+    contest: Contest,
+    little: Reason | None,
+    doubts: Sequence[str],
 ) -> tuple[Verdict, list[str]]:
     """Check for too little data first, then every reason against, then a score too good to be true;
     promotion needs none of them."""
@@ -267,59 +276,55 @@ def _judge(
         decides = in_words_of_gain(metric, main.rows, contest.decidable, main.challenger or 0.0)
         return "inconclusive", [little, decides]
     if main.low is None or main.gain is None or main.challenger is None:
-        return "inconclusive", [f"{main.metric} has no bound: {_unbounded(metric)}."]
+        return "inconclusive", [_unbounded(metric)]
     against = _against(policy, metric, main, contest.guards, contest.slices)
     limit = policy.suspicious_gain
     if (limit is not None and main.gain > limit) or policy.too_good(metric, main.challenger):
         doubts = [
-            (
-                f"{main.metric} {main.challenger:.4f} (gain {main.gain:+.4f}) is too good to be "
-                "true: look for a leak."
+            because(
+                "too_good", metric=metric.in_each_language, score=main.challenger, gain=main.gain
             ),
             *doubts,
         ]
-    won = (
-        f"The gain in {main.metric}, {main.gain:+.4f}, is above zero at "
-        f"{100 * contest.confidence:.4g}%: at least {main.low:+.4f}."
+    won = because(
+        "gain_shown",
+        metric=metric.in_each_language,
+        gain=main.gain,
+        percent=100 * contest.confidence,
+        low=main.low,
     )
     notes = _notes(contest)
     unseen = [
-        f"{name} could not be compared: {main.metric} does not exist there."
+        because("slice_uncompared", slice=name, metric=metric.in_each_language)
         for name, result in contest.slices.items()
         if result.low is None
     ]
     if contest.unjudged:
-        names = ", ".join(f"{name} ({rows})" for name, rows in contest.unjudged.items())
-        unseen.append(f"Not judged, with fewer than {policy.slice_minimum_rows} rows: {names}.")
+        small = [f"{name} ({rows})" for name, rows in contest.unjudged.items()]
+        unseen.append(because("slices_too_small", minimum=policy.slice_minimum_rows, slices=small))
     if against:
         return weigh("promote", [], [*against, *notes], doubts)
     return weigh("promote", [won, *unseen, *notes], [], doubts)
 
 
-def _unbounded(metric: Metric) -> str:
+def _unbounded(metric: Metric) -> Reason:
     if "number" in metric.targets:
-        return "it rests on one day alone"
-    return "a class is missing on all days but one"
+        return because("no_bound_for_days", metric=metric.in_each_language)
+    return because("no_bound_for_classes", metric=metric.in_each_language)
 
 
-def _notes(contest: Contest) -> list[str]:
+def _notes(contest: Contest) -> list[Reason]:
     """Return what the bound of the gain rests on, and what it does not promise."""
     notes = [] if contest.spending is None else [in_words(contest.spending)]
     if contest.refit_error is not None:
-        notes.append(
-            f"{contest.refits} refits of the recipe differ by {contest.refit_error:.4f}, which is "
-            "in the bound."
-        )
+        notes.append(because("refits_differ", refits=contest.refits, error=contest.refit_error))
     if contest.dependence is not None and contest.dependence > PROMISED:
-        notes.append(
-            f"The gain hangs together from block to block with {contest.dependence:.2f}, more than "
-            f"the {PROMISED:g} for which the bound is promised: it may be too narrow."
-        )
+        notes.append(because("hangs_together", correlation=contest.dependence, promised=PROMISED))
     return notes
 
 
 def weigh(
-    verdict: Verdict, reasons: list[str], against: list[str], doubts: list[str]
+    verdict: Verdict, reasons: Sequence[str], against: Sequence[str], doubts: Sequence[str]
 ) -> tuple[Verdict, list[str]]:
     """Combine a verdict with further findings: reasons ``against`` keep the champion, ``doubts``
     make a winner suspicious.
@@ -340,32 +345,32 @@ def _against(
     guards: list[Comparison],
     slices: dict[str, Comparison],
 ) -> list[str]:
-    against = []
+    against: list[str] = []
     if main.low is None or main.low <= 0:
-        gain, low = _signed(main.gain), _signed(main.low)
         against.append(
-            f"The gain in {main.metric}, {gain}, is not reliably above zero: its lower bound "
-            f"is {low}."
+            because("gain_not_shown", metric=metric.in_each_language, gain=main.gain, low=main.low)
         )
     for guard, result in zip(policy.guards, guards, strict=True):
+        name = guard.metric.in_each_language
         if result.low is None:
-            against.append(
-                f"{result.metric} has no bound, so it may get worse by "
-                f"more than {guard.tolerance:g}."
-            )
+            against.append(because("guard_without_bound", metric=name, tolerance=guard.tolerance))
         elif result.low <= -guard.tolerance:
             against.append(
-                f"{result.metric} may get worse by {-result.low:.4f}, more than the tolerated "
-                f"{guard.tolerance:g}."
+                because("guard_worse", metric=name, loss=-result.low, tolerance=guard.tolerance)
             )
-    for name, result in slices.items():
+    for name_of_slice, result in slices.items():
         tolerated = policy.tolerated(metric, result.champion)
         if result.low is not None and result.low <= -tolerated:
-            surely = "gets" if result.high is not None and result.high < 0 else "may get"
-            measured = f"{result.metric} {_signed(result.gain)}, at worst {_signed(result.low)}"
-            against.append(f"{name} {surely} worse: {measured}, tolerated {-tolerated:.4g}.")
+            against.append(_worse_in(name_of_slice, metric, result, -tolerated))
     return against
 
 
-def _signed(value: float | None) -> str:
-    return "not known" if value is None else f"{value:+.4f}"
+def _worse_in(name: str, metric: Metric, result: Comparison, tolerated: float) -> Reason:
+    words, gain, low = metric.in_each_language, result.gain, result.low
+    if result.high is not None and result.high < 0:
+        return because(
+            "slice_worse", slice=name, metric=words, gain=gain, low=low, tolerated=tolerated
+        )
+    return because(
+        "slice_perhaps_worse", slice=name, metric=words, gain=gain, low=low, tolerated=tolerated
+    )

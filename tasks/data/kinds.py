@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
+from serving.records.reasons import because
 from tasks.data.columns import image_traits, images
 from tasks.data.columns.booleans import as_boolean, misfit_of_booleans
 from tasks.data.columns.dates import (
@@ -116,10 +117,7 @@ def _find_strangers(
     strangers = (~now.is_in(before.unique().to_list())).sum() / rows
     if strangers <= policy.new_category_tolerance:
         return []
-    return [
-        f"column {column.name!r} has categories that the reference lacks in "
-        f"{strangers:.1%} of the rows"
-    ]
+    return [because("column_strangers", column=column.name, share=strangers)]
 
 
 def _group_numbers(values: pl.Series) -> np.ndarray:
@@ -146,10 +144,7 @@ def _find_unit_change(
     times = _unit_jump(before, now, policy.unit_factor)
     if times is None:
         return []
-    return [
-        f"column {column.name!r} is {times:.3g} times what it was, small and large values alike: "
-        "did its unit change?"
-    ]
+    return [because("column_unit", column=column.name, times=times)]
 
 
 def _unit_jump(before: pl.Series, now: pl.Series, factor: float) -> float | None:

@@ -20,6 +20,7 @@ import numpy as np
 import polars as pl
 
 from blocks.lake import Lake
+from serving.records.reasons import because
 from usecases.definition import UseCase, period_named
 
 _BYTES = 16
@@ -145,7 +146,7 @@ class HoldoutOverlap:
                 if sha256 not in self._found:
                     self._found[sha256] = self._shared(period, sha256)
             except CannotProve as error:
-                return [f"{model} may have seen the hold-out: {error}"]
+                return [because("may_have_seen", who=model, why=str(error))]
             overlap = self._found[sha256]
             same, corrected, example = (
                 same + overlap[0],
@@ -155,9 +156,12 @@ class HoldoutOverlap:
         if not same + corrected:
             return []
         return [
-            (
-                f"{model} was trained on {same + corrected} rows of the hold-out ({corrected} of "
-                f"them corrected since), such as {example}"
+            because(
+                "trained_on_rows",
+                who=model,
+                rows=same + corrected,
+                corrected=corrected,
+                example=example,
             )
         ]
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from serving.records.reasons import because
 from tasks.data.kinds import KINDS
 from tasks.data.row_digests import is_rounded
 from tasks.data.targets import label_dtype, label_faults, label_problem, normalized_label
@@ -93,13 +94,18 @@ def batch_problems(case: UseCase, batch: pl.DataFrame, medians: bool = True) -> 
 
     Also asked of a window of the prediction log, where the answer makes it *broken* and not
     *drifted*."""
-    problems = []
+    problems: list[str] = []
     for column in case.columns:
         values = batch[column.name]
         nulls = values.null_count() / len(values)
         if nulls > column.null_tolerance:
             problems.append(
-                f"column {column.name!r} is {nulls:.1%} null, tolerated {column.null_tolerance:.1%}"
+                because(
+                    "column_null",
+                    column=column.name,
+                    nulls=nulls,
+                    tolerated=column.null_tolerance,
+                )
             )
         elif (
             medians
@@ -108,8 +114,7 @@ def batch_problems(case: UseCase, batch: pl.DataFrame, medians: bool = True) -> 
         ):
             low, high = column.typical
             problems.append(
-                f"column {column.name!r} has median {middle:g}, healthy batches {low:g} to "
-                f"{high:g}: did its unit change?"
+                because("column_median", column=column.name, median=middle, low=low, high=high)
             )
     return problems
 

@@ -14,6 +14,7 @@ import polars as pl
 from serving.package.manifest import Coverage, Manifest
 from serving.records.drift import DriftVerdict, Finding
 from serving.records.performance import Interval, Performance
+from serving.records.reasons import Reason, because
 from tasks.data.targets import late_dtype
 from tasks.measures.conformal import share_held
 from tasks.measures.intervals import days_of
@@ -81,27 +82,32 @@ def tell_coverage(
         return verdict
     (said,) = coverage_remarks(case, performance.metrics, off)
     share = performance.metrics[_NAMES[case.target.kind]].value
-    windows = "a window" if needed == 1 else f"{needed} windows in a row"
+    if needed == 1:
+        reason = because("held_in_a_window", what=said)
+    else:
+        reason = because("held_in_a_row", what=said, windows=needed)
     note = Finding(
         check=CHECK,
         word="said",
-        reason=f"{said}, in {windows}: retrain to calibrate them anew",
+        reason=reason,
         value=share,
         limit=_promise(case),
     )
     return replace(verdict, findings=[*verdict.findings, note])
 
 
-def coverage_remarks(case: UseCase, metrics: dict[str, Interval], held: str) -> list[str]:
+def coverage_remarks(case: UseCase, metrics: dict[str, Interval], held: str) -> list[Reason]:
     """A sentence on a window that is off."""
     if held not in OFF:
         return []
-    what = "intervals" if isinstance(case.target, Number) else "sets of classes"
-    share = metrics[_NAMES[case.target.kind]].value
-    return [
-        f"the answers' {what} held {share:.1%} of the labels, {held} than the "
-        f"{_promise(case):.0%} that they are made for"
-    ]
+    share, promised = metrics[_NAMES[case.target.kind]].value, _promise(case)
+    if isinstance(case.target, Number):
+        if held == "fewer":
+            return [because("intervals_held_fewer", held=share, promised=promised)]
+        return [because("intervals_held_more", held=share, promised=promised)]
+    if held == "fewer":
+        return [because("sets_held_fewer", held=share, promised=promised)]
+    return [because("sets_held_more", held=share, promised=promised)]
 
 
 def _promise(case: UseCase) -> float | None:

@@ -9,6 +9,7 @@ import polars as pl
 
 from serving.package.manifest import PROFILE, REFERENCE, Manifest
 from serving.records.drift import Finding
+from serving.records.reasons import because
 from tasks.data.traits import by_traits
 from tasks.drift.checks.against_profile import HeldAgainst, find_by_profile, follow_days
 from tasks.drift.checks.broken import find_broken
@@ -92,7 +93,6 @@ def examine(
         rows=counted,
         days=days,
         days_needed=case.drift_days,
-        windows=windows.plural,
         broken=broken,
         findings=findings,
         distances=far,
@@ -112,12 +112,11 @@ def _other_windows(windows: PeriodKind, profile: Profile | None) -> bool:
 def _without_profile(windows: PeriodKind, profile: Profile | None) -> Finding | None:
     """Why the profile cannot be compared with; ``None`` if it can."""
     if profile is None:
-        why = "the package has no profile of them"
+        reason = because("no_profile")
     elif _other_windows(windows, profile):
-        why = f"the champion knows them of a {profile.window}: retrain to calibrate it anew"
+        reason = because("profile_of_other_windows", known=profile.window)
     elif not windows.is_of_whole_days:
-        why = f"they are known by day, and {windows.one} is not made of days"
+        reason = because("profile_by_day", window=windows.one)
     else:
         return None
-    reason = f"unjudged: relations, categories and volume, since {why}"
     return Finding(check="profile", word="unjudged", reason=reason)

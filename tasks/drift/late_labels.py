@@ -9,6 +9,7 @@ import polars as pl
 from blocks.lake import Lake
 from serving.package.manifest import Manifest
 from serving.records.performance import Performance
+from serving.records.reasons import because
 from tasks.drift.performance import judge_performance, logged_numbers
 from tasks.log.files import LogDamaged, find_files, for_each, read_batches
 from tasks.log.labels import read_labels
@@ -35,7 +36,8 @@ def check_performance(
     Labels that cannot be read leave the performance *unknown*: they say nothing of the data. So
     does a champion that predicts something else than the use case. Raises ``LakeAway``."""
     if other := other_answer(case, manifest):
-        return _unknown(f"champion {champion} is of another target: {other}", champion, 0, seed)
+        reason = because("champion_of_other_target", version=champion, why=other)
+        return _unknown(reason, champion, 0, seed)
     if read.sampled:
         columns = (*_BEFORE, *logged_numbers(case), *_AFTER)
         read = read_window(store, case, read.name, LIMIT_ROWS, seed, columns)

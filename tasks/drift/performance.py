@@ -15,6 +15,7 @@ import polars as pl
 from serving.package.manifest import Manifest
 from serving.records.drift import Cause, DriftVerdict
 from serving.records.performance import Estimate, Interval, Performance, PerformanceVerdict
+from serving.records.reasons import Reason, because
 from tasks.data.targets import late_dtype, possible_labels, truth_of
 from tasks.drift.coverage import (
     coverage_columns,
@@ -164,70 +165,70 @@ def _judge(
     """Nothing to judge first, too little next; then whether the two intervals are apart."""
     policy, metric = case.labels, case.gate.metric
     if not rows or not labels:
-        return (
-            "unknown",
-            True,
-            [
-                "this champion has no predictions here"
-                if not rows
-                else f"no label has arrived for {rows:,} predictions"
-            ],
-        )
-    little = []
+        nothing = because("no_labels", rows=rows) if rows else because("no_own_predictions")
+        return "unknown", True, [nothing]
+    little: list[str] = []
     if labels / rows < policy.coverage:
         little.append(
-            f"labels for {labels / rows:.0%} of {rows:,} predictions, {policy.coverage:.0%} "
-            "are required"
+            because("labels_cover", share=labels / rows, rows=rows, needed=policy.coverage)
         )
     if labels < policy.rows:
-        little.append(f"{labels} labels, {policy.rows} are required")
+        little.append(because("labels_few", labels=labels, needed=policy.rows))
     if days < policy.days:
-        little.append(f"labels of {days} days, {policy.days} are required")
+        little.append(because("labels_of_days", days=days, needed=policy.days))
     if little:
         return "provisional", True, little
     now, then = realised[metric.name], holdout.get(metric.name, Interval())
     if now.bounds is None:
-        return (
-            "unknown",
-            False,
-            [f"{metric.name} has no interval: it rests on one day, or a class is missing"],
-        )
+        reason = because("score_without_interval", metric=metric.in_each_language)
+        return "unknown", False, [reason]
     if then.bounds is None:
-        return (
-            "unknown",
-            False,
-            [
-                (
-                    f"the champion's package has no hold-out interval of {metric.name}: retrain "
-                    "to get one"
-                )
-            ],
-        )
+        reason = because("holdout_without_interval", metric=metric.in_each_language)
+        return "unknown", False, [reason]
     worse = (
         now.bounds[1] < then.bounds[0]
         if metric.higher_is_better
         else now.bounds[0] > then.bounds[1]
     )
-    ranges = [f"{low:.4f} to {high:.4f}" for low, high in (now.bounds, then.bounds)]
-    summary = f"{metric.name} {now.value:.4f} ({ranges[0]} at {LEVEL:.0%}, {labels:,} labels)"
     if worse:
-        return "worse", False, [f"{summary} is worse than the champion's own hold-out, {ranges[1]}"]
-    return (
-        "level",
-        False,
-        [f"{summary} is not surely worse than the champion's own hold-out, {ranges[1]}"],
+        return "worse", False, [_worse(metric, now, then, labels)]
+    return "level", False, [_level(metric, now, then, labels)]
+
+
+def _worse(metric: Metric, now: Interval, then: Interval, labels: int) -> Reason:
+    return because(
+        "score_worse",
+        metric=metric.in_each_language,
+        score=now.value,
+        low=now.low,
+        high=now.high,
+        level=LEVEL,
+        labels=labels,
+        then_low=then.low,
+        then_high=then.high,
     )
 
 
-def _remarks(other_rows: int, unknown_ids: int, impossible: int) -> list[str]:
-    remarks = [f"{other_rows:,} predictions of other versions are left out"] if other_rows else []
+def _level(metric: Metric, now: Interval, then: Interval, labels: int) -> Reason:
+    return because(
+        "score_level",
+        metric=metric.in_each_language,
+        score=now.value,
+        low=now.low,
+        high=now.high,
+        level=LEVEL,
+        labels=labels,
+        then_low=then.low,
+        then_high=then.high,
+    )
+
+
+def _remarks(other_rows: int, unknown_ids: int, impossible: int) -> list[Reason]:
+    remarks = [because("other_versions", rows=other_rows)] if other_rows else []
     if unknown_ids:
-        remarks.append(
-            f"{unknown_ids:,} labels are for ids that are not in this window: from another "
-            "window, not logged, or mistaken"
-        )
+        remarks.append(because("unknown_ids", labels=unknown_ids))
     if impossible:
-        remarks.append(f"{impossible:,} labels are impossible for the target, and left out")
+        remarks.append(because("impossible_labels", labels=impossible))
     return remarks
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from serving.records.drift import DriftVerdict, Finding, Outcome
+from serving.records.reasons import Reason, because
 from tasks.drift.drivers import drifted_columns
 from usecases.definition import SCORE, DriftPolicy
 from usecases.definition.drift import WEEK_DAYS
@@ -18,7 +19,7 @@ _DRIVERS = 5
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
     """What is known of a window when it is judged: ``rows`` predictions on ``days`` days (``None``:
-    not counted), of which ``days_needed`` would be enough; ``windows`` are months or the like.
+    not counted), of which ``days_needed`` would be enough.
 
     ``broken``: what is wrong with its data; ``findings`` of the checks beside the distances.
     ``distances`` of the monitored columns; one that is not known is NaN. ``importance`` of each
@@ -37,7 +38,6 @@ class Evidence:
     earlier: Sequence[bool] = ()
     days: int | None = None
     days_needed: int = WEEK_DAYS
-    windows: str = "months"
     sequence: float = 0.0
 
 
@@ -52,11 +52,13 @@ def judge(policy: DriftPolicy, evidence: Evidence) -> DriftVerdict:
     weights = weigh(policy, evidence.distances, evidence.importance)
     verdict = _undecided(policy, evidence, weights)
     if evidence.rows < policy.minimum_rows:
-        return replace(verdict, reasons=[_too_few_rows(policy, evidence.rows)])
+        few = because("too_few_predictions", rows=evidence.rows, needed=policy.minimum_rows)
+        return replace(verdict, reasons=[few])
     if broken := [*evidence.broken, *_reasons(evidence, "broken")]:
         return replace(verdict, outcome="broken", reasons=broken)
     if evidence.days is not None and evidence.days < evidence.days_needed:
-        return replace(verdict, reasons=[_too_few_days(evidence, evidence.days)])
+        few = because("too_few_days", days=evidence.days, needed=evidence.days_needed)
+        return replace(verdict, reasons=[few])
     if reason := _unmeasured(evidence, weights):
         return replace(verdict, reasons=[reason])
     share = _share(evidence, weights, evidence.distances)
@@ -100,25 +102,13 @@ def _undecided(policy: DriftPolicy, evidence: Evidence, weights: dict[str, float
     )
 
 
-def _too_few_rows(policy: DriftPolicy, rows: int) -> str:
-    return f"{rows} predictions in the window, at least {policy.minimum_rows} are needed"
-
-
-def _too_few_days(evidence: Evidence, days: int) -> str:
-    counted = f"{days} {'day' if days == 1 else 'days'}"
-    return (
-        f"{counted} in the window, at least {evidence.days_needed} are needed: days differ "
-        f"more than {evidence.windows} do"
-    )
-
-
-def _unmeasured(evidence: Evidence, weights: dict[str, float]) -> str | None:
+def _unmeasured(evidence: Evidence, weights: dict[str, float]) -> Reason | None:
     """Why the share is unknown: a column that counts has no distance, or no input counts."""
     names = [name for name, weight in weights.items() if weight > 0]
     unknown = [name for name in names if not np.isfinite(evidence.distances[name])]
-    if unknown or all(name == SCORE for name in names):
-        return f"no distance for {', '.join(unknown) or 'any column that the model uses'}"
-    return None
+    if unknown:
+        return because("no_distance", columns=unknown)
+    return because("no_distance_at_all") if all(name == SCORE for name in names) else None
 
 
 def _share(evidence: Evidence, weights: dict[str, float], deciding: Collection[str]) -> float:
@@ -157,15 +147,9 @@ def _explain(policy: DriftPolicy, evidence: Evidence, verdict: DriftVerdict) -> 
     ]
     if windows > 1 and verdict.beyond:
         times = _times_beyond(policy, evidence, verdict)
-        reasons.append(
-            f"{times} of the last {windows} windows are beyond the limit; drift is declared at "
-            f"{limit}"
-        )
+        reasons.append(because("windows_beyond", times=times, windows=windows, needed=limit))
     if not evidence.calibrated:
-        reasons.append(
-            f"uncalibrated: the champion was trained on too few {evidence.windows} for thresholds "
-            "that decide"
-        )
+        reasons.append(because("thresholds_uncalibrated"))
     return [*reasons, *_reasons(evidence, "said", "uncalibrated", "unjudged")]
 
 
@@ -186,26 +170,26 @@ def weigh(
     return weights | ({SCORE: of_score} if of_score else {})
 
 
-def _measured(verdict: DriftVerdict, weighed: bool) -> str:
+def _measured(verdict: DriftVerdict, weighed: bool) -> Reason:
     drifted = len(drifted_columns(verdict))
     columns = sum(weight > 0 for weight in verdict.importance.values())
-    by = (
-        "of the weight"
-        if weighed
-        else "counted alike, since the package does not say what the model uses"
-    )
-    return (
-        f"{drifted} of {columns} columns, {verdict.share:.0%} {by}, are beyond their threshold; "
-        f"the limit is {verdict.limit:.0%}"
-    )
+    share, limit = verdict.share, verdict.limit
+    if weighed:
+        return because(
+            "share_by_weight", drifted=drifted, columns=columns, share=share, limit=limit
+        )
+    return because("share_alike", drifted=drifted, columns=columns, share=share, limit=limit)
 
 
-def _drivers(verdict: DriftVerdict) -> list[str]:
+def _drivers(verdict: DriftVerdict) -> list[Reason]:
     """The drivers of the drift, the weightiest first."""
     return [
-        (
-            f"{name}: distance {verdict.distances[name]:.3g}, threshold "
-            f"{verdict.thresholds[name]:.3g}, weight {verdict.importance[name]:.1%}"
+        because(
+            "driver",
+            column=name,
+            distance=verdict.distances[name],
+            threshold=verdict.thresholds[name],
+            weight=verdict.importance[name],
         )
         for name in drifted_columns(verdict)[:_DRIVERS]
     ]

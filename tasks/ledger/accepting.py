@@ -10,6 +10,7 @@ from blocks.registry import ModelRegistry
 from serving.records.chain import digest, place_of
 from serving.records.heads import read_heads
 from serving.records.ledger import Decision, Entry
+from serving.records.reasons import because
 from tasks.ledger.audits import audit_ledger
 from tasks.ledger.entries import (
     STORED_SHA256,
@@ -69,9 +70,9 @@ def _accept(
         kind="ledger",
         verdict="accepted",
         reasons=[
-            f"accepted by {by}: {why}",
+            because("ledger_accepted", by=by, why=why),
             *faults[:_MOST_REASONS],
-            *([f"and {more} more"] if more > 0 else []),
+            *([because("and_more", number=more)] if more > 0 else []),
         ],
         facts={"by": by, "why": why, STORED_SHA256: digest_of_all(digests, end.place + 1)},
         **stamp,

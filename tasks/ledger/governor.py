@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from serving.records.ledger import Decision
+from serving.records.reasons import because
 from usecases.definition import RetrainPolicy
 
 DAY = timedelta(hours=24)
@@ -19,14 +20,14 @@ _CLEARING = {
     ("retrain", "promoted"),
     ("breaker", "closed"),
 }
-Reason = Literal["running", "cooldown", "budget", "breaker"]
+Verdict = Literal["running", "cooldown", "budget", "breaker"]
 
 
 @dataclass(frozen=True)
 class Refusal:
     """Why no retrain starts, in a sentence, and until when; ``None`` if nobody knows."""
 
-    verdict: Reason
+    verdict: Verdict
     reason: str
     until: datetime | None = None
 
@@ -171,11 +172,8 @@ def _cooldown(
     until = last + timedelta(hours=policy.cooldown_hours)
     if until <= at:
         return None
-    message = (
-        f"the last retrain started at {short(last)}, and the next may start "
-        f"{policy.cooldown_hours:g} h after it, at {short(until)}"
-    )
-    return Refusal("cooldown", message, until)
+    reason = because("cooldown", last=last, hours=policy.cooldown_hours, until=until)
+    return Refusal("cooldown", reason, until)
 
 
 def _budget(
@@ -188,11 +186,8 @@ def _budget(
     if len(today) < policy.runs_per_day:
         return None
     until = today[-policy.runs_per_day] + DAY
-    message = (
-        f"{len(today)} retrains started within 24 h, and {policy.runs_per_day} are allowed a day; "
-        f"the next may start at {short(until)}"
-    )
-    return Refusal("budget", message, until)
+    reason = because("budget", retrains=len(today), allowed=policy.runs_per_day, until=until)
+    return Refusal("budget", reason, until)
 
 
 def _waiting(entries: Sequence[Decision], at: datetime) -> Refusal | None:
@@ -210,11 +205,10 @@ def _waiting(entries: Sequence[Decision], at: datetime) -> Refusal | None:
         ):
             until = _moment(entry.use_case, limit)
             if until > at:
-                message = (
-                    f"challenger {entry.challenger} waits for approval until {short(until)}: run "
-                    f"{entry.run}"
+                reason = because(
+                    "approval_waits", challenger=entry.challenger, until=until, run=entry.run
                 )
-                return Refusal("running", message, until)
+                return Refusal("running", reason, until)
     return None
 
 
@@ -236,14 +230,15 @@ def _open_breaker(
     if breaker.open_until is None:
         return None
     challengers, crashes = breaker.rejections - breaker.crashes, breaker.crashes
-    row = [f"{challengers} challengers in a row were not promoted"] if challengers else []
-    row += [f"{crashes} {'runs' if crashes > 1 else 'run'} crashed"] if crashes else []
-    message = (
-        f"the breaker is open: {' and '.join(row)}. It closes at {short(breaker.open_until)}, "
-        f"or by hand: laurel run close-breaker {entries[-1].use_case} --param "
-        "by=<who> --param why=<why>"
+    row = [because("challengers_in_a_row", number=challengers)] if challengers else []
+    row += [because("runs_crashed", number=crashes)] if crashes else []
+    reason = because(
+        "breaker_open",
+        rejections=row,
+        until=breaker.open_until,
+        use_case=entries[-1].use_case,
     )
-    return Refusal("breaker", message, breaker.open_until)
+    return Refusal("breaker", reason, breaker.open_until)
 
 
 def _rejected(entries: Sequence[Decision], times: Sequence[datetime]) -> dict[str, datetime]:

@@ -14,6 +14,7 @@ from prefect.settings import get_current_settings
 from prefect.states import Crashed
 
 from serving.records.ledger import Decision
+from serving.records.reasons import because
 from tasks.ledger.entries import now, read_back, record
 from tasks.ledger.governor import has_start, open_starts
 from tasks.ledger.reign import end_crowning
@@ -63,13 +64,13 @@ def find_run(run_id: str | None) -> FlowRun | Loss | None:
             try:
                 run = client.read_flow_run(flow_run_id)
             except ObjectNotFound:
-                return Loss(str(flow_run_id), "crashed", "Prefect no longer knows this run")
+                return Loss(str(flow_run_id), "crashed", because("run_forgotten"))
             state = run.state
             if state is None or not state.is_final():
                 return (
                     run
                     if state is None or _beats(client, run)
-                    else _lost(run, "crashed", "it stopped silently")
+                    else _lost(run, "crashed", because("run_silent"))
                 )
             if state.name == SILENT and _revive(client, run):
                 return client.read_flow_run(flow_run_id)

@@ -4,10 +4,11 @@ Pure.
 The state's message, the ledger's entry, Slack and the pages all use this sentence, or its parts. An
 outcome is put into words nowhere else."""
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from serving.records.ledger import Decision
-from tasks.messages.wording import metric_name, number
+from serving.records.ledger import Decision, Entry
+from serving.records.reasons import Reason, because
 from usecases.definition import Gate, UseCase, load
 
 STAYS, NOBODY_YET, BELOW, CROWNED = (
@@ -29,147 +30,178 @@ class Outcome:
 def contest_ended(decision: Decision) -> Outcome:
     """Describe a contest that crowned no version."""
     name = STAYS if decision.champion else NOBODY_YET
-    return Outcome(
-        name,
-        (
-            f"Challenger {decision.challenger}: {in_a_sentence(decision)} "
-            f"{decision.facts.get('next') or ''}"
-        ).strip(),
-    )
+    challenger, contest = decision.challenger, in_a_sentence(decision)
+    if step := decision.facts.get("next"):
+        return Outcome(
+            name, because("not_crowned", challenger=challenger, contest=contest, next=step)
+        )
+    return Outcome(name, because("not_crowned_so_far", challenger=challenger, contest=contest))
 
 
 def asks(decision: Decision, run: str) -> Outcome:
     """Describe a contest after which a person is asked, in ``run``."""
-    sentence = (
-        f"Challenger {decision.challenger} waits for an answer in run {run}. "
-        f"{in_a_sentence(decision)}"
-    )
-    return Outcome("Waits for approval", sentence)
+    contest = in_a_sentence(decision)
+    message = because("waits_for_answer", challenger=decision.challenger, run=run, contest=contest)
+    return Outcome("Waits for approval", message)
 
 
 def crowned(decision: Decision, version: str, seconds: float) -> Outcome:
     """Describe that ``version``, the refitted winner, serves ``seconds`` after it got the alias."""
-    case, before = decision.use_case, decision.champion
-    reigns = (
-        f"champion of {case} after version {before}" if before else f"the first champion of {case}"
-    )
-    sentence = f"Version {version} is {reigns}, in service {seconds:.1f} s after it was crowned."
-    return Outcome(
-        CROWNED, f"{sentence} Challenger {decision.challenger}: {in_a_sentence(decision)}"
-    )
+    case, challenger, contest = decision.use_case, decision.challenger, in_a_sentence(decision)
+    if decision.champion is None:
+        message = because(
+            "crowned_first",
+            version=version,
+            use_case=case,
+            seconds=seconds,
+            challenger=challenger,
+            contest=contest,
+        )
+    else:
+        message = because(
+            "crowned_after",
+            version=version,
+            use_case=case,
+            champion=decision.champion,
+            seconds=seconds,
+            challenger=challenger,
+            contest=contest,
+        )
+    return Outcome(CROWNED, message)
 
 
 def refused(contest: Decision, answer: Decision) -> str:
     """Describe a challenger that a person, or the time limit, rejected after its ``contest``."""
-    serves = (
-        f"champion {answer.champion} stays" if answer.champion else "there is still no champion"
-    )
-    sentence = (
-        f"Challenger {answer.challenger} is {answer.verdict}, and {serves}: {answer.reasons[0]}."
-    )
-    return f"{sentence} The contest was {in_a_sentence(contest)}"
-
-
-def in_a_sentence(decision: Decision) -> str:
-    """Return verdict, scores, gate, rows and reasons of a contest."""
-    gate, rows = load(decision.use_case).gate, decision.facts.get("rows")
-    verdict = (
-        f" on {_count(rows)} of {decision.holdout}"
-        if isinstance(rows, float)
-        else f" on {decision.holdout}"
-    )
-    blocks = f" in {decision.contest.blocks} blocks" if decision.contest else ""
-    reasons = " ".join(
-        f"{reason[:1].upper()}{reason[1:].removesuffix('.')}." for reason in decision.reasons
-    )
-    return (
-        f"{decision.verdict}: {_scores(decision, gate)}, "
-        f"{against_gate(gate, decision.gate_score)},{verdict}{blocks}. {reasons}"
-    )
-
-
-def _scores(decision: Decision, gate: Gate) -> str:
-    name = metric_name(gate.metric.name)
-    if decision.contest is None:
-        other = (
-            f"champion {decision.champion} was not scored"
-            if decision.champion
-            else "there is no champion"
+    challenger, verdict, why = answer.challenger, in_a_word(answer.verdict), answer.reasons[0]
+    held = in_a_sentence(contest)
+    if answer.champion is None:
+        return because(
+            "answer_refused_first", challenger=challenger, verdict=verdict, why=why, contest=held
         )
-        return f"{name} {number(decision.gate_score)} ({other})"
+    return because(
+        "answer_refused",
+        challenger=challenger,
+        verdict=verdict,
+        champion=answer.champion,
+        why=why,
+        contest=held,
+    )
+
+
+def in_a_sentence(decision: Decision) -> Reason:
+    """Return verdict, scores, gate, rows and reasons of a contest."""
+    gate = load(decision.use_case).gate
+    return because(
+        "contest_was",
+        verdict=in_a_word(decision.verdict),
+        scores=_scores(decision, gate),
+        gate=against_gate(gate, decision.gate_score),
+        ground=_ground(decision),
+        reasons=decision.reasons,
+    )
+
+
+_WORDS: Mapping[str, Callable[[], Reason]] = {
+    "promote": lambda: because("is_promote"),
+    "keep": lambda: because("is_keep"),
+    "suspicious": lambda: because("is_suspicious"),
+    "unfair": lambda: because("is_unfair"),
+    "inconclusive": lambda: because("is_inconclusive"),
+    "approved": lambda: because("is_approved"),
+    "rejected": lambda: because("is_rejected"),
+    "expired": lambda: because("is_expired"),
+}
+
+
+def in_a_word(verdict: str) -> str:
+    """Return the verdict on a challenger as a reason."""
+    return _WORDS[verdict]() if verdict in _WORDS else verdict
+
+
+def _ground(decision: Decision) -> Reason:
+    rows, holdout, contest = decision.facts.get("rows"), decision.holdout, decision.contest
+    if not isinstance(rows, float):
+        return because("on_holdout", holdout=holdout)
+    if contest is None:
+        return because("on_rows", rows=int(rows), holdout=holdout)
+    return because("on_rows_in_blocks", rows=int(rows), holdout=holdout, blocks=contest.blocks)
+
+
+def _scores(decision: Decision, gate: Gate) -> Reason:
+    name, champion = gate.metric.in_each_language, decision.champion
+    if decision.contest is None:
+        score = decision.gate_score
+        if champion is None:
+            return because("scored_without_champion", metric=name, score=score)
+        return because("scored_alone", metric=name, score=score, champion=champion)
     main = decision.contest.main
-    gain = f"gain {number(main.gain, signed=True)}, at least {number(main.low, signed=True)}"
-    return (
-        f"{name} {number(main.challenger)} against {number(main.champion)} of champion "
-        f"{decision.champion} ({gain})"
+    return because(
+        "scored_against",
+        metric=name,
+        score=main.challenger,
+        other=main.champion,
+        champion=champion,
+        gain=main.gain,
+        low=main.low,
     )
 
 
-def against_gate(gate: Gate, score: float | None) -> str:
+def against_gate(gate: Gate, score: float | None) -> Reason:
     """Say whether the score passes, and which way is better."""
-    passed = "passed" if score is not None and gate.passes(score) else "missed"
-    return (
-        f"gate {gate.threshold:g} {passed} "
-        f"({'higher' if gate.metric.higher_is_better else 'lower'} is better)"
-    )
+    better = because("higher") if gate.metric.higher_is_better else because("lower")
+    if score is not None and gate.passes(score):
+        return because("gate_passed", gate=gate.threshold, better=better)
+    return because("gate_missed", gate=gate.threshold, better=better)
 
 
 def below_the_gate(
     case: UseCase, candidate: str, score: float, rows: int, holdout: str, tuned: bool
 ) -> Outcome:
     """Describe that the best candidate does not pass."""
-    metric, searched = (
-        metric_name(case.gate.metric.name),
-        "also after HPO" if tuned else "and no candidate has a search space",
+    message = because(
+        "below_the_gate",
+        candidate=candidate,
+        metric=case.gate.metric.in_each_language,
+        score=score,
+        rows=rows,
+        holdout=holdout,
+        gate=against_gate(case.gate, score),
+        search=because("after_search") if tuned else because("without_search"),
+        use_case=case.name,
     )
-    sentence = (
-        f"{candidate} scores {metric} {number(score)} on {_count(rows)} of {holdout}, "
-        f"{against_gate(case.gate, score)}, {searched}"
-    )
-    way = (
-        f"Give it more {case.period_kind.plural}, better columns or candidates, or set another "
-        f"gate in usecases/{case.name}.py"
-    )
-    return Outcome(
-        BELOW,
-        f"{sentence}: no challenger is registered, and the champion, if any, keeps serving. {way}.",
-    )
+    return Outcome(BELOW, message)
 
 
-def next_step(case: UseCase, decision: Decision, asks_person: bool) -> str | None:
+def next_step(case: UseCase, decision: Decision, asks_person: bool) -> Reason | None:
     """Say what a person can do about a verdict; ``None`` for a promotion."""
     adopt = (
         f"laurel run adopt {case.name} --param version={decision.challenger} "
         "--param by=<you> --param why=<why>"
     )
-    ways = {
-        "keep": "Nothing is broken: the next retrain tries again."
-        if decision.champion
-        else (
-            "No version serves yet: fix what is named, and start again: laurel run "
-            f"retrain {case.name}."
-        ),
-        "suspicious": (
-            "Look for a column that was written after the label was known. If there is none, "
-            f"crown it by hand: {adopt}"
-        ),
-        "inconclusive": (
-            "Wait for more labelled rows, or set Promotion.minimum_rows in "
-            f"usecases/{case.name}.py, or crown it: {adopt}"
-        ),
-        "unfair": (f"Train on rows from before the hold-out: laurel run retrain {case.name}."),
-    }
     if decision.verdict == "promote":
         return None
     if asks_person:
-        return "A person must decide: see the approve run."
+        return because("person_decides")
     if decision.facts.get("unscored"):
-        return (
-            "Let the source keep the old columns until the next crowning (docs/renaming.md), "
-            f"or crown without a contest: {adopt}"
-        )
+        return because("keep_old_columns", adopt=adopt)
+    ways = {
+        "keep": because("next_retrain_tries")
+        if decision.champion
+        else because("nothing_serves", use_case=case.name),
+        "suspicious": because("look_for_leak", adopt=adopt),
+        "inconclusive": because("wait_for_rows", use_case=case.name, adopt=adopt),
+        "unfair": because("train_before_holdout", use_case=case.name),
+    }
     return ways[decision.verdict]
 
 
-def _count(rows: float) -> str:
-    return f"{rows:,.0f} row{'s' * (rows != 1)}"
+def retold(entries: Sequence[Entry], message: str) -> str:
+    """Return ``message``, which a subflow of this run ended with, as a reason: Prefect keeps only
+    its text, and ``entries`` of the run say the same. The plain text if they do not."""
+    contest = next((entry for entry in reversed(entries) if entry.kind == "contest"), None)
+    crown = next((entry for entry in reversed(entries) if entry.kind == "crown"), None)
+    seconds = crown.facts.get("seconds_to_served") if crown else None
+    if contest is None or crown is None or not isinstance(seconds, float):
+        return message
+    said = crowned(contest, str(crown.version), seconds).message
+    return said if said == message else message

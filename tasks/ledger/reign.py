@@ -18,6 +18,7 @@ from blocks.registry import ModelRegistry, ModelVersion, RegistryError
 from blocks.service import ServiceAway
 from serving.records.chain import path_of
 from serving.records.ledger import Decision, Entry
+from serving.records.reasons import because
 from tasks.ledger.entries import check_ledger, read, record, stamp
 from tasks.messages.announcements import adopted, alias_restored, deployment_failed
 from tasks.outside.blocks_of_run import lake, registry, service, tell
@@ -220,10 +221,8 @@ def _end_crowning(reign: Reign) -> Reign:
     else:
         store.set_alias(reign.version, CHAMPION)
     store.tag(untried, {CROWNING: ENDED})
-    reason = (
-        f"the run that crowned version {untried.number} ended before it was proven; the alias is "
-        f"back at {reign.champion or 'nobody'}"
-    )
+    back = reign.champion or because("nobody")
+    reason = because("crowning_undone", version=untried.number, champion=back)
     record(
         Decision(
             use_case=use_case,
@@ -260,7 +259,7 @@ def _take_over(reign: Reign) -> Reign:
     if PACKAGE_TAG not in reign.holder.tags:
         foreign = "which has no model package: it was not registered by Laurel"
         raise CrownUnclear(f"{alias}, {foreign}. {way_to_adopt(use_case, NOBODY)}")
-    reason = f"version {number} had MLflow's alias champion before the ledger crowned anybody"
+    reason = because("alias_from_before", version=number)
     facts: dict[str, float | str | None] = {
         PACKAGE_SHA256: reign.holder.tags.get(DIGEST_TAG),
         "by": "MLflow's alias",
@@ -283,7 +282,7 @@ def _take_over(reign: Reign) -> Reign:
 def _restore_alias(reign: Reign) -> Reign:
     assert reign.version is not None
     registry().set_alias(reign.version, CHAMPION)
-    reason = "MLflow's alias champion was deleted by hand; it is set again where the ledger put it"
+    reason = because("alias_deleted")
     record(
         Decision(
             use_case=reign.use_case,

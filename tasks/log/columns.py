@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from serving.records.reasons import because
 from tasks.data.kinds import KINDS
 from usecases.definition import UseCase
 
@@ -81,9 +82,14 @@ class Intake:
         """
         expected = {RATE: "number"} | self._kinds
         return [
-            (
-                f"column {name!r} has type {kind} instead of {expected[name]} in {len(paths)} of "
-                f"{files} files, such as {min(paths)}"
+            because(
+                "column_of_type_in_files",
+                column=name,
+                found=kind,
+                expected=expected[name],
+                files=len(paths),
+                of=files,
+                example=min(paths),
             )
             for (name, kind), paths in sorted(self._clashes.items())
         ]

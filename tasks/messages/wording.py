@@ -5,9 +5,11 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import wraps
-from typing import Concatenate, ParamSpec, TypeVar, cast
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from blocks.message import Language, Message, Status, Step
+from serving.records.ledger import Decision
+from serving.records.reasons import told
 from tasks.messages.words_en import WORDS as ENGLISH
 from tasks.messages.words_ko import WORDS as KOREAN
 from usecases.definition import METRICS
@@ -56,7 +58,7 @@ class Say:
 
 def spoken(make: Callable[Concatenate[Say, P], M]) -> Callable[P, M]:
     """Make an announcement in every language: callers leave out ``say`` and get the English
-    message, which holds the others."""
+    message, which holds the others. Reasons among the arguments come in that language."""
 
     @wraps(make)
     def announce(*args: P.args, **kwargs: P.kwargs) -> M:
@@ -64,7 +66,11 @@ def spoken(make: Callable[Concatenate[Say, P], M]) -> Callable[P, M]:
         if message is None:
             return message
         by_language = {
-            language: make(Say(language), *args, **kwargs)
+            language: make(
+                Say(language),
+                *(_in_language(value, language) for value in args),
+                **{name: _in_language(value, language) for name, value in kwargs.items()},
+            )
             for language in CATALOGUES
             if language != "en"
         }
@@ -74,6 +80,17 @@ def spoken(make: Callable[Concatenate[Say, P], M]) -> Callable[P, M]:
         return cast(M, replace(message, translations=others))
 
     return announce
+
+
+def _in_language(value: Any, language: Language) -> Any:
+    if isinstance(value, str):
+        return told(value, language)
+    if isinstance(value, list | tuple):
+        return [_in_language(part, language) for part in value]
+    if isinstance(value, Decision):
+        facts = {name: _in_language(fact, language) for name, fact in value.facts.items()}
+        return replace(value, reasons=_in_language(value.reasons, language), facts=facts)
+    return value
 
 
 def metric_name(metric: str) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from serving.package.manifest import Feature, Manifest
+from serving.records.reasons import because
 from usecases.definition import Candidate, Column, UseCase
 
 TAG = "laurel.definition"
@@ -56,7 +57,7 @@ def other_answer(case: UseCase, manifest: Manifest) -> str:
     """Return what a package predicts that the use case does not ask for; empty if it predicts the
     same target."""
     if manifest.label != case.label:
-        return f"it predicts {manifest.label!r}, and the use case asks for {case.label!r}"
+        return because("other_label", label=manifest.label, wanted=case.label)
     # A set follows from the classes: with it or without it, the target is the same.
     answers = {
         output.name: (output.kind, output.categories or [])
@@ -70,10 +71,7 @@ def other_answer(case: UseCase, manifest: Manifest) -> str:
     }
     if answers == outputs:
         return ""
-    return (
-        f"it answers {', '.join(answers)} of {case.label!r}, and the use case asks for "
-        f"{', '.join(outputs)}"
-    )
+    return because("other_answers", answers=[*answers], label=case.label, wanted=[*outputs])
 
 
 def has_new_search(changes: Iterable[str]) -> bool:

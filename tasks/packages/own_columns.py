@@ -14,6 +14,7 @@ import polars as pl
 from blocks.lake import Lake
 from blocks.warehouse import WarehouseAway
 from serving.package.manifest import Feature, Manifest
+from serving.records.reasons import because
 from tasks.data.kinds import KINDS
 from tasks.data.row_digests import is_rounded
 from tasks.data.sources import source_of
@@ -86,10 +87,7 @@ def _own_rows(
             break
     if lacking:
         needs = "; ".join(f"{name!r} {why}" for name, why in lacking.items())
-        raise OtherColumns(
-            f"the rows of {period}, the source and the older files of the lake do not have "
-            f"its columns: {needs}"
-        )
+        raise OtherColumns(because("columns_are_gone", period=period, columns=needs))
     return rows
 
 

@@ -7,6 +7,7 @@ from prefect import task
 from blocks.clients.registry import CHAMPION
 from blocks.registry import ModelVersion, RegistryError
 from serving.records.ledger import Decision
+from serving.records.reasons import because
 from tasks.ledger.entries import check_ledger, record, stamp
 from tasks.ledger.reign import NOBODY, look
 from tasks.messages.announcements import crown_vacated
@@ -77,7 +78,7 @@ def vacate(use_case: str, adoption: Adoption, by: str, why: str) -> None:
     if adoption.holder is not None:
         registry().remove_alias(use_case, CHAMPION)
     facts: dict[str, float | str | None] = {"by": by, "why": why}
-    reason = f"{by} left the crown vacant: {why}"
+    reason = because("crown_vacated", by=by, why=why)
     record(
         Decision(
             use_case=use_case,

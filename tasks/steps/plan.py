@@ -8,6 +8,7 @@ from prefect import get_run_logger, task
 
 from blocks.registry import ModelVersion
 from serving.package.manifest import Manifest
+from serving.records.reasons import Reason, Sentence, because
 from tasks.data.dataset import DatasetMissing, DatasetVersion, read_periods, read_version
 from tasks.data.targets import lacks
 from tasks.ledger.reign import find_champion
@@ -67,7 +68,7 @@ class HoldoutUnjudgeable(ValueError):
 class NothingToDo(Frozen):
     """There is nothing to train for, and why: an outcome, not a failure."""
 
-    reason: str
+    reason: Sentence
 
 
 @task(**RESUMED)
@@ -105,7 +106,7 @@ def plan_training(
             judged = learned_in_refit(champion, manifest, through) or judged
             answer = plan_rematch(case, champion, manifest, holdout_named(judged), again)
             if isinstance(answer, str):
-                return NothingToDo(reason=f"{reason} {answer}")
+                return NothingToDo(reason=because("nothing_new", learned=reason, next=answer))
             rematch = answer
         reigning = _recipe_of(case, champion, manifest)
     _check_labels(case, dataset, judged)
@@ -123,17 +124,26 @@ def plan_training(
 
 def _has_learned(
     case: UseCase, champion: ModelVersion, manifest: Manifest, through: Sequence[str]
-) -> str:
+) -> Reason:
     """Say that too few of the labelled periods ``through`` the hold-out are newer than the
     champion, in a sentence."""
-    learned = f"Champion {champion.number} of {case.name!r} has learned {manifest.trained_through}"
     needed, limit = case.promotion.holdout_periods, period_named(manifest.trained_through)
     newer = [period for period in through if not limit.reaches(period_named(period))]
     if not newer:
-        return f"{learned}; the latest labelled period is {through[-1]}."
-    return (
-        f"{learned}; a hold-out needs {needed} later periods with labels, and there is only "
-        f"{holdout_named(newer)}."
+        return because(
+            "has_learned_all",
+            champion=champion.number,
+            use_case=case.name,
+            through=manifest.trained_through,
+            latest=through[-1],
+        )
+    return because(
+        "has_learned_most",
+        champion=champion.number,
+        use_case=case.name,
+        through=manifest.trained_through,
+        needed=needed,
+        newer=holdout_named(newer),
     )
 
 

@@ -14,6 +14,7 @@ from blocks.registry import ModelVersion, RegistryError
 from serving.package.manifest import Manifest
 from serving.package.model import Package
 from serving.records.ledger import Decision
+from serving.records.reasons import Reason, because
 from tasks.contest.decide import Contestant, decide
 from tasks.contest.fairness import other_schema, why_unfair
 from tasks.contest.tries import earlier_contests
@@ -73,7 +74,7 @@ def _judge(
     with ExitStack() as packages:
         package, _ = packages.enter_context(open_package(registry(), challenger))
         ground = _Ground.of(case, package.manifest, holdout)
-        contestant = f"challenger {challenger.number}"
+        contestant = because("challenger_named", version=challenger.number)
         unfair = ground.why_unfair(contestant, package.manifest) or other_schema(
             case, contestant, package.manifest
         )
@@ -119,7 +120,7 @@ def _enter_opponent(
     """Return the champion; in a rematch on a hold-out that it has learned, the version that it was
     refitted from and that has not, which stands in for it."""
     package, _ = packages.enter_context(open_package(registry(), champion))
-    title = f"champion {champion.number}"
+    title = because("champion_named", version=champion.number)
     stand_in = None
     planned = challenger.tags.get(REMATCH) == champion.number
     if planned and ground.is_learned_by(package.manifest):
@@ -127,15 +128,12 @@ def _enter_opponent(
     if stand_in is None:
         return ground.enter_champion(title, package), None
     package, _ = packages.enter_context(open_package(registry(), stand_in))
-    title = f"{title} before its refit, version {stand_in.number},"
+    title = because("stand_in_named", champion=champion.number, version=stand_in.number)
     return ground.enter_champion(title, package), stand_in
 
 
-def _why_stand_in(stand_in: ModelVersion, holdout: str) -> str:
-    return (
-        f"The champion has learned {holdout} in its refit, so version {stand_in.number} stood in "
-        "for it: the same recipe, fitted on the rows before."
-    )
+def _why_stand_in(stand_in: ModelVersion, holdout: str) -> Reason:
+    return because("stood_in", holdout=holdout, version=stand_in.number)
 
 
 @dataclass(frozen=True)
@@ -203,7 +201,7 @@ class _Ground:
         try:
             return Contestant(package, _rows_of(self.case, manifest, self.rows, self.holdout))
         except OtherColumns as error:
-            reason = f"{contestant} cannot be scored: {error}"
+            reason = because("cannot_be_scored", who=contestant, why=error.args[0])
             return Contestant(package, self.rows.clear(), [reason], unscored=True)
 
 

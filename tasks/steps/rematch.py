@@ -11,7 +11,9 @@ from contextlib import suppress
 from blocks.registry import ModelVersion, RegistryError
 from serving.package.manifest import Manifest
 from serving.records.ledger import Entry
+from serving.records.reasons import Reason, because
 from tasks.ledger.entries import read
+from tasks.ledger.outcomes import in_a_word
 from tasks.models.fingerprint import TAG, changes_since, definition_digest, recipes_of, seen_as
 from tasks.outside.blocks_of_run import lake, registry
 from tasks.packages.registered import read_manifest
@@ -86,28 +88,23 @@ def _refitted_from(champion: ModelVersion) -> tuple[ModelVersion, Manifest] | No
 
 def plan_rematch(
     case: UseCase, champion: ModelVersion, manifest: Manifest, holdout: str, again: bool
-) -> Rematch | str:
+) -> Rematch | Reason:
     """Return the rematch on ``holdout``, or why there is none, in a sentence.
 
     A definition is contested once on a hold-out, unless somebody asks for it ``again``."""
     changes = changes_since(case, manifest, champion.tags.get(TAG))
     if not changes and not again:
-        return (
-            "Ingest a later one, with its labels. A changed definition (columns, recipes, search) "
-            f"contests without: laurel run train {case.name}; --param again=true if "
-            "the change is elsewhere."
-        )
+        return because("ingest_later", use_case=case.name)
     stand_in = before_refit(champion, holdout)
     if stand_in is None:
-        return (
-            "Ingest a later one, with its labels: the version that the champion was refitted from "
-            f"is gone, or has learned {holdout} too."
-        )
+        return because("ingest_later_no_stand_in", holdout=holdout)
     earlier = None if again else _contested(read(lake(), case.name), case, champion, holdout)
     if earlier is not None:
-        return (
-            f"This definition has contested on {holdout} already: {earlier.verdict}, challenger "
-            f"{earlier.challenger}. Ingest a later period, with its labels."
+        return because(
+            "ingest_later_contested",
+            holdout=holdout,
+            verdict=in_a_word(earlier.verdict),
+            challenger=earlier.challenger,
         )
     return Rematch(changes=changes, champion=champion.number, stand_in=stand_in.number)
 

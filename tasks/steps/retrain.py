@@ -11,9 +11,11 @@ from prefect.context import FlowRunContext, TaskRunContext
 
 from blocks.clients.registry import CHAMPION
 from serving.records.ledger import Decision, Entry
+from serving.records.reasons import because
 from tasks.ledger.entries import Overtaken, read, read_back, record, root_run, stamp
 from tasks.ledger.governor import Refusal, breaker_of, is_enough, may_retrain, open_starts
 from tasks.ledger.lost_runs import Loss, find_run, report_loss
+from tasks.ledger.outcomes import retold
 from tasks.messages.announcements import (
     breaker_closed,
     metric_name,
@@ -25,7 +27,10 @@ from tasks.messages.announcements import (
 from tasks.outside.artifacts import show_text
 from tasks.outside.blocks_of_run import PATIENT, RESUMED, lake, registry, service, tell
 from tasks.packages.registered import read_manifest
+from tasks.steps.requests import why_asked
 from usecases.definition import RetrainPolicy, load
+
+_RECENT = 50  # entries: a run writes a handful, and others few between them
 
 
 @task(**PATIENT)
@@ -40,7 +45,7 @@ def ask_governor(use_case: str, reason: str, by_hand: bool) -> Refusal | None:
     goes on finds its own start, and is not refused by it; one that is started again asks again,
     because its start may have been closed and its place have gone to another. Raises
     ``UseCaseError`` before anything is noted."""
-    policy = load(use_case).retrain
+    policy, reason = load(use_case).retrain, why_asked(reason)
     while True:
         entries = _read_for_governor(use_case, policy)
         starts = open_starts(entries)
@@ -77,13 +82,13 @@ def ask_governor(use_case: str, reason: str, by_hand: bool) -> Refusal | None:
 
 def _refuse_second(use_case: str, holders: list[FlowRun]) -> Refusal | None:
     """Refuse because another run holds the place, and say how to free it."""
-    names = ", ".join(f"{run.name!r} ({run.id})" for run in holders)
-    way = " or ".join(f"prefect flow-run cancel {run.id}" for run in holders)
-    message = (
-        f"another retrain of {use_case!r} is running: run {names}. Wait for it to end, or cancel "
-        f"it: {way}"
+    reason = because(
+        "other_retrain_runs",
+        use_case=use_case,
+        runs=[f"{run.name!r} ({run.id})" for run in holders],
+        ways=[f"prefect flow-run cancel {run.id}" for run in holders],
     )
-    return Refusal("running", message) if holders else None
+    return Refusal("running", reason) if holders else None
 
 
 def _read_for_governor(use_case: str, policy: RetrainPolicy) -> list[Entry]:
@@ -125,7 +130,7 @@ def _start(use_case: str, reason: str, by_hand: bool, entries: list[Entry]) -> N
 def skip_retrain(use_case: str, reason: str, refusal: Refusal) -> None:
     """Record the refusal and tell people. ``reason`` is why a retrain was requested."""
     until = refusal.until.isoformat(timespec="milliseconds") if refusal.until else None
-    facts: dict[str, float | str | None] = {"until": until, "wanted": reason}
+    facts: dict[str, float | str | None] = {"until": until, "wanted": why_asked(reason)}
     record(
         Decision(
             use_case=use_case,
@@ -166,6 +171,8 @@ def record_end(use_case: str, verdict: str, message: str, version: str | None = 
     A run that is started again and ends the same way records it again: without an end it would hold
     its place."""
     promoted = version is not None
+    if promoted:
+        message = retold(_written_by(use_case, root_run()), message)
     entry = record(
         Decision(
             use_case=use_case,
@@ -180,6 +187,11 @@ def record_end(use_case: str, verdict: str, message: str, version: str | None = 
     if verdict == "nothing to do":  # the step that led to any other end has announced it
         tell(retrain_ended(use_case, outcome=message))
     return entry.sequence
+
+
+def _written_by(use_case: str, run: str | None) -> list[Entry]:
+    """Return what the run has written into the ledger lately."""
+    return [entry for entry in read(lake(), use_case, _RECENT) if run and entry.run == run]
 
 
 @task(**RESUMED)
@@ -228,7 +240,7 @@ def close(use_case: str, by: str, why: str) -> int:
             use_case=use_case,
             kind="breaker",
             verdict="closed",
-            reasons=[f"closed by {by}: {why}"],
+            reasons=[because("breaker_closed", by=by, why=why)],
             facts=facts,
             **stamp(),
         )

@@ -146,6 +146,11 @@ def test_a_drift_event_within_the_cooldown_is_a_skipped_run_and_a_decision_that_
         str(run.id),
     )
     assert entry["facts"]["wanted"] == "drift in 2024-07: first"
+    korean = {"Accept-Language": "ko-KR,ko;q=0.9"}
+    told = loop.service.get(f"/v1/{CASE}/decisions", headers=korean).json()["items"][0]
+    assert told["reasons"][0].startswith("마지막 재학습이 ")
+    assert told["parts"][-1]["facts"]["wanted"] == "2024-07 구간의 드리프트: first"
+    assert [code["code"] for code in told["codes"]] == ["cooldown"]
     assert datetime.fromisoformat(entry["facts"]["until"]) - datetime.fromisoformat(
         loop.decisions(CASE)[0]["time"]
     ) == timedelta(hours=1)

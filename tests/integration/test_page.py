@@ -10,13 +10,16 @@ from typing import Any
 import msgspec
 import pytest
 
+from serving.records.reasons import because, told
 from tests.fakes.prefect import PrefectServer
 from tests.fakes.registry import RegistryServer
 from tests.fixtures import axe
 from tests.fixtures.api_keys import put_key
 from tests.fixtures.browser import CHROMIUM, MISSING, Browser, Page
 from tests.fixtures.lake_history import (
+    NOTHING,
     ask_for_approval,
+    at,
     write_comparison,
     write_many,
     write_traffic,
@@ -371,6 +374,42 @@ def test_korean_is_spoken_to_those_who_prefer_it_and_a_choice_is_kept(
             f"document.getElementById('{PREDICT}')?.innerText === 'Predict'", "the choice is kept"
         )
         assert page.evaluate("document.documentElement.lang") == "en"
+
+
+def test_reasons_are_told_and_found_in_the_language_of_the_page(
+    korean: Browser, tmp_path: Path
+) -> None:
+    lake, fields = tmp_path / "lake", NOTHING | {"kind": "refusal"}
+    write_decision(lake, at(0), "cooldown", **fields, reasons=["Kim: not at full moon"])
+    until = "2026-11-30T18:39:00+00:00"
+    budget = because("budget", retrains=4, allowed=4, until=until)
+    write_decision(lake, at(1), "budget", **fields, reasons=[budget])
+    write_decision(lake, at(2), "silent", **NOTHING | {"kind": "drift"}, reasons=[])
+    reasons = "[...document.querySelectorAll('.detail .reason')].map(r => [r.lang, r.innerText])"
+    shown = "document.querySelectorAll('.detail .reason').length === 1"
+    found = "document.querySelectorAll('.decision-table tbody tr').length"
+    with started(tmp_path) as (service, _):
+        service.wait_for_version("1")
+        with korean.open(url(service, "/#toy&decision=2")) as page:
+            page.wait_for(shown, "the refusal is shown")
+            assert page.evaluate(reasons) == [["ko", told(budget, "ko")]]
+            page.wait_for(
+                "document.querySelector('.needs .what')?.innerText.startsWith('새 예측이')",
+                "what needs a person is Korean",
+            )
+            page.evaluate("document.getElementById('decisions-toy-search').focus()")
+            page.type_text("하루 한도는")
+            page.wait_for(f"{found} === 1", "one decision is found by its Korean reason")
+            page.evaluate("location.hash = '#toy&decision=1'")
+            page.wait_for(f"{shown} && {reasons}[0][0] === 'en'", "a person's words stay")
+            assert page.evaluate(reasons) == [["en", "Kim: not at full moon"]]
+            page.evaluate("document.querySelector('[data-language=en]').click()")
+            page.evaluate("location.hash = '#toy&decision=2'")
+            page.wait_for(f"{shown} && {reasons}[0][1].startsWith('4 retrains')", "it is English")
+            page.wait_for(
+                "document.querySelector('.needs .what').innerText.startsWith('no predictions')",
+                "so is what needs a person",
+            )
 
 
 def test_a_swap_is_shown_and_disturbs_nobody_who_types(browser: Browser, tmp_path: Path) -> None:

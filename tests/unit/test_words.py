@@ -1,4 +1,5 @@
-"""docs/words.md: the words are those of the messages, of the page and of the replies to buttons."""
+"""docs/words.md: the words are those of the messages, of the page, of the replies to buttons and of
+the reasons."""
 
 import re
 
@@ -6,6 +7,7 @@ import pytest
 
 from blocks.settings import REPOSITORY
 from serving.callbacks.slack_replies import WORDS as REPLIES
+from serving.words.wording import TEMPLATES
 from tasks.messages.words_en import WORDS as ENGLISH
 from tasks.messages.words_ko import WORDS as KOREAN
 
@@ -29,6 +31,7 @@ KOREANS = {
     "page": "\n".join(re.findall(r'"[^"]*[가-힣][^"]*"', PAGE)),
     "messages": "\n".join(KOREAN.values()),
     "replies": "\n".join(korean for _, korean in REPLIES.values()),
+    "reasons": "\n".join(template.ko for template in TEMPLATES.values()),
 }
 # What one thing must not be called beside its word in docs/words.md.
 SECOND_WORDS = {
@@ -56,7 +59,7 @@ def test_no_second_word_is_used(word: str, where: str) -> None:
     "word", ["champion", "challenger", "hold-out", "gate", "contest", "window", "column", "gain"]
 )
 def test_page_and_messages_use_the_glossary_s_word(word: str) -> None:
-    assert TABLE[word] in KOREANS["page"] and TABLE[word] in KOREANS["messages"]
+    assert all(TABLE[word] in KOREANS[where] for where in ("page", "messages", "reasons"))
 
 
 def test_an_interval_is_written_in_one_way() -> None:

@@ -54,6 +54,10 @@ class Metric(Frozen):
         """As people write it: ``roc_auc`` is ROC AUC."""
         return self.words.get(language, self.name.replace("_", " "))
 
+    @property
+    def in_each_language(self) -> dict[str, str]:
+        return {language: self.in_words(language) for language in ("en", "ko")}
+
 
 _CLASSES = ("binary", "classes")
 _NUMBER = ("number",)

@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from serving.records.drift import Finding
+from serving.records.reasons import Reason, because
 from tasks.drift.checks.spikes import find_spikes
 from tasks.drift.profile.profile import Family, Profile
 from tasks.drift.profile.relations import Days, View, days_of, largest_three, middle
@@ -110,11 +111,11 @@ def follow_days(window: HeldAgainst, start: float) -> tuple[float, Finding | Non
     if not len(alarms):
         return float(path[-1]), None
     first = alarms[0]
-    what = "categories" if chances[1][first] < chances[0][first] else "relations of columns"
-    reason = (
-        f"day by day, {what} moved so far by {window.days.dates[first]} as in a year of ordinary "
-        "days hardly once"
-    )
+    day = window.days.dates[first]
+    if chances[1][first] < chances[0][first]:
+        reason = because("categories_by_day", date=day)
+    else:
+        reason = because("relations_by_day", date=day)
     note = _note("sequence", reason, float(path.max()), ALARM)
     return 0.0, _weighed(note, profile.blocks, window.case.drift)
 
@@ -124,15 +125,16 @@ def _weighed(finding: Finding, blocks: int, policy: DriftPolicy) -> Finding:
     if blocks < policy.minimum_blocks or (
         blocks < policy.relation_blocks and finding.check == "sequence"
     ):
-        periods = "period" if blocks == 1 else "periods"
-        return _reworded(finding, "uncalibrated", f"uncalibrated, on {blocks} training {periods}: ")
+        words = because("uncalibrated_on", blocks=blocks, what=finding.reason)
+        return _reworded(finding, "uncalibrated", words)
     if blocks < policy.relation_blocks and finding.check in ("within", "over", "spike"):
-        return _reworded(finding, "said", f"on only {blocks} training periods: ")
+        words = because("on_few_periods", blocks=blocks, what=finding.reason)
+        return _reworded(finding, "said", words)
     return finding
 
 
-def _reworded(finding: Finding, word: str, prefix: str) -> Finding:
-    return replace(finding, word=word, retrain=False, reason=prefix + finding.reason)
+def _reworded(finding: Finding, word: str, reason: str) -> Finding:
+    return replace(finding, word=word, retrain=False, reason=reason)
 
 
 def lost_relations(window: HeldAgainst) -> list[Finding]:
@@ -144,7 +146,7 @@ def lost_relations(window: HeldAgainst) -> list[Finding]:
             Finding(
                 check="within",
                 word="unjudged",
-                reason="unjudged: relations between columns, since the window lacks some of them",
+                reason=because("relations_unjudged"),
             )
         ]
     if within := _beyond(window.profile, "within", window.within_by_day):
@@ -157,7 +159,8 @@ def _of_trait(window: HeldAgainst, finding: Finding) -> Finding:
     """Traits of one value move together when a new topic or another paper comes: that is drift,
     which their distances tell, and no fault of the data.
     """
-    return _reworded(finding, "said", "") if finding.column in window.traits else finding
+    is_trait = finding.column in window.traits
+    return _reworded(finding, "said", finding.reason) if is_trait else finding
 
 
 def _beyond(profile: Profile, view: View, by_day: np.ndarray) -> list[tuple[str, float, float]]:
@@ -173,7 +176,11 @@ def _beyond(profile: Profile, view: View, by_day: np.ndarray) -> list[tuple[str,
 
 
 def _relation(view: str, name: str, statistic: float, limit: float) -> Finding:
-    over = "" if view == "within" else ", within days as ever"
+    times, most = np.exp(statistic), np.exp(limit)
+    if view == "within":
+        reason = because("relation_broken", column=name, times=times, limit=most)
+    else:
+        reason = because("relation_drifted", column=name, times=times, limit=most)
     return Finding(
         check=view,
         word="broken" if view == "within" else "drifted",
@@ -181,15 +188,7 @@ def _relation(view: str, name: str, statistic: float, limit: float) -> Finding:
         value=statistic,
         limit=limit,
         retrain=view == "over",
-        reason=(
-            f"column {name!r} follows from the other columns {np.exp(statistic):.1f} times worse "
-            f"than in training (limit {np.exp(limit):.1f} times){over}"
-            + (
-                ": does it hold other rows' values, or another unit in some?"
-                if view == "within"
-                else ""
-            )
-        ),
+        reason=reason,
     )
 
 
@@ -215,14 +214,16 @@ def moved_counts(window: HeldAgainst, counted: int, sample_rate: float) -> list[
 
 def _presence(profile: Profile, name: str, shares: dict[str, float]) -> list[Finding]:
     lost, new = lost_and_new(shares, profile.categories[name])
-    words = {"lost": (lost, "vanished: they had"), "new": (new, "are new: they have")}
     findings = []
-    for check, (values, verb) in words.items():
+    for check, values in (("lost", lost), ("new", new)):
         mass, family = sum(values.values()), profile.families[check]
         if not values or family.ratio(name, mass) < 1:
             continue
-        most = sorted(values, key=lambda value: -values[value])
-        listed = ", ".join(map(repr, most[:_SHOWN])) + (" and others" if most[_SHOWN:] else "")
+        listed = _some([repr(value) for value in sorted(values, key=lambda value: -values[value])])
+        if check == "lost":
+            reason = because("categories_lost", categories=listed, column=name, mass=mass)
+        else:
+            reason = because("categories_new", categories=listed, column=name, mass=mass)
         findings.append(
             Finding(
                 check=check,
@@ -230,10 +231,15 @@ def _presence(profile: Profile, name: str, shares: dict[str, float]) -> list[Fin
                 column=name,
                 value=mass,
                 limit=mass / family.ratio(name, mass),
-                reason=f"categories {listed} of column {name!r} {verb} {mass:.1%} of the rows",
+                reason=reason,
             )
         )
     return findings
+
+
+def _some(names: list[str]) -> Reason | list[str]:
+    """The first of ``names``, and whether there are others."""
+    return because("and_others", shown=names[:_SHOWN]) if names[_SHOWN:] else names
 
 
 def _nulls(profile: Profile, name: str, share: float, rows: int) -> list[Finding]:
@@ -246,7 +252,7 @@ def _nulls(profile: Profile, name: str, share: float, rows: int) -> list[Finding
     return [
         _note(
             "nulls",
-            f"column {name!r} is {share:.1%} null, {before:.1%} in training",
+            because("nulls_moved", column=name, share=share, before=before),
             move,
             move / family.ratio(name, move),
             name,
@@ -272,7 +278,7 @@ def _repeats(window: HeldAgainst, counted: int) -> list[Finding]:
     limit = window.profile.repeats + REPEATS
     if share < limit:
         return []
-    return [_note("repeats", f"{share:.1%} of the rows repeat another one", share, limit)]
+    return [_note("repeats", because("rows_repeat", share=share), share, limit)]
 
 
 def _volume(
@@ -285,11 +291,11 @@ def _volume(
     level, beside = volumes(dates[:-1], rows[:-1], expected)
     families, findings = profile.families, []
     if families["volume"].ratio("rows", abs(level)) >= 1:
-        reason = f"a day has {np.exp(level):.2g} times the rows of training"
+        reason = because("volume_moved", times=np.exp(level))
         findings.append(_note("volume", reason, level, _limit(families["volume"])))
     furthest = int(np.argmax(np.abs(beside)))
     if families["day"].ratio("rows", abs(float(beside[furthest]))) >= 1:
-        reason = f"{dates[furthest]} has {np.exp(beside[furthest]):.2g} times the rows of its days"
+        reason = because("volume_of_day", date=dates[furthest], times=np.exp(beside[furthest]))
         findings.append(_note("day", reason, float(beside[furthest]), _limit(families["day"])))
     return findings
 
@@ -305,5 +311,5 @@ def _missing_days(profile: Profile, dates: list[date]) -> list[Finding]:
     missing = [day for day in span if day not in there and known[day.weekday()]]
     if not missing:
         return []
-    listed = ", ".join(map(str, missing[:_SHOWN])) + (" and others" if missing[_SHOWN:] else "")
-    return [_note("missing days", f"no predictions on {listed}", len(missing), 1)]
+    reason = because("days_missing", days=_some([str(day) for day in missing]))
+    return [_note("missing days", reason, len(missing), 1)]

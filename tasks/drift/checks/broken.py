@@ -8,6 +8,7 @@ from datetime import timedelta
 import polars as pl
 from polars import selectors
 
+from serving.records.reasons import because
 from tasks.data.kinds import KINDS
 from tasks.data.validation import batch_problems
 from tasks.drift.checks.distances import values
@@ -29,7 +30,7 @@ def find_broken(
     are looked at: a dry week has no rain, and nothing is broken (``None``: not known)."""
     whole = days is None or days >= (case.drift.minimum_days or WEEK_DAYS)
     if current.is_empty():
-        return ["there are no predictions"]
+        return [because("no_predictions")]
     if problems := _wrong_schema(case, current):
         return problems
     current = current.with_columns(selectors.float().fill_nan(None))
@@ -51,14 +52,16 @@ def named_columns(case: UseCase, reasons: Sequence[str]) -> list[str]:
 
 
 def _wrong_schema(case: UseCase, current: pl.DataFrame) -> list[str]:
-    problems = []
+    problems: list[str] = []
     for column in case.columns:
         if column.name not in current.columns:
-            problems.append(f"column {column.name!r} is missing")
+            problems.append(because("column_missing", column=column.name))
             continue
         dtype = current.schema[column.name]
         if dtype != pl.Null and not KINDS[column.kind].holds(dtype):
-            problems.append(f"column {column.name!r} arrives as {dtype}, but it is {column.noun}")
+            problems.append(
+                because("column_of_type", column=column.name, dtype=str(dtype), kind=column.kind)
+            )
     return problems
 
 
@@ -67,9 +70,9 @@ def _odd_values(
 ) -> list[str]:
     problems = []
     if now.is_empty() and not before.is_empty():
-        problems.append(f"column {column.name!r} has no value at all")
+        problems.append(because("column_empty", column=column.name))
     if whole and now.n_unique() == 1 and before.n_unique() > 1:
-        problems.append(f"column {column.name!r} is constant ({now[0]!r})")
+        problems.append(because("column_constant", column=column.name, value=repr(now[0])))
     return problems + KINDS[column.kind].find_oddities(policy, column, before, now, rows)
 
 
@@ -94,11 +97,11 @@ def _odd_scores(reference: pl.DataFrame, current: pl.DataFrame) -> list[str]:
         return []
     now, before = values(current[SCORE]), values(reference[SCORE])
     nulls = 1 - len(now) / len(current)
-    problems = (
-        [f"column {SCORE!r} is missing in {nulls:.1%} of the predictions"]
+    problems: list[str] = (
+        [because("column_missing_in_predictions", column=SCORE, nulls=nulls)]
         if nulls > _SCORE_NULLS
         else []
     )
     if now.n_unique() == 1 and before.n_unique() > 1:
-        problems.append(f"column {SCORE!r} is constant ({now[0]!r})")
+        problems.append(because("column_constant", column=SCORE, value=repr(now[0])))
     return problems

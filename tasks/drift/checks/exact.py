@@ -6,6 +6,7 @@ What they find starts no retrain: a refit would learn the mistake."""
 import polars as pl
 
 from serving.records.drift import Finding
+from serving.records.reasons import Reason, because
 from tasks.drift.checks.distances import values
 from usecases.definition import Column, UseCase
 
@@ -67,33 +68,34 @@ def _impossible(column: Column, rows: pl.DataFrame) -> list[Finding]:
     if _numbers((column,), rows):
         outside = rows.select(_outside(column).fill_null(False).sum()).item()
         example = rows.filter(_outside(column)).head(1)[column.name]
-        fault = _fault(column)
     elif column.categories is not None and rows.schema[column.name] == pl.String:
         stranger = ~rows[column.name].is_in(list(column.categories))
         outside = int(stranger.fill_null(False).sum())
         example = rows[column.name].filter(stranger.fill_null(False)).head(1)
-        fault = f"outside of {', '.join(column.categories)}"
     else:
         return []
     if not outside:
         return []
     share = outside / len(rows)
-    reason = (
-        f"column {column.name!r} is {fault} in {_percent(share)} of the rows, such as "
-        f"{example[0]!r}"
-    )
+    reason = _fault(column, _percent(share), repr(example[0]))
     return [broken_from(SHARE, share, "bounds", column.name, reason)]
 
 
-def _fault(column: Column) -> str:
-    """What is wrong with a number that is impossible in the column."""
-    if column.low is None and column.high is None:
-        return "infinite"
-    if column.high is None:
-        return f"infinite or below {column.low:g}"
-    if column.low is None:
-        return f"infinite or above {column.high:g}"
-    return f"outside of {column.low:g} to {column.high:g}"
+def _fault(column: Column, share: str, example: str) -> Reason:
+    """What is wrong with values that are impossible in the column."""
+    name, low, high = column.name, column.low, column.high
+    if column.categories is not None:
+        known = [*column.categories]
+        return because(
+            "column_no_category", column=name, categories=known, share=share, example=example
+        )
+    if low is None and high is None:
+        return because("column_infinite", column=name, share=share, example=example)
+    if high is None:
+        return because("column_below", column=name, low=low, share=share, example=example)
+    if low is None:
+        return because("column_above", column=name, high=high, share=share, example=example)
+    return because("column_outside", column=name, low=low, high=high, share=share, example=example)
 
 
 def _aliases(column: Column, known: set[str], rows: pl.DataFrame) -> list[Finding]:
@@ -111,9 +113,12 @@ def _aliases(column: Column, known: set[str], rows: pl.DataFrame) -> list[Findin
     if not aliases:
         return []
     most = max(aliases, key=lambda value: aliases[value])
-    reason = (
-        f"column {column.name!r} spells known categories otherwise in {_percent(share)} of the "
-        f"rows, such as {most!r} for {by_form[_plain(most)]!r}"
+    reason = because(
+        "column_spelled",
+        column=column.name,
+        share=_percent(share),
+        example=most,
+        known=by_form[_plain(most)],
     )
     return [broken_from(SHARE, share, "alias", column.name, reason)]
 

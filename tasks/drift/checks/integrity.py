@@ -13,6 +13,7 @@ import polars as pl
 from serving.package.model import Package
 from serving.package.outputs import number_places
 from serving.records.drift import Finding
+from serving.records.reasons import Reason, because
 from tasks.drift.checks.exact import broken_from
 
 ROWS = 2000
@@ -38,12 +39,10 @@ def check_answers(
         if name not in rows.columns or name in partly
     ]
     if lacking:
-        return [_unjudged(f"the log lacks {', '.join(map(repr, lacking))}")]
+        return [_unjudged(because("answers_unscored", columns=[repr(name) for name in lacking]))]
     rows = rows.filter(pl.col(_VERSION) == champion)
     if len(rows) < _LEAST_ROWS:
-        return [
-            _unjudged(f"only {len(rows)} rows of the sample were answered by version {champion}")
-        ]
+        return [_unjudged(because("answers_few", rows=len(rows), version=champion))]
     some = rows.sample(min(ROWS, len(rows)), seed=0)
     anew = package.predict({name: some[name].to_list() for name in package.names})
     logged = some.select(names).cast(pl.Float64).fill_null(float("nan")).to_numpy()
@@ -52,16 +51,9 @@ def check_answers(
     off = float(np.mean(~(far <= TOLERANCE).all(axis=1)))
     if not off:
         return []
-    reason = (
-        f"column {names[0]!r}: {off:.1%} of {len(some):,} logged answers are not what version "
-        f"{champion} answers to the logged inputs"
-    )
+    reason = because("answers_differ", column=names[0], share=off, rows=len(some), version=champion)
     return [broken_from(SHARE, off, "integrity", names[0], reason)]
 
 
-def _unjudged(why: str) -> Finding:
-    return Finding(
-        check="integrity",
-        word="unjudged",
-        reason=f"unjudged: the answers cannot be scored anew, {why}",
-    )
+def _unjudged(reason: Reason) -> Finding:
+    return Finding(check="integrity", word="unjudged", reason=reason)

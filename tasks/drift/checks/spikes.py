@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from serving.records.drift import Finding
+from serving.records.reasons import because
 from tasks.drift.checks.distances import values
 from usecases.definition import UseCase
 from usecases.definition.drift import WEEK_DAYS
@@ -37,7 +38,7 @@ def find_spikes(
         if len(values(reference[column.name])) < 100 or values(rows[column.name]).is_empty():
             continue
         findings += [
-            _finding(column.name, value, share, sure and long, case.drift_window.noun)
+            _finding(column.name, value, share, sure and long)
             for value, share, sure in _spikes(case, column.name, reference, rows, time)
         ]
     return findings
@@ -114,15 +115,16 @@ def _alone(name: str, reference: pl.DataFrame, rows: pl.DataFrame, value: float,
     return beside[1] - beside[0] < SHARE
 
 
-def _finding(name: str, value: float, share: float, sure: bool, window: str) -> Finding:
+def _finding(name: str, value: float, share: float, sure: bool) -> Finding:
+    if sure:
+        reason = because("column_spike_missing", column=name, value=value, share=share)
+    else:
+        reason = because("column_spike", column=name, value=value, share=share)
     return Finding(
         check="spike",
         word="broken" if sure else "said",
         column=name,
         value=share,
         limit=SHARE,
-        reason=(
-            f"column {name!r} is {value:g} in {share:.1%} of the rows, far more often than in any "
-            f"training {window}" + (": does the value stand for a missing one?" if sure else "")
-        ),
+        reason=reason,
     )

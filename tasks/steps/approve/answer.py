@@ -9,6 +9,7 @@ from prefect import get_run_logger, task
 
 from blocks.clients.registry import CHALLENGER
 from serving.records.ledger import Decision
+from serving.records.reasons import Reason, because
 from tasks.ledger.entries import author, decision_of, now, read, record
 from tasks.ledger.reign import find_champion, look
 from tasks.messages.announcements import approval_answered
@@ -46,36 +47,47 @@ def judge_answer(question: Decision, approved: bool, by: str, why: str) -> Decis
             contest=None,
         )
         record(decision)
-    verdict, reason = decision.verdict, decision.reasons[0]
+    verdict, recorded = decision.verdict, decision.reasons[0]
     store = registry()
     store.tag(
         store.version(decision.use_case, str(decision.challenger)),
-        {"laurel.approval": f"{verdict}: {reason}"[:4000]},
+        {"laurel.approval": f"{verdict}: {recorded}"[:4000]},
     )
     for limit in str(question.facts["time_limit"]).split():
-        call_off(limit, f"{verdict}: {reason}")
+        call_off(limit, f"{verdict}: {recorded}")
     _tell(decision)
     return decision
 
 
-def _judge(question: Decision, approved: bool, by: str, why: str) -> tuple[str, str]:
-    suffix = f": {why}" if why else ""
+def _judge(question: Decision, approved: bool, by: str, why: str) -> tuple[str, Reason]:
     if newer := newer_question(question):
-        return "rejected", f"withdrawn: challenger {newer.challenger} asks now"
+        return "rejected", because("withdrawn", challenger=newer.challenger)
     if is_expired(question, by, answered_at(str(question.run))):
-        return "expired", f"nobody answered within {question.facts['hours']:g} hours"
+        return "expired", because("nobody_answered", hours=question.facts["hours"])
     if not approved:
-        return "rejected", f"{by} rejected it{suffix}"
+        return "rejected", _said_no(by, why)
     reign = look(lake(), registry(), question.use_case)
     # A deleted alias is set again, or the run fails with the reason: no alias does not mean no
     # champion.
     champion = find_champion(question.use_case) if reign.holder is None else reign.holder
     if (champion.number if champion else None) != question.champion:
-        return "rejected", (
-            f"{by} approved it, too late: it contested champion {question.champion or 'none'}, and "
-            f"{'version ' + champion.number if champion else 'nobody'} has the crown now"
+        return "rejected", because(
+            "approved_too_late",
+            by=by,
+            contested=question.champion or because("none"),
+            holder=because("version_named", version=champion.number)
+            if champion
+            else because("nobody"),
         )
-    return "approved", f"{by} approved it{suffix}"
+    return "approved", _said_yes(by, why)
+
+
+def _said_yes(by: str, why: str) -> Reason:
+    return because("approved_because", by=by, why=why) if why else because("approved", by=by)
+
+
+def _said_no(by: str, why: str) -> Reason:
+    return because("rejected_because", by=by, why=why) if why else because("rejected", by=by)
 
 
 def is_expired(question: Decision, by: str, moment: datetime) -> bool:
@@ -126,7 +138,7 @@ def end_waiting(use_case: str, run: str) -> str:
         question,
         time=now(),
         verdict="expired",
-        reasons=[f"nobody answered: {why}"],
+        reasons=[because("waiting_run_ended", state=end)],
         contest=None,
         facts={"by": TIME_LIMIT, "why": why},
     )

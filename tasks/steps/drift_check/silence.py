@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from prefect import task
 
+from serving.records.reasons import Reason, because
 from tasks.log.files import logged_windows
 from tasks.outside.blocks_of_run import PATIENT, lake
 from tasks.outside.events import emit
@@ -36,35 +37,29 @@ def emit_seen(use_case: str) -> bool:
 
 
 @task(**PATIENT)
-def find_silence(use_case: str, window: str | None, silent_for_hours: float | None) -> str | None:
+def find_silence(
+    use_case: str, window: str | None, silent_for_hours: float | None
+) -> Reason | None:
     """Return why there is nothing to check: no predictions at all, none of ``window``, or none that
     arrived within ``silent_for_hours``.
 
     None if there are predictions."""
     windows = logged_windows(lake(), load(use_case))
     if not windows:
-        return (
-            f"the prediction log of {use_case!r} is empty: nothing was predicted, or it has not "
-            "been uploaded yet"
-        )
+        return because("log_empty", use_case=use_case)
     if window is not None and not any(map(period_named(window).overlaps, windows)):
-        return (
-            f"the prediction log of {use_case!r} has no predictions of {window}; it has "
-            f"{_listed([window.name for window in windows])}"
-        )
+        known = _listed([window.name for window in windows])
+        return because("log_lacks_window", use_case=use_case, window=window, windows=known)
     last = last_arrival(use_case)
     if (
         silent_for_hours is not None
         and last is not None
         and datetime.now(UTC) - last > timedelta(hours=silent_for_hours)
     ):
-        at = f"{last.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-        return (
-            f"no prediction of {use_case!r} has reached the lake for {silent_for_hours:g} hours; "
-            f"the last came on {at}"
-        )
+        return because("log_silent", use_case=use_case, hours=silent_for_hours, last=last)
     return None
 
 
-def _listed(names: list[str]) -> str:
-    return ", ".join(names) if len(names) <= _LISTED else f"{names[0]} to {names[-1]}"
+def _listed(names: list[str]) -> Reason | list[str]:
+    few = len(names) <= _LISTED
+    return names if few else because("from_to", first=names[0], last=names[-1])

@@ -1,13 +1,11 @@
 """A use case in a row, and what needs a person."""
 
-import ast
 from typing import Any
 
 import pytest
 
-from blocks.settings import REPOSITORY
 from laurel import fleet
-from laurel.fleet import NEEDS, Need, need_of, row
+from laurel.fleet import Need, need_of, row
 
 SINCE = "2026-11-18T09:12:00+00:00"
 
@@ -42,10 +40,15 @@ def test_what_is_not_there_stays_unknown() -> None:
     assert (one.needs, one.unknown) == ([], "")
 
 
-def test_a_champion_that_is_lost_needs_somebody() -> None:
-    needs = [{"code": "no_champion", "numbers": {"message": "none"}, "href": "#flights"}]
-    one = row(told(champion=None, needs=needs, unknown={"champion": "no_champion"}))
-    assert one.needs == [Need("flights", "no version serves", "laurel doctor")]
+def test_a_need_is_told_as_the_service_tells_it_with_the_command_for_it() -> None:
+    told_need = {
+        "code": "no_champion",
+        "numbers": {"message": "none"},
+        "href": "#flights",
+        "sentence": "no version serves: none",
+    }
+    one = row(told(champion=None, needs=[told_need], unknown={"champion": "no_champion"}))
+    assert one.needs == [Need("flights", **told_need, command="laurel doctor")]
 
 
 @pytest.mark.parametrize("reason", ["lake_away", "not_read_yet", "scope"])
@@ -54,31 +57,9 @@ def test_records_that_could_not_be_read_are_unknown_and_not_absent(reason: str) 
     assert one.unknown
 
 
-def test_a_waiting_challenger_is_told_with_its_gain() -> None:
-    numbers = {"challenger": "9", "champion": "7", "gain": 0.0214}
-    need = need_of("flights", {"code": "approval", "numbers": numbers})
-    assert need == Need("flights", "approve v9 over v7 (gain +0.021)", "laurel approve flights")
-    first = need_of(
-        "x", {"code": "approval", "numbers": dict.fromkeys(numbers) | {"challenger": "1"}}
-    )
-    assert first.sentence == "approve v1"
-
-
-def test_each_code_of_the_service_has_words() -> None:
-    codes = {"approval", *NEEDS}
-    for path in ("serving/history/fleet.py", "serving/routes/fleet.py"):
-        for node in ast.walk(ast.parse((REPOSITORY / path).read_text())):
-            if not isinstance(node, ast.Call) or getattr(node.func, "id", "") != "Need":
-                continue
-            if isinstance(node.args[0], ast.Constant):
-                assert node.args[0].value in codes
-
-
-def test_a_need_has_its_numbers_and_one_of_a_newer_service_its_code() -> None:
-    broken = need_of("x", {"code": "broken", "numbers": {"window": "2013-06"}})
-    assert broken == Need("x", "data of 2013-06 are broken", "laurel open x")
-    newer = need_of("x", {"code": "rollout_stuck", "numbers": {"day": 3}})
-    assert newer == Need("x", "rollout stuck", "laurel open x")
+def test_a_code_of_a_newer_service_leads_to_the_page() -> None:
+    newer = {"code": "rollout_stuck", "numbers": {"day": 3}, "href": "#x", "sentence": "stuck"}
+    assert need_of("x", newer) == Need("x", **newer, command="laurel open x")  # type: ignore[arg-type]
 
 
 class JustStarted:

@@ -16,7 +16,7 @@ const keptKey = () => stored("sessionStorage", KEY);
 
 /** The raw answer. Throws `Failure` for a refusal, with the service's own message; status 0 without an answer. */
 async function request(path, { body } = {}) {
-  const headers = { ...(keptKey() ? { Authorization: `Bearer ${keptKey()}` } : {}) };
+  const headers = { "Accept-Language": language, ...(keptKey() ? { Authorization: `Bearer ${keptKey()}` } : {}) };
   const method = body === undefined ? {} : { method: "POST", body: JSON.stringify(body) };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   let answer;

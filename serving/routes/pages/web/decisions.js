@@ -47,11 +47,13 @@ function entryItem(entry, scale) {
   return item;
 }
 
-/** A sentence as the ledger has it, which is English. */
-const recorded = reason => node("p", { className: "reason", lang: "en", textContent: reason });
+/** The language of a sentence of the service: that of the page, or English if it was written without a code. */
+const languageOf = sentence => /[가-힣]/.test(sentence) ? "ko" : "en";
+const recorded = reason => node("p", { className: "reason", lang: languageOf(reason), textContent: reason });
 
-/** Why, from the entry's codes and numbers, in the reader's language; `null` if it has none. */
-function whyOf({ kind, verdict, facts, gate_score: score, contest }) {
+/** Why, in the reader's language, of an entry whose reasons have no codes, or tell nothing of it; else `null`. */
+function whyOf({ kind, verdict, facts, codes, gate_score: score, contest }) {
+  if (kind !== "retrain" && codes.some(code => code !== null)) return null;
   if (kind === "drift" && Number.isFinite(facts.share)) return text("p", "", say("whyDrift", percent(facts.share), percent(facts.limit)));
   if (kind === "retrain" && STARTERS[facts.started_by]) return text("p", "", say("whyStarted", say(STARTERS[facts.started_by])));
   if (kind === "contest" && !contest && Number.isFinite(score)) return text("p", "", say("whyFirst", fixed(score)));

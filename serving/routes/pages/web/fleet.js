@@ -1,19 +1,6 @@
 // All use cases in one table, what needs a person above it.
 // The most urgent come first: a person's answer is awaited, then what serves wrongly, then what will.
-const NEEDS = {
-  approval: ({ challenger, champion, gain, low, high }) => `${champion === null ? say("needApprovalFirst", challenger) : say("needApproval", challenger, champion)} ${gain === null ? "" : say("needGain", signed(gain), signed(low), signed(high))}`,
-  no_champion: ({ message }) => message ? say("needChampionWhy", message) : say("needChampion"),
-  swap_failed: ({ alias, version }) => say("swapFailed", alias, version),
-  log_dropped: ({ rows }) => say("logDropped", count(rows)),
-  tampered: ({ place }) => say("needTampered", place),
-  retrain_failed: ({ verdict, time }) => say("needRetrain", verdictWords(verdict), moment(time)),
-  breaker: ({ time }) => say("needBreaker", moment(time)),
-  broken: ({ window }) => say("needBroken", window),
-  unreadable: ({ window }) => say("needUnreadable", window),
-  drifted: ({ window, share, limit }) => say("needDrifted", window, percent(share), percent(limit)),
-  silent: ({ time }) => say("needSilent", moment(time)),
-  worse: ({ window }) => say("needWorse", window),
-};
+const URGENCY = ["approval", "no_champion", "swap_failed", "log_dropped", "tampered", "retrain_failed", "breaker", "broken", "unreadable", "drifted", "silent", "worse"];
 
 /** How long ago, in one unit. */
 function age(time) {
@@ -25,12 +12,11 @@ function age(time) {
 
 /** The list of what needs a person; empty of one use case if nothing does. */
 function needsOf(rows, { without = [] } = {}) {
-  const urgency = Object.keys(NEEDS);
   const needs = rows.flatMap(row => row.needs.filter(need => !without.includes(need.code)).map(need => [row.use_case, need]))
-    .sort(([, one], [, other]) => urgency.indexOf(one.code) - urgency.indexOf(other.code));
+    .sort(([, one], [, other]) => URGENCY.indexOf(one.code) - URGENCY.indexOf(other.code));
   if (!needs.length) return null;
   return node("section", { className: "card needs", attributes: { "aria-labelledby": "needs" } }, node("h2", { id: "needs", textContent: say("needsYou", count(needs.length)) }),
-    node("ul", {}, ...needs.map(([name, need]) => node("li", {}, text("strong", "", name), text("span", "what", NEEDS[need.code]?.(need.numbers) ?? need.code),
+    node("ul", {}, ...needs.map(([name, need]) => node("li", {}, text("strong", "", name), text("span", "what", need.sentence),
       about(node("a", { href: need.href, textContent: say("look") }), `${name}, ${need.code}`)))));
 }
 

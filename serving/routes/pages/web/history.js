@@ -73,7 +73,7 @@ function performanceParts({ performance }) {
     Number.isFinite(figure.error) ? say("estimatedOff", metricName(metric), fixed(figure.value), signed(figure.error)) : say("estimated", metricName(metric), fixed(figure.value)));
   const measured = [performance.provisional ? say("provisional", percent(performance.coverage)) : "", ...real].filter(Boolean);
   return [
-    performance.verdict === "worse" ? node("p", { className: "trouble", lang: "en", textContent: performance.reasons.join(" ") }) : null,
+    performance.verdict === "worse" ? node("p", { className: "trouble", lang: languageOf(performance.reasons.join(" ")), textContent: performance.reasons.join(" ") }) : null,
     measured.length ? text("p", "", measured.join(" · ")) : null,
     estimated.length ? text("p", "hint", estimated.join(" · ")) : null,
   ].filter(Boolean);

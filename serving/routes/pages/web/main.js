@@ -221,6 +221,7 @@ for (const button of document.querySelectorAll("[data-language]")) {
     speak();
     if (latest) show(latest, typed);
     showAge(document.body.classList.contains("silent"));
+    refresh(); // the service's own sentences
   });
 }
 

@@ -30,14 +30,23 @@ FLIGHTS = Row(
     requests_per_second=41.2,
     seconds_p99=0.004,
     last="kept",
-    needs=[Need("flights", "approve v9 over v7 (gain +0.021)", "laurel approve flights")],
+    needs=[
+        Need(
+            "flights",
+            "approval",
+            {"challenger": "9"},
+            "#flights&approvals",
+            "Approve v9 over v7? Gain +0.0214 (+0.0150 – +0.0270)",
+            "laurel approve flights",
+        )
+    ],
 )
 
 
 def test_what_needs_a_person_stands_on_top_and_all_fits_eighty_columns() -> None:
     lines = in_words([FLIGHTS, Row("orders")], PARTS, "", NOW)
-    assert lines[0].startswith("NEEDS YOU  flights  approve v9") and max(map(len, lines)) <= 80
-    assert " ".join(lines[2].split()) == (
+    assert lines[0].startswith("NEEDS YOU  flights  Approve v9") and max(map(len, lines)) <= 80
+    assert " ".join(lines[3].split()) == (
         "flights v7 12 d .771 (64 %) .788 ! 2013-06 67 % 41 4 ms kept"
     )
     assert "Not trained yet: orders" in lines
@@ -57,7 +66,8 @@ def test_a_use_case_that_could_not_be_read_is_unknown() -> None:
 
 
 def test_a_long_need_has_its_command_on_the_next_line() -> None:
-    need = Need("flights", "v9 is not served: " + "x" * 50, "laurel doctor")
+    sentence = "v9 cannot be loaded: " + "x" * 50
+    need = Need("flights", "swap_failed", {}, "#flights", sentence, "laurel doctor")
     lines = in_words([Row("flights", needs=[need])], PARTS, "", NOW)
     assert lines[1].strip() == "laurel doctor"
 

@@ -6,6 +6,7 @@ import pytest
 from serving.history.checks import History
 from serving.history.fleet import Records, read_records
 from serving.outside.lake import FolderLake
+from serving.records.reasons import told
 from tests.fixtures.lake_history import (
     NOTHING,
     ask_for_approval,
@@ -67,7 +68,10 @@ def test_an_open_question_comes_with_its_numbers(root: Path) -> None:
             "high": pytest.approx(0.027),
         }
     }
-    assert records(root).needs[0].href == "#toy&approvals"
+    asked = records(root).needs[0]
+    assert asked.href == "#toy&approvals"
+    assert asked.sentence == "Approve v9 over v7? Gain +0.0210 (+0.0150 – +0.0270)"
+    assert told(asked.sentence, "ko").endswith("승인할까요? 개선 폭 +0.0210(+0.0150 – +0.0270)")
     brief = records(root).retrain
     assert brief is not None and brief.verdict == "waits for approval"
 

@@ -13,6 +13,7 @@ from serving.records.contest import Behaviour, Comparison, Contest, Latency, Spe
 from serving.records.drift import Checked, DriftVerdict
 from serving.records.ledger import Change, Entry
 from serving.records.performance import Estimate, Interval, Performance
+from serving.records.reasons import because
 from serving.records.record import decode, encode, fields_of
 
 COMPARISON: dict[str, Any] = {
@@ -26,7 +27,7 @@ COMPARISON: dict[str, Any] = {
 }
 CONTEST: dict[str, Any] = {
     "verdict": "keep",
-    "reasons": ["später, 나중에"],
+    "reasons": ["später, 나중에", because("no_refits")],
     "blocks": 30,
     "replicates": 400,
     "confidence": 0.95,
@@ -47,15 +48,16 @@ CONTEST: dict[str, Any] = {
 BEHAVIOUR: dict[str, Any] = {
     "name": "flat",
     "kind": "invariance",
-    "passed": True,
+    "passed": False,
     "rows": 3,
-    "held": 3,
+    "held": 2,
+    "reason": because("nobody"),
 }
 PERFORMANCE: dict[str, Any] = {
     "champion": "2",
     "verdict": "worse",
     "provisional": False,
-    "reasons": [],
+    "reasons": [because("no_predictions")],
     "rows": 3,
     "labels": 2,
     "coverage": 2 / 3,
@@ -70,7 +72,7 @@ VERDICT: dict[str, Any] = {
     "share": None,
     "limit": 0.3,
     "distances": {"wind": None, "rain": 0.1},
-    "reasons": [],
+    "reasons": [because("no_predictions")],
 }
 CHECKED: dict[str, Any] = {
     "use_case": "toy",
@@ -84,13 +86,13 @@ ENTRY: dict[str, Any] = {
     "time": "2026-11-21",
     "kind": "contest",
     "verdict": "keep",
-    "reasons": [],
+    "reasons": [because("no_predictions")],
     "by": "a test",
     "run": None,
     "contest": Contest(**CONTEST),
     "behaviours": [Behaviour(**BEHAVIOUR)],
     "latency": [Latency(rows=1, champion_milliseconds=1, challenger_milliseconds=2)],
-    "facts": {"rows": 3.0, "next": None, "who": "Ana"},
+    "facts": {"rows": 3.0, "next": None, "who": "Ana", "why": because("asked_for")},
     "changes": [Change(name="gate.threshold", before="0.7", after=None)],
     "sequence": 1,
     "previous": "0" * 64,
@@ -116,7 +118,7 @@ class Report(BaseModel):
 @pytest.mark.parametrize(("kind", "fields"), RECORDS)
 def test_both_readers_read_what_either_writes(kind: type, fields: dict[str, Any]) -> None:
     content = kind(**fields)
-    by_pydantic, by_msgspec = encode(content), msgspec.json.encode(content)
+    by_pydantic, by_msgspec = encode(content), msgspec.json.encode(content, enc_hook=str)
     assert json.loads(by_pydantic) == json.loads(by_msgspec)
     for data in (by_pydantic, by_msgspec):
         assert decode(kind, data) == content == msgspec.json.decode(data, type=kind)
@@ -198,7 +200,7 @@ def test_a_field_that_the_json_does_not_have_is_told_with_its_default() -> None:
         del fields[name]
     read = msgspec.json.decode(json.dumps(fields).encode(), type=Performance)
     assert (read.holdout, read.seed) == ({}, 0)
-    assert json.loads(msgspec.json.encode(read)).keys() == fields_of(read).keys()
+    assert json.loads(msgspec.json.encode(read, enc_hook=str)).keys() == fields_of(read).keys()
 
 
 def test_a_check_is_written_with_its_time_and_one_of_before_is_read_without() -> None:

@@ -168,7 +168,7 @@ def test_a_guard_that_is_lost_keeps_the_champion() -> None:
     result = world.contest(world.model(1.5), overconfident)
     assert result.main.low > 0
     assert result.verdict == "keep"
-    assert ["log_loss" in reason for reason in result.reasons] == [True]
+    assert ["log loss" in reason for reason in result.reasons] == [True]
     assert world.contest(
         world.model(1.5), overconfident, RULE.model_copy(update={"guards": ()})
     ).promoted
@@ -263,7 +263,7 @@ def test_a_slice_that_is_not_surely_level_keeps_the_champion() -> None:
     result = world.contest(champion, challenger, rule, slices={"rare": rare, "usual": ~rare})
     rare_slice = result.slices["rare"]
     assert result.verdict == "keep" and rare_slice.low < -0.005 < rare_slice.high
-    assert [reason.startswith("rare may get worse: roc_auc ") for reason in result.reasons] == [
+    assert [reason.startswith("rare may get worse: ROC AUC ") for reason in result.reasons] == [
         True
     ]
     assert f"at worst {rare_slice.low:+.4f}, tolerated -0.005" in result.reasons[0]
@@ -365,7 +365,7 @@ def test_worse_calibration_keeps_the_champion_though_the_ranking_is_better() -> 
     assert world.contest(champion, challenger, rule).promoted
     result = world.contest(champion, shifted, rule)
     assert result.main.low > 0 and result.verdict == "keep"
-    assert ["calibration_error may get worse" in reason for reason in result.reasons] == [True]
+    assert ["calibration error may get worse" in reason for reason in result.reasons] == [True]
 
 
 def test_a_suspicious_challenger_that_loses_a_guard_is_kept_out_with_both_reasons() -> None:
@@ -376,7 +376,7 @@ def test_a_suspicious_challenger_that_loses_a_guard_is_kept_out_with_both_reason
     rule = Promotion(suspicious_gain=0.02, guards=(Guard(metric=LOG_LOSS, tolerance=0.01),))
     result = world.contest(champion, overconfident, rule)
     assert (
-        result.verdict == "keep" and "leak" in result.reasons[0] and "log_loss" in result.reasons[1]
+        result.verdict == "keep" and "leak" in result.reasons[0] and "log loss" in result.reasons[1]
     )
     assert world.contest(champion, challenger, rule).verdict == "suspicious"
 
@@ -449,7 +449,7 @@ def test_a_guard_that_is_not_known_keeps_the_champion() -> None:
     result = world.contest(colder, cold, rule, LOG_LOSS)
     assert result.main.low is not None and result.main.low > 0
     assert (result.verdict, result.guards[0].low) == ("keep", None)
-    assert result.reasons == ["roc_auc has no bound, so it may get worse by more than 0.01."]
+    assert result.reasons == ["ROC AUC has no bound, so it may get worse by more than 0.01."]
 
 
 def test_weeks_are_judged_and_too_few_of_them_are_not() -> None:

@@ -239,7 +239,7 @@ def test_package_without_an_interval_of_its_holdout_is_unknown_and_not_level() -
     performance = judge(*window(skill=3.0), holdout_intervals={})
     assert (
         performance.verdict == "unknown"
-        and "no hold-out interval of roc_auc: retrain to get one" in performance.reasons[0]
+        and "no hold-out interval of ROC AUC: retrain to get one" in performance.reasons[0]
     )
 
 

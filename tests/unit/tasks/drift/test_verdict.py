@@ -510,7 +510,7 @@ def test_fewer_than_three_months_are_uncalibrated_and_the_verdict_says_so(
     assert (
         not verdict.calibrated
         and verdict.reasons[-1]
-        == "uncalibrated: the champion was trained on too few months for thresholds that decide"
+        == "uncalibrated: the champion was trained on too few windows for thresholds that decide"
     )
 
 
@@ -613,7 +613,7 @@ def test_a_window_of_few_days_is_inconclusive_however_many_rows_it_has() -> None
     )
     assert (verdict.outcome, verdict.reasons) == (
         "inconclusive",
-        ["13 days in the window, at least 14 are needed: days differ more than months do"],
+        ["13 days in the window, at least 14 are needed: days differ more than windows do"],
     )
     assert (
         judge(

@@ -146,14 +146,14 @@ def test_every_verdict_of_the_ledger_has_its_words() -> None:
     assert set(re.findall(r'(\w+): "kind\w+"', SCRIPTS["decisions.js"])) == set(get_args(Kind))
 
 
-def test_every_need_and_every_reason_of_the_fleet_has_its_words() -> None:
+def test_every_need_of_the_fleet_has_its_urgency_and_every_unknown_its_words() -> None:
     sources = "\n".join(
         (Path(serving.__file__).parent / name).read_text()
         for name in ("history/fleet.py", "routes/fleet.py", "routes/lake_reader.py")
     )
-    needs = set(re.findall(r'Need\(\s*"(\w+)"', sources)) | {"broken", "unreadable"}
-    worded = re.findall(r"^  (\w+): \(", SCRIPTS["fleet.js"], re.MULTILINE)
-    assert len(needs) > 8 and needs == set(worded)
+    needs = set(re.findall(r'(?:Need\(|need\(because\()\s*"(\w+)"', sources))
+    (urgency,) = re.findall(r"const URGENCY = \[(.*)\];", SCRIPTS["fleet.js"])
+    assert len(needs) > 8 and needs == set(re.findall(r'"(\w+)"', urgency))
     series = (Path(serving.__file__).parent / "history/series.py").read_text()
     reasons = set(re.findall(r'unknown\[[^]]+\] = "(\w+)"', sources))
     reasons |= set(re.findall(r'"([a-z]+_[a-z_]+)" if ', sources + series))
