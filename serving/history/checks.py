@@ -3,7 +3,9 @@
     reports/<use_case>/<window>/verdict.json           the latest check of a window: it is replaced
                                                        when the window is checked again
     reports/<use_case>/<window>/champion-<n>.html      Evidently's report of that check
+    reports/<use_case>/<window>/comparison-<a>-<b>.json two versions on a window's labels
     decisions/<use_case>/<place>.json                  the ledger; a decision never changes
+    traffic/<use_case>/<month>/<process>.json          what a process of the service answered
 
 Unreadable records are listed as such, beside the others. Records stay in memory while their size
 and time of change stay the same, and a listing for two seconds, a failed one too: many open pages
@@ -22,6 +24,13 @@ import msgspec
 
 from blocks.clients.objects import Stored
 from serving.errors import LakeAway, Refused
+from serving.history.comparisons import (
+    Brought,
+    brought_by,
+    latest_comparison,
+    promotion_of,
+    read_comparison,
+)
 from serving.history.decisions import Item, Page, Placed, Wanted, fold, page_of
 from serving.history.drift import DriftCheck, drift_check, read_check, report_key
 from serving.history.heads import HeadReader
@@ -34,6 +43,7 @@ from serving.history.ledger import (
     read_link,
 )
 from serving.history.reigns import Reign, reigns
+from serving.history.traffic import Hours, read_month
 from serving.history.window_order import begin_of
 from serving.outside.lake import Lake
 from serving.records.chain import place_of
@@ -134,6 +144,31 @@ class History:
     def reigns(self, use_case: str) -> list[Reign]:
         """Who was champion, the latest first, as far back as the ledger is searched."""
         return reigns(self._ledger(use_case, _SEARCHED))
+
+    def brought(self, use_case: str) -> Brought:
+        """What the last promotion brought, by the latest comparison with the champion before."""
+        promotion = promotion_of(self.reigns(use_case))
+        if promotion is None:
+            return Brought(unknown="no_promotion")
+        version, before = promotion
+        listed = {stored.key: stored for stored in self._list(f"reports/{use_case}")}
+        key = latest_comparison(list(listed), version, before)
+        if key is None:
+            return Brought(version=version, before=before, unknown="not_compared")
+        (contest,) = self._read([listed[key]], read_comparison)
+        return brought_by(version, before, key.split("/")[2], contest)
+
+    def traffic(self, use_case: str) -> Hours:
+        """What all services answered, by hour; nothing where the service may not list it."""
+        try:
+            listed = self._list(f"traffic/{use_case}")
+        except LakeAway:
+            return Hours([])
+        stored = [
+            item for item in listed if item.key.endswith(".json") and item.key.count("/") == 3
+        ]
+        months = (item.key.split("/")[2] for item in stored)
+        return Hours(zip(months, self._read(stored, read_month), strict=True))
 
     def approvals(self, use_case: str) -> list[Approval]:
         """The questions without an answer in the ledger, the latest first."""

@@ -7,12 +7,11 @@ import msgspec
 
 from serving.history.drift import DriftCheck
 from serving.history.reigns import Reign
-from serving.history.window_order import begin_of
+from serving.history.traffic import Hours
+from serving.history.window_order import begin_of, end_of
 from serving.records.performance import Estimate, Interval
 
 MOST_WINDOWS = 400
-# What no record has: the prediction log keeps no latency, and counts rows.
-NOT_RECORDED = {"requests": "not_recorded", "p99": "not_recorded"}
 
 
 class Score(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,8 +36,10 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     if its name tells none. ``estimate`` is the expected score of all its rows, ``estimate_error``
     the estimate minus the score on the labelled rows.
 
-    ``drift_share`` and ``limit`` are shares (0-1). ``rows`` are the predictions that were checked.
-    ``requests`` and ``p99`` are always ``None``: nothing records them by window."""
+    ``drift_share`` and ``limit`` are shares (0-1). ``rows`` are the predictions that were checked,
+    by their event time. ``requests``, ``errors`` (refused or failed ones) and the latencies ``p50``
+    and ``p99`` (seconds) are of all services, by the time of the answer; ``None``: not counted
+    then, or no request."""
 
     window: str
     begin: str | None
@@ -52,6 +53,8 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     limit: float | None = None
     rows: int | None = None
     requests: int | None = None
+    errors: int | None = None
+    p50: float | None = None
     p99: float | None = None
 
 
@@ -80,9 +83,10 @@ def metric_of(checks: Sequence[DriftCheck], reigns: Sequence[Reign]) -> str | No
     return None
 
 
-def window_of(check: DriftCheck, metric: str | None) -> Window:
+def window_of(check: DriftCheck, metric: str | None, hours: Hours | None = None) -> Window:
     """The point of one check."""
     begin = begin_of(check.window)
+    served = hours.within(begin, end_of(check.window)) if hours else None
     performance = check.performance
     estimate = performance.estimates.get(metric or "") if performance else None
     estimate = estimate or Estimate()
@@ -98,6 +102,10 @@ def window_of(check: DriftCheck, metric: str | None) -> Window:
         drift_share=check.share,
         limit=check.limit,
         rows=check.rows,
+        requests=served.requests if served else None,
+        errors=served.errors if served else None,
+        p50=served.p50 if served else None,
+        p99=served.p99 if served else None,
     )
 
 

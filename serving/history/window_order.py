@@ -1,19 +1,19 @@
-"""The order of the windows of drift checks: that of time, whatever kinds of window a use case has
-had."""
+"""The windows of drift checks in time, whatever kinds of window a use case has had.
+
+Names are those of ``usecases/definition/period_kinds.py``, which the service does not import."""
 
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 
 _DATE = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:T(\d\d))?)?)?(?![\dWQ])", re.ASCII)
 _WEEK = re.compile(r"(\d{4})-W(\d\d)(?!\d)", re.ASCII)
+_SEVERAL = re.compile(r".+-(\d+)([hdw])", re.ASCII)
+_UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(days=7)}
 _QUARTER = re.compile(r"(\d{4})-Q(\d)(?!\d)", re.ASCII)
 
 
 def begin_of(window: str) -> datetime:
-    """The first moment of the window of that name; the first of all time for a name of none.
-
-    Names are those of ``usecases/definition/period_kinds.py``, which the service does not import.
-    """
+    """The first moment of the window of that name; the first of all time for a name of none."""
     try:
         if week := _WEEK.match(window):
             return datetime.fromisocalendar(int(week[1]), int(week[2]), 1)
@@ -25,3 +25,34 @@ def begin_of(window: str) -> datetime:
     except ValueError:
         pass
     return datetime.min
+
+
+def end_of(window: str) -> datetime:
+    """The first moment after the window of that name; the first of all time for a name of none."""
+    begin = begin_of(window)
+    if begin == datetime.min:
+        return begin
+    try:
+        if several := _SEVERAL.fullmatch(window):
+            return begin + int(several[1]) * _UNITS[several[2]]
+        if _WEEK.match(window):
+            return begin + _UNITS["w"]
+        if _QUARTER.match(window):
+            return _months_after(begin, 3)
+        parts = _DATE.match(window)
+        given = sum(part is not None for part in parts.groups()) if parts else 0
+        match given:
+            case 4:
+                return begin + _UNITS["h"]
+            case 3:
+                return begin + _UNITS["d"]
+            case 2:
+                return _months_after(begin, 1)
+        return _months_after(begin, 12)
+    except (OverflowError, ValueError):
+        return datetime.max
+
+
+def _months_after(begin: datetime, months: int) -> datetime:
+    year, month = divmod(begin.month - 1 + months, 12)
+    return datetime(begin.year + year, month + 1, 1)

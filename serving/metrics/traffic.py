@@ -100,13 +100,14 @@ def sum_flows(flows: Sequence[Flow]) -> Flow:
 
 
 def flow_of(metrics: Metrics, use_case: str) -> Flow:
-    """This process's counts of predictions and feedback so far."""
+    """This process's counts of predictions and feedback so far; from any thread."""
     requests = errors = 0
     latency = [0] * (len(LATENCY_BOUNDS) + 1)
-    for (name, route), stats in metrics.routes.items():
+    for (name, route), stats in list(metrics.routes.items()):
         if name == use_case and route.endswith(_ROUTES):
-            requests += stats.statuses.total()
-            errors += sum(count for status, count in stats.statuses.items() if status >= 400)
+            statuses = list(stats.statuses.items())
+            requests += sum(count for _, count in statuses)
+            errors += sum(count for status, count in statuses if status >= 400)
             latency = [sum(pair) for pair in zip(latency, stats.latency.counts, strict=True)]
     return Flow(time.time(), requests, errors, metrics.rows[use_case], latency)
 

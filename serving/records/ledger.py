@@ -14,6 +14,19 @@ Kind = Literal[
 
 
 @record
+class Change:
+    """A setting of the use case's file that differs between champion and challenger, such as
+    ``gate.threshold`` or ``columns.wind``, as the file writes it. ``None``: not in the file, so
+    that a setting has its default; empty: there, and too long or too private to show.
+
+    A change without a name: how the champion was defined is not known."""
+
+    name: str
+    before: str | None
+    after: str | None
+
+
+@record
 class Decision:
     """A decision, its reasons, and its run.
 
@@ -40,6 +53,7 @@ class Decision:
                ``facts``: by whom, why, and the SHA-256 of what was there
 
     ``time`` is UTC, in ISO 8601. ``by`` is who decided: a flow run's page, or a few words.
+    ``changes`` is what a contest's challenger has another definition in than the champion.
     """
 
     use_case: str
@@ -61,6 +75,9 @@ class Decision:
     behaviours: list[Behaviour] = field(default_factory=list)
     latency: list[Latency] = field(default_factory=list)
     facts: dict[str, float | str | None] = field(default_factory=dict)
+    changes: Annotated[list[Change], Field(exclude_if=lambda changes: not changes)] = field(
+        default_factory=list
+    )
 
 
 @record

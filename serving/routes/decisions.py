@@ -12,7 +12,6 @@ from serving.history.checks import History
 from serving.history.decisions import Wanted
 from serving.history.series import (
     MOST_WINDOWS,
-    NOT_RECORDED,
     crowns_of,
     metric_of,
     window_of,
@@ -87,16 +86,19 @@ def add_routes(app: FastAPI, service: Service, lake: LakeReader) -> None:
 
     @app.get("/v1/{use_case}/champions", tags=["history"])
     async def champions(use_case: str) -> Response:
-        """Who was champion, since when and until when, with the score that won the crown; the
-        latest first.
+        """Who was champion, since when and until when, with the score that won the crown, the
+        latest first; and what the last promotion `brought` on a later window, by the flow compare.
         """
-        reigns = await lake.ask(use_case, lambda history: history.reigns(use_case))
+        reigns, brought = await lake.ask(
+            use_case, lambda history: (history.reigns(use_case), history.brought(use_case))
+        )
         serving = service.use_cases.watch(use_case).champion
         return json_response(
             {
                 "use_case": use_case,
                 "serving": serving.version if serving else None,
                 "champions": reigns,
+                "brought": brought,
             }
         )
 
@@ -107,8 +109,9 @@ def add_routes(app: FastAPI, service: Service, lake: LakeReader) -> None:
         to: Bound | None = None,
     ) -> Response:
         """The last 400 windows in the order of time: the champion's score with its interval at 90 %
-        and its coverage by labels, the estimate, the share of drift and its limit; the crowns; and
-        the traffic of the last day. What is null has its reason beside it, or in `unknown`.
+        and its coverage by labels, the estimate, the share of drift and its limit, requests and
+        latency of all services by the time of their answer, counted since the hour `counted_since`
+        (UTC); the crowns; and the last day of this service. What is null has its reason beside it.
         """
         first, last = _moment("from", since), _moment("to", to)
 
@@ -119,17 +122,18 @@ def add_routes(app: FastAPI, service: Service, lake: LakeReader) -> None:
             checks = history.drift(use_case, MOST_WINDOWS, within)
             reigns = history.reigns(use_case)
             metric = metric_of(checks, reigns)
-            windows = [window_of(check, metric) for check in reversed(checks)]
+            hours = history.traffic(use_case)
+            windows = [window_of(check, metric, hours) for check in reversed(checks)]
             return {
                 "use_case": use_case,
                 "metric": metric,
                 "windows": windows,
                 "crowns": crowns_of(reigns, windows),
+                "counted_since": hours.since,
             }
 
         answer = await lake.ask(use_case, read)
         answer["traffic"] = service.traffic.day(use_case)
-        answer["unknown"] = NOT_RECORDED
         return json_response(answer)
 
 

@@ -24,7 +24,7 @@ from serving.keys.scopes import scope_of
 from serving.log.prediction_log import NoPredictionLog, PredictionLog
 from serving.log.segments import feedback_header, line_of
 from serving.metrics.counters import Metrics
-from serving.metrics.traffic import Traffic
+from serving.metrics.traffic import Flow, Traffic, flow_of
 from serving.outside.lake import NO_LAKE, open_lake
 from serving.outside.model_folder import ModelFolder
 from serving.outside.prefect_api import PrefectApi
@@ -36,6 +36,7 @@ from serving.service.served_use_cases import HotRoute, ServedUseCases
 from serving.service.siblings import facts, flows
 from serving.service.workers import WorkerBoard
 from serving.upload.carrier import Carrier
+from serving.upload.traffic import KeptTraffic
 from serving.upload.uploader import Uploader
 
 if TYPE_CHECKING:
@@ -113,6 +114,7 @@ class Service:
             self.log,
             Carrier(_CARRIER_IDLE_SECONDS),
             tick_seconds=min(1.0, settings.log_flush_seconds / 4),
+            traffic=None if settings.lake == NO_LAKE else KeptTraffic(self._flows),
         )
         self.scorer = Scorer(
             self.log,
@@ -328,6 +330,9 @@ class Service:
                 "This service is about to stop: it still answers requests, but takes no new "
                 "callers."
             )
+
+    def _flows(self) -> dict[str, Flow]:
+        return {name: flow_of(self.metrics, name) for name in list(self.use_cases.watches)}
 
     def _tell_of_swap(self) -> None:
         """Called on the thread that swapped: any worker must soon report the new version of all

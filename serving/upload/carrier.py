@@ -47,10 +47,12 @@ class CarrierEnded(OSError):
 
 
 class _Task(msgspec.Struct):
-    """A segment to upload. ``careful``: one of its rows may end the process."""
+    """A segment to upload, or ``data`` to put there as the object ``path``. ``careful``: a row of
+    the segment may end the process."""
 
     path: str
     careful: bool = False
+    data: str | None = None
 
 
 class _Outcome(msgspec.Struct):
@@ -113,8 +115,9 @@ class Carrier:
         """
         if self._ended_at[path] >= _CHANCES:
             raise Unreadable(f"{path.name} ended its upload process {_CHANCES} times")
+        task = _Task(str(path.absolute()), careful=self._ended_at[path] > 0)
         try:
-            outcome = self._ask(path)
+            outcome = self._ask(task, path.name)
         except CarrierEnded:
             self._ended_at[path] += 1
             raise
@@ -124,6 +127,13 @@ class Carrier:
             raise Unreadable(outcome.problem) if outcome.unreadable else LakeAway(outcome.problem)
         return outcome.receipt
 
+    def put(self, key: str, data: bytes) -> None:
+        """Write or replace a small object of the lake. Raises ``LakeAway``, ``OSError``."""
+        outcome = self._ask(_Task(key, data=data.decode()), key)
+        self._used = time.monotonic()
+        if outcome.receipt is None:
+            raise LakeAway(outcome.problem)
+
     def rest(self, *, now: bool = False) -> None:
         """End the process if it was idle for a while, or ``now``."""
         if self._process is not None and (
@@ -132,10 +142,9 @@ class Carrier:
             self._process.communicate()
             self._process = None
 
-    def _ask(self, path: Path) -> _Outcome:
+    def _ask(self, task: _Task, name: str) -> _Outcome:
         process = self._running()
         assert process.stdin is not None and process.stdout is not None
-        task = _Task(str(path.absolute()), careful=self._ended_at[path] > 0)
         try:
             process.stdin.write(msgspec.json.encode(task) + b"\n")
             process.stdin.flush()
@@ -144,7 +153,7 @@ class Carrier:
             self._process = None
             process.kill()
             process.communicate()
-            message = f"the upload process ended (status {process.returncode}) at {path.name}"
+            message = f"the upload process ended (status {process.returncode}) at {name}"
             raise CarrierEnded(message) from error
 
     def _running(self) -> subprocess.Popen[bytes]:
@@ -170,12 +179,18 @@ def main(tasks: IO[bytes], answers: IO[bytes]) -> None:
     for line in tasks:
         try:
             task = _TASK.decode(line)
-            durable = settings.log_durability == "fsync"
-            outcome = _Outcome(carry(Path(task.path), lake, durable=durable, careful=task.careful))
+            outcome = _Outcome(_done(task, lake, durable=settings.log_durability == "fsync"))
         except (Unreadable, LakeAway, OSError) as error:
             outcome = _Outcome(problem=str(error), unreadable=isinstance(error, Unreadable))
         answers.write(msgspec.json.encode(outcome) + b"\n")
         answers.flush()
+
+
+def _done(task: _Task, lake: Lake, *, durable: bool) -> Receipt:
+    if task.data is None:
+        return carry(Path(task.path), lake, durable=durable, careful=task.careful)
+    lake.put(task.path, task.data.encode())
+    return Receipt(0, 0)
 
 
 if __name__ == "__main__":

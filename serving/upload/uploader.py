@@ -1,4 +1,5 @@
-"""The thread that uploads closed segments to the lake, oldest first, and repeats failed uploads."""
+"""The thread that uploads closed segments to the lake, oldest first, and repeats failed uploads.
+Once a minute it brings the counts of traffic there as well."""
 
 import logging
 import threading
@@ -10,8 +11,10 @@ from serving.errors import LakeAway
 from serving.log.prediction_log import PredictionLog
 from serving.log.segments import Segment, Unreadable
 from serving.upload.carrier import Receipt
+from serving.upload.traffic import KeptTraffic
 
 _LONGEST_WAIT_SECONDS = 30.0
+_TRAFFIC_SECONDS = 60.0
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +25,9 @@ class SegmentCarrier(Protocol):
     def carry(self, path: Path) -> Receipt:
         """Raises ``Unreadable``, ``LakeAway``, ``OSError``."""
 
+    def put(self, key: str, data: bytes) -> None:
+        """Write or replace a small object. Raises ``LakeAway``, ``OSError``."""
+
     def rest(self, *, now: bool = False) -> None:
         """Release resources while idle, or for good with ``now``."""
 
@@ -31,8 +37,17 @@ class Uploader:
     segments wait meanwhile.
     """
 
-    def __init__(self, log: PredictionLog, carrier: SegmentCarrier, tick_seconds: float) -> None:
+    def __init__(
+        self,
+        log: PredictionLog,
+        carrier: SegmentCarrier,
+        tick_seconds: float,
+        traffic: KeptTraffic | None = None,
+    ) -> None:
         self.last_error: str | None = None
+        self._traffic = traffic
+        self._traffic_waits = False
+        self._kept_at = time.monotonic()
         self._log = log
         self._carrier = carrier
         self._tick_seconds = tick_seconds
@@ -63,9 +78,12 @@ class Uploader:
                 self._log.close_old()
             if time.monotonic() >= self._retry_at:
                 self._upload()
+            if time.monotonic() - self._kept_at >= _TRAFFIC_SECONDS:
+                self._keep_traffic()
             self._carrier.rest()
         self._log.close_old(everything=True)
         self._upload()
+        self._keep_traffic()
         self._carrier.rest(now=True)
 
     def _upload(self) -> None:
@@ -92,6 +110,21 @@ class Uploader:
             message = "unreadable lines are set aside segment=%s lines=%d rows=%d in_the_lake=%d"
             logger.error(message, segment.path.name, receipt.torn, receipt.unreadable, receipt.rows)
         self._log.uploaded(segment, receipt.rows, receipt.torn, receipt.unreadable)
+
+    def _keep_traffic(self) -> None:
+        """What the lake does not accept goes there later; nothing is tried while it is away."""
+        if self._traffic is None or self._failures:
+            return
+        self._kept_at = time.monotonic()
+        try:
+            for key, data in self._traffic.files().items():
+                self._carrier.put(key, data)
+                self._traffic.written(key)
+            self._traffic_waits = False
+        except (LakeAway, OSError) as error:
+            if not self._traffic_waits:
+                logger.warning("the counts of traffic wait in memory: %s", error)
+            self._traffic_waits = True
 
     def _fail(self, message: str) -> None:
         if self._failures == 0:

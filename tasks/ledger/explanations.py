@@ -12,10 +12,11 @@ from prefect.artifacts import create_markdown_artifact
 from blocks.clients.registry import CHAMPION
 from serving.records.chain import path_of
 from serving.records.ledger import Decision, Entry
-from tasks.ledger.entries import read
+from tasks.ledger.entries import latest, read
 from tasks.ledger.governor import breaker_of, may_retrain, short, trusted_times
 from tasks.ledger.reign import last_crowned
 from tasks.messages.announcements import number
+from tasks.models.settings import changes_in_words
 from tasks.outside.blocks_of_run import PATIENT, artifact_key, lake, registry
 from usecases.definition import RetrainPolicy, load
 
@@ -121,6 +122,9 @@ def champion_in_words(use_case: str, entries: Sequence[Entry], moment: datetime)
         lines += _how_it_was_crowned_first(entries, crowned)
     else:
         lines += _how_it_was_crowned(entries, crowned)
+    last = latest(entries, "contest")
+    if last and last.sequence > crowned.sequence:
+        lines.append(f"Since then: {_contest_in_words(last)}")
     return "\n\n".join(lines)
 
 
@@ -183,7 +187,7 @@ def _contest_in_words(entry: Entry) -> str:
         )
     elif entry.gate_score is not None:
         sentence += f" It scored {number(entry.gate_score)} on the hold-out."
-    return f"{sentence} {_where(entry)}"
+    return "\n\n".join([f"{sentence} {_where(entry)}", *changes_in_words(entry.changes)])
 
 
 def _answer_in_words(entry: Entry) -> str:

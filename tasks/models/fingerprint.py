@@ -32,7 +32,7 @@ def recipes_of(case: UseCase) -> str:
     }
     if case.half_life_days is not None:
         parts["half_life_days"] = case.half_life_days
-    return json.dumps({name: _digest(part) for name, part in sorted(parts.items())})
+    return json.dumps({name: digest_of(part) for name, part in sorted(parts.items())})
 
 
 def changes_since(case: UseCase, manifest: Manifest, recipes: str | None) -> tuple[str, ...]:
@@ -83,7 +83,7 @@ def has_new_search(changes: Iterable[str]) -> bool:
 
 def definition_digest(columns: Iterable[tuple[str, str]], recipes: str | None) -> str:
     """Return one digest for columns, as (name, ``seen_as``), and the tag."""
-    return _digest([sorted(columns), recipes])
+    return digest_of([sorted(columns), recipes])
 
 
 def _differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
@@ -96,12 +96,12 @@ def _differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]
 
 def _recipe(candidate: Candidate) -> list[Any]:
     functions = [candidate.build, *([candidate.export] if candidate.export else [])]
-    texts = {name: _code(make) for name, make in sorted(candidate.vectorizers.items())}
-    recipe = [dict(candidate.params), candidate.baseline, *map(_code, functions)]
+    texts = {name: code_of(make) for name, make in sorted(candidate.vectorizers.items())}
+    recipe = [dict(candidate.params), candidate.baseline, *map(code_of, functions)]
     return [*recipe, texts] if texts else recipe
 
 
-def _code(build: Any) -> str:
+def code_of(build: Any) -> str:
     """Return the source of a function without its comments and layout; the name of what has
     none."""
     try:
@@ -114,6 +114,7 @@ def _code(build: Any) -> str:
         return source
 
 
-def _digest(part: Any) -> str:
+def digest_of(part: Any) -> str:
+    """Return a short digest of what JSON can hold."""
     text = json.dumps(part, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -13,6 +13,7 @@ from tasks.ledger.entries import record
 from tasks.ledger.outcomes import against_gate, in_a_sentence
 from tasks.measures import plots
 from tasks.messages.announcements import contest_decided, first_champion, number
+from tasks.models.settings import changes_in_words
 from tasks.outside.blocks_of_run import RESUMED, artifact_key, registry, tell
 from tasks.steps.approve.ask import asks_person
 from tasks.steps.pictures import show_picture
@@ -88,6 +89,7 @@ def _in_words(decision: Decision) -> str:
         *[f"- {reason}" for reason in decision.reasons],
         *([f"\n**What to do:** {step}"] if (step := decision.facts.get("next")) else []),
         f"\n{_judged(decision)}",
+        *(f"\n{line}" for line in changes_in_words(decision.changes)),
     ]
     if decision.contest is None:
         return "\n".join([*lines, *_of_the_package(decision)])

@@ -21,7 +21,7 @@ from blocks.registry import ModelVersion
 from tasks.ledger.outcomes import Outcome, against_gate, below_the_gate
 from tasks.measures import plots
 from tasks.messages.announcements import metric_name, number, training_finished, tuning_finished
-from tasks.models import modelling
+from tasks.models import modelling, settings
 from tasks.models.executors import core_threads
 from tasks.models.fingerprint import TAG, recipes_of
 from tasks.models.importance import permutation_importance
@@ -272,6 +272,7 @@ def register_challenger(plan: Plan, best: Scored, rivals: Sequence[str] = ()) ->
             "laurel.recipe": recipe.candidate,
             **({"laurel.rivals": " ".join(rivals)} if rivals else {}),
             TAG: recipes_of(case),
+            settings.TAG: settings.settings_of(case),
             **({REMATCH: plan.rematch.champion} if plan.rematch else {}),
         },
         f"{recipe.candidate}, trained on {plan.window}, {case.gate.metric.name} "

@@ -22,7 +22,7 @@ from tasks.data.row_digests import HoldoutOverlap, rows_in
 from tasks.ledger.entries import read, root_run, stamp
 from tasks.ledger.outcomes import next_step
 from tasks.ledger.reign import find_champion
-from tasks.models import modelling
+from tasks.models import modelling, settings
 from tasks.models.fingerprint import other_answer
 from tasks.models.refits import refit_scores, refits_of
 from tasks.outside.blocks_of_run import RESUMED, lake, registry
@@ -104,6 +104,11 @@ def _judge(
         behaviours=judgement.behaviours,
         latency=judgement.latency,
         facts=facts,
+        changes=settings.changes_between(
+            champion.tags.get(settings.TAG), challenger.tags.get(settings.TAG)
+        )
+        if champion
+        else [],
         **stamp(),
     )
 

@@ -11,7 +11,7 @@ from blocks.registry import ModelVersion
 from serving.records.ledger import Decision
 from tasks.data.dataset import read_periods, read_version
 from tasks.ledger.model_card import as_page, model_card
-from tasks.models import modelling
+from tasks.models import modelling, settings
 from tasks.models.fingerprint import TAG
 from tasks.outside.blocks_of_run import RESUMED, lake, registry
 from tasks.packages.calibration import Calibrated
@@ -90,7 +90,7 @@ def refit_winner(challenger: ModelVersion, decision: Decision, seed: int) -> Mod
             "laurel.recipe": won.recipe,
             "laurel.holdout": decision.holdout,
             "laurel.verdict": decision.verdict,
-            **({TAG: challenger.tags[TAG]} if TAG in challenger.tags else {}),
+            **{tag: challenger.tags[tag] for tag in (TAG, settings.TAG) if tag in challenger.tags},
             **({"laurel.provisional": provisional} if provisional else {}),
         },
         f"{won.recipe}, refit through {decision.holdout} after its contest{_against(decision)} "

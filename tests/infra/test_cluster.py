@@ -388,8 +388,12 @@ def test_each_task_reaches_only_its_part_of_the_lake_and_only_its_secrets(aws: A
         ]
         return {resource.partition("123456789012/")[2] for resource in resources}
 
-    assert prefixes("laurel-serving", "s3:PutObject") == {"predictions/*", "feedback/*"}
-    assert prefixes("laurel-serving", "s3:GetObject") == {"reports/*", "decisions/*"}
+    assert prefixes("laurel-serving", "s3:PutObject") == {
+        "predictions/*",
+        "feedback/*",
+        "traffic/*",
+    }
+    assert prefixes("laurel-serving", "s3:GetObject") == {"reports/*", "decisions/*", "traffic/*"}
     assert prefixes("laurel-flow-run", "s3:PutObject") == {
         "datasets/*",
         "reports/*",

@@ -6,6 +6,7 @@ import pytest
 import usecases.toy_changed
 from usecases.toy_changed import changed_toy
 
+from flows.explain import explain
 from flows.retrain import retrain
 from flows.train import train
 from tests.integration.planting import Loop, Outcome
@@ -44,6 +45,8 @@ def test_a_new_column_contests_with_the_champion_as_it_was_before_its_refit(
     contest = loop.decisions(CASE, "contest")[-1]
     assert (contest["champion"], contest["challenger"], contest["holdout"]) == ("2", "3", "2024-03")
     assert (contest["verdict"], contest["facts"]["stand_in"]) == ("promote", "1")
+    assert [change["name"] for change in contest["changes"]] == ["columns.first"]
+    assert contest["changes"][0]["before"] is None
     main = contest["contest"]["main"]
     assert main["champion"] < 0.6 < 0.8 < main["challenger"]
     reason = (
@@ -70,5 +73,11 @@ def test_a_definition_contests_once_on_a_holdout_unless_it_is_asked_for(
     assert "This definition has contested on 2024-03 already: keep" in outcome.message
     contests = len(loop.decisions(CASE, "contest"))
     assert run(loop, again=True).name == "Champion stays"
+    before, after = "params={'max_iter': 20}", "params={'max_iter': 1}"
+    assert loop.decisions(CASE, "contest")[-1]["changes"] == [
+        {"name": "candidates.boosting", "before": before, "after": after}
+    ]
+    explained = loop.run(explain, CASE).result.text
+    assert f"`candidates.boosting`: `{before}` → `{after}`" in explained
     assert len(loop.decisions(CASE, "contest")) == contests + 1
     assert loop.crowned(CASE) == "4"

@@ -15,7 +15,13 @@ from tests.fakes.registry import RegistryServer
 from tests.fixtures import axe
 from tests.fixtures.api_keys import put_key
 from tests.fixtures.browser import CHROMIUM, MISSING, Browser, Page
-from tests.fixtures.lake_history import ask_for_approval, write_many, write_year
+from tests.fixtures.lake_history import (
+    ask_for_approval,
+    write_comparison,
+    write_many,
+    write_traffic,
+    write_year,
+)
 from tests.fixtures.lake_records import write_check, write_decision
 from tests.fixtures.packages import FEATURES, expected_score, write_package
 from tests.fixtures.processes import ServiceProcess, wait_until
@@ -889,6 +895,8 @@ def year(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
     write_year(folder / "lake")
     write_many(folder / "lake", 50)
     ask_for_approval(folder / "lake")
+    write_comparison(folder / "lake")
+    write_traffic(folder / "lake", {"2013-10-05T09": 1000, "2013-11-05T09": 3000})
     with started(folder) as (service, _):
         service.wait_for_version("1")
         yield service
@@ -931,6 +939,14 @@ def test_a_decision_has_an_address_that_a_colleague_can_open(
         assert [kind for kind in page.evaluate(kinds) if kind] == kinds_of_retrain
         assert page.focused() == page.text(".detail h3")
         assert "Started by the automation, on drift." in page.text(".detail")
+        changes = "[...document.querySelectorAll('.changes li')].map(one => one.innerText)"
+        assert page.text(".changes h5") == "Changed in the definition since champion 5"
+        assert page.evaluate(changes) == [
+            "columns.wind_speed new kind='number', nullable=True, low=0",
+            "columns.carrier gone kind='category'",
+            "gate.threshold 0.75 → 0.77",
+            "candidates.boosting.code changed",
+        ]
         page.evaluate("location.hash = '#toy&decision=4711'")
         page.wait_for("document.querySelector('.detail .trouble')", "it is told")
         assert page.text(".detail .trouble") == "The ledger has no decision 4711."
@@ -948,8 +964,10 @@ def test_charts_have_words_for_readers_and_their_numbers_as_a_table(
             "New champions: ♛ v2, ♛ v5, ♛ v7."
         )
         assert labels[1] == "Drift share by window. Drifted: 2013-04, 2013-08. Last: 33%."
+        assert labels[2] == "Predictions by window: now 28,243, at most 28,243"
+        assert labels[3] == "Latency by window: now 4.7 ms, at most 4.7 ms"
         crowns = "[...document.querySelectorAll('.crown')].map(one => one.innerText)"
-        assert page.evaluate(crowns) == ["♛ v2", "♛ v5", "♛ v7"]
+        assert page.evaluate(crowns) == 4 * ["♛ v2", "♛ v5", "♛ v7"]
         page.evaluate("document.querySelector('#numbers-toy').open = true")
         cells = page.evaluate(
             "[...document.querySelectorAll('.numbers tbody tr')].map(row => "
@@ -957,9 +975,41 @@ def test_charts_have_words_for_readers_and_their_numbers_as_a_table(
         )
         assert cells[0][:5] == ["2013-12", "7", "no labels yet", "–", "0%"]
         assert cells[1][:5] == ["2013-11", "7", "0.7760", "0.7640 – 0.7880", "64%"]
+        assert cells[1][-4:] == ["28,243", "3,000", "0.37 ms", "4.7 ms"]
+        assert cells[0][-4:] == ["28,243", "0", "–", "–"]
+        assert cells[3][-4:] == ["28,243", "–", "–", "–"]  # from before anything was counted
         assert cells[3][1] == "7" and cells[3][0] == "2013-09" or "♛" in cells[3][1]
         assert page.evaluate("document.querySelectorAll('.band').length") == 1
-        assert page.evaluate("document.querySelectorAll('.plot .dot').length") == 11
+        assert page.evaluate("document.querySelectorAll('.plot .dot').length") == 13
+
+
+def test_what_the_last_promotion_brought_is_told_or_why_it_is_unknown(
+    browser: Browser, year: ServiceProcess, tmp_path: Path
+) -> None:
+    figure = "[...document.querySelectorAll('.champion .figure')].at(-1).innerText.split('\\n')"
+    with opened(browser, year) as page:
+        assert page.evaluate(figure) == [
+            "+0.0123",
+            "v7 over v5 since its promotion",
+            "ROC AUC, +0.0063 – +0.0183, 27,075 rows of 2013-10",
+        ]
+    write_year(tmp_path / "lake")
+    with started(tmp_path) as (service, _), opened(browser, service) as page:
+        assert page.evaluate(figure) == [
+            "–",
+            "v7 over v5 since its promotion",
+            "unknown: not compared yet",
+        ]
+        assert page.evaluate("document.querySelector('.champion .command').textContent") == (
+            "laurel run compare toy --param window=WINDOW --param champion=5 --param challenger=7"
+        )
+        assert "No request has been counted yet." in page.text(".series")
+    write_comparison(tmp_path / "lake", verdict="inconclusive")
+    with (
+        started(tmp_path / "again", lake=f"file://{tmp_path}/lake") as (service, _),
+        opened(browser, service) as page,
+    ):
+        assert page.evaluate(figure)[2].endswith("27,075 rows of 2013-10, too few labels")
 
 
 def test_a_rollback_lists_past_champions_and_names_its_target(
@@ -1017,7 +1067,7 @@ def test_what_the_records_say_cannot_break_out_of_the_page(
 OPEN_ALL = "document.querySelectorAll('details').forEach(one => { one.open = true; })"
 STATES = {
     "everything open": ("/", OPEN_ALL, "document.querySelector('.numbers')"),
-    "a decision": ("/#toy&decision=5", "0", "document.querySelector('.detail .records')"),
+    "a decision": ("/#toy&decision=8", "0", "document.querySelector('.detail .records')"),
     "no such decision": ("/#toy&decision=4711", "0", "document.querySelector('.detail .trouble')"),
     "an answer": (
         "/",
@@ -1054,16 +1104,15 @@ STATES = {
 }
 
 
-@pytest.mark.skipif(not axe.IS_INSTALLED, reason=axe.MISSING)
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("state", STATES)
 def test_axe_finds_nothing(
     browser: Browser, korean: Browser, year: ServiceProcess, state: str, dark: bool
 ) -> None:
     path, action, ready = STATES[state]
-    # Each state in both languages, and on a telephone as well.
-    for reader, width in ((korean, 390), (browser, 1280)):
-        with reader.open(url(year, path), width=width, dark=dark) as page:
+    narrow_and_wide = (390,) if dark else (390, 2560)
+    for reader, widths in ((korean, narrow_and_wide), (browser, (1440,))):
+        with reader.open(url(year, path), width=widths[0], dark=dark) as page:
             page.wait_for(
                 f"document.getElementById('{PREDICT}') && document.querySelector('.plot') && "
                 "document.querySelector('.decision-table')",
@@ -1071,5 +1120,35 @@ def test_axe_finds_nothing(
             )
             page.evaluate(f"({action}, 0)")
             page.wait_for(ready, state)
-            assert axe.find_violations(page) == []
-            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            for width in widths:
+                page.resize(width, 900)
+                assert axe.find_violations(page) == []
+                assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_axe_finds_nothing_without_a_champion(
+    browser: Browser, korean: Browser, tmp_path: Path
+) -> None:
+    write_decision(tmp_path / "lake", "2026-11-20T02:00:00+00:00", "keep").write_text("{")
+    with ServiceProcess(tmp_path, "http://127.0.0.1:1") as service:
+        for reader, dark in ((korean, False), (browser, True)):
+            with reader.open(url(service), width=390, dark=dark) as page:
+                page.wait_for(
+                    "document.querySelector('.badge.without') && "
+                    "document.querySelector('.decision-table')",
+                    "an unreadable entry is listed",
+                )
+                assert axe.find_violations(page) == []
+
+
+def test_axe_finds_nothing_where_a_key_is_asked_for(
+    browser: Browser, korean: Browser, tmp_path: Path
+) -> None:
+    keys = tmp_path / "state" / "serving" / "keys.json"
+    keys.parent.mkdir(parents=True)
+    put_key(keys)
+    with started(tmp_path, serving_require_keys=True) as (service, _):
+        for reader, dark in ((korean, False), (browser, True)):
+            with reader.open(url(service), width=390, dark=dark) as page:
+                page.wait_for("!document.getElementById('key-form').hidden", "a key is asked for")
+                assert axe.find_violations(page) == []

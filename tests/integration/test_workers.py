@@ -2,6 +2,7 @@
 nobody's prediction is lost.
 """
 
+import json
 import os
 import re
 import signal
@@ -46,6 +47,34 @@ def parent(service: ServiceProcess) -> psutil.Process:
 
 def workers(service: ServiceProcess) -> list[psutil.Process]:
     return parent(service).children()
+
+
+def test_the_traffic_of_all_workers_adds_up_in_the_lake_also_over_a_restart(
+    service: ServiceProcess,
+) -> None:
+    files = "traffic/toy/*/*.json"
+
+    def ask(requests: int) -> None:
+        for _ in range(requests):  # each on a new connection, to whichever worker is free
+            answer = httpx.post(
+                f"{service.client.base_url}/v1/toy/predict", json={"rows": [ROW, ROW]}
+            )
+            assert answer.status_code == 200
+
+    ask(20)
+    service.end(signal.SIGTERM)
+    first = set(service.lake.glob(files))
+    assert 1 <= len(first) <= 2
+    service.start()
+    service.wait_for_version("1", workers=2)
+    ask(5)
+    service.end(signal.SIGTERM)
+    months = [json.loads(path.read_text()) for path in service.lake.glob(files)]
+    assert len(months) > len(first)
+    hours = [hour for month in months for hour in month["hours"].values()]
+    assert sum(hour["requests"] for hour in hours) == 25
+    assert sum(hour["rows"] for hour in hours) == 50
+    assert sum(sum(hour["latency"]) for hour in hours) == 25
 
 
 def test_all_workers_answer_and_each_answers_for_all(service: ServiceProcess) -> None:

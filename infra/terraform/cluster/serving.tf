@@ -19,14 +19,14 @@ data "aws_iam_policy_document" "serving" {
   statement {
     sid       = "Log"
     actions   = ["s3:PutObject"]
-    resources = ["${module.lake.arn}/predictions/*", "${module.lake.arn}/feedback/*"]
+    resources = [for folder in ["predictions", "feedback", "traffic"] : "${module.lake.arn}/${folder}/*"]
   }
 
   # What its page shows.
   statement {
     sid       = "Read"
     actions   = ["s3:GetObject"]
-    resources = ["${module.lake.arn}/reports/*", "${module.lake.arn}/decisions/*"]
+    resources = [for folder in ["reports", "decisions", "traffic"] : "${module.lake.arn}/${folder}/*"]
   }
 
   statement {
@@ -37,7 +37,7 @@ data "aws_iam_policy_document" "serving" {
     condition {
       test     = "StringLike"
       variable = "s3:prefix"
-      values   = ["reports/*", "decisions/*"]
+      values   = ["reports/*", "decisions/*", "traffic/*"]
     }
   }
 

@@ -74,7 +74,7 @@ data "aws_iam_policy_document" "endpoint" {
     content {
       sid       = "PredictionLog"
       actions   = ["s3:PutObject"]
-      resources = ["${local.arn}:s3:::${statement.value}/predictions/*", "${local.arn}:s3:::${statement.value}/feedback/*"]
+      resources = [for folder in ["predictions", "feedback", "traffic"] : "${local.arn}:s3:::${statement.value}/${folder}/*"]
     }
   }
 

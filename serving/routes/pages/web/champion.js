@@ -4,9 +4,9 @@ function championPanel(name, places) {
   const element = node("section", { className: "card champion", attributes: { "aria-labelledby": `champion-${name}` } });
   return {
     element,
-    /** `row` is the use case's in the fleet, `reigns` who was champion; both may be missing. */
-    update(state, row, reigns) {
-      refreshInside(element, ...(state.ready ? crowned(state, row, reigns, places) : vacant(state)));
+    /** `row` is the use case's in the fleet; `champions`, who was champion, and what the last promotion brought may be missing. */
+    update(state, row, records) {
+      refreshInside(element, ...(state.ready ? crowned(state, row, records, places) : vacant(state)));
     },
   };
 }
@@ -20,8 +20,8 @@ function vacant(state) {
   ];
 }
 
-function crowned(state, row, reigns, places) {
-  const reign = (reigns ?? []).find(one => one.version === state.version);
+function crowned(state, row, { champions, brought }, places) {
+  const reign = (champions ?? []).find(one => one.version === state.version);
   const scores = Object.entries(state.metrics).map(([metric, value]) => node("div", { className: "figure" },
     text("span", "value", fixed(value)), text("span", "name", say("onHoldout", metricName(metric))),
     reign?.metric === metric && Number.isFinite(reign.gain) ? text("span", "more", `${say("gainOver", signed(reign.gain))}, ${say("between", signed(reign.low), signed(reign.high))}`) : null));
@@ -32,7 +32,8 @@ function crowned(state, row, reigns, places) {
     node("p", { className: "lead" }, `${state.question} `, since ? text("span", "since", `${say("championFor", age(since))} `) : "", why),
     state.provisional ? text("p", "trouble", say("provisionally", state.provisional)) : null,
     ...troubles(state),
-    node("div", { className: "figures" }, liveFigure(row), ...scores),
+    node("div", { className: "figures" }, liveFigure(row), ...scores, broughtFigure(brought)),
+    brought?.unknown === "not_compared" ? comparisonHint(state.use_case, brought) : null,
     facts([
       [say("recipe"), state.recipe],
       [say("trainedThrough"), state.trained_through],
@@ -57,6 +58,20 @@ function liveFigure(row) {
   return node("div", { className: "figure" }, text("span", "value", fixed(live.value)), text("span", "name", say("liveOn", metricName(live.metric), live.window)),
     text("span", "more", [intervalOf(live), say("labels", percent(live.coverage)), unknown.live ? say("reasonOtherVersion", live.version) : ""].filter(words => words && words !== "–").join(", ")));
 }
+
+/** What the last promotion brought on a later window, or why that is not known. */
+function broughtFigure(brought) {
+  if (!brought || brought.unknown === "no_promotion") return null;
+  const { version, before, window, metric, rows, gain, unknown } = brought;
+  const over = text("span", "name", say("brought", version, before));
+  const reason = unknown ? reasonWords(unknown) : "";
+  if (!window || unknown === "unreadable") return node("div", { className: "figure" }, text("span", "value unknown", "–"), over, text("span", "more", reason));
+  return node("div", { className: "figure" }, text("span", unknown ? "value unknown" : "value", signed(gain)), over,
+    text("span", "more", [metricName(metric), intervalOf(brought, signed), say("contestRows", count(rows), window), reason].filter(words => words && words !== "–").join(", ")));
+}
+
+const comparisonHint = (name, { version, before }) => node("details", { id: `compare-${name}` }, text("summary", "", say("compareHow")),
+  text("p", "hint", say("compareWhy", version, before)), command(`laurel run compare ${name} --param window=${say("aWindow")} --param champion=${before} --param challenger=${version}`));
 
 const head = (name, title, badge) => node("div", { className: "head" }, node("h2", { id: `champion-${name}`, textContent: title }), badge);
 

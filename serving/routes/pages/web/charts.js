@@ -15,8 +15,9 @@ function seriesPanel(name) {
         refreshInside(body.querySelector(":scope > .refusal"), refusalOf(answer));
         return;
       }
-      const { windows, crowns, metric, traffic } = answer;
-      const charts = windows.length ? [scoreChart(windows, crowns, metric), driftChart(windows)] : [];
+      const { windows, crowns, metric, traffic, counted_since: since } = answer;
+      const marks = crownMarks(windows, crowns);
+      const charts = windows.length ? [scoreChart(windows, marks, metric), driftChart(windows, marks), predictionChart(windows, marks), latencyChart(windows, marks, since)] : [];
       refreshInside(body,
         windows.length ? null : text("p", "lead", say("seriesNone")),
         node("div", { className: "charts wide" }, ...charts, ...trafficCharts(traffic)),
@@ -36,14 +37,15 @@ function spanOf(values, { floor = null, least = 0 } = {}) {
   return [floor ?? low - room, high + room];
 }
 
-/** A plot that fills its place at any width: lines are drawn to scale, words are text beside them. */
+/** A plot that fills its place at any width: lines are drawn to scale, words are text beside them. `marks` are lines with words. */
 function plot({ title, summary, span: [low, high], labels, shown, layers, marks = [] }) {
   const down = value => 100 - 100 * (value - low) / (high - low || 1);
   const canvas = drawSvg("svg", { class: "plot", viewBox: "0 0 100 100", preserveAspectRatio: "none", role: "img", "aria-label": summary },
-    ...[0.25, 0.5, 0.75].map(share => drawSvg("line", { class: "grid-line", x1: 0, x2: 100, y1: 100 * share, y2: 100 * share })), ...layers(down));
+    ...[0.25, 0.5, 0.75].map(share => drawSvg("line", { class: "grid-line", x1: 0, x2: 100, y1: 100 * share, y2: 100 * share })),
+    ...marks.map(([share]) => drawSvg("line", { class: "crowned", x1: 100 * share, x2: 100 * share, y1: 0, y2: 100 })), ...layers(down));
   const scale = node("div", { className: "scale", ariaHidden: "true" }, ...[high, (high + low) / 2, low].map(value => text("span", "", shown(value))));
   const below = node("div", { className: "below", ariaHidden: "true" }, ...labels.map(([share, words]) => placed("span", "", words, share)));
-  const above = node("div", { className: "above", ariaHidden: "true" }, ...marks.map(([share, words]) => placed("span", "crown", words, share)));
+  const above = node("div", { className: "above", ariaHidden: "true" }, ...apart(marks).map(([share, words]) => placed("span", "crown", words, share)));
   return node("figure", { className: "chart" }, text("figcaption", "", title), node("div", { className: "frame" }, scale, node("div", { className: "field-of-plot" }, above, canvas, below)));
 }
 
@@ -91,24 +93,24 @@ function bandPaths(shares, windows, down) {
   });
 }
 
-function scoreChart(windows, crowns, metric) {
+/** Where a new champion begins, as `[share of the width, words]`. */
+function crownMarks(windows, crowns) {
+  return crowns.filter(crown => crown.window !== null).map(crown => [windows.findIndex(window => window.window === crown.window) / windows.length, say("crownMark", crown.version)]);
+}
+
+function scoreChart(windows, marks, metric) {
   const shares = middles(windows.length);
   const scores = windows.map((window, place) => [shares[place], window.score.value]);
   const estimates = windows.map((window, place) => [shares[place], window.estimate]);
-  const crowned = crowns.filter(crown => crown.window !== null).map(crown => {
-    const place = windows.findIndex(window => window.window === crown.window);
-    return [place / windows.length, say("crownMark", crown.version)];
-  });
   const last = windows.findLast(window => Number.isFinite(window.score.value));
   const words = last
-    ? say("chartScore", metricName(metric), last.window, fixed(last.score.value), intervalOf(last.score), crowned.map(([, mark]) => mark).join(", ") || "–")
+    ? say("chartScore", metricName(metric), last.window, fixed(last.score.value), intervalOf(last.score), marks.map(([, mark]) => mark).join(", ") || "–")
     : say("chartNoScore", metricName(metric));
   return plot({
     title: [say("scoreByWindow", metricName(metric)), say("scoreHint")].join(" · "), summary: words,
     span: spanOf(windows.flatMap(({ score, estimate }) => [score.value, score.low, score.high, estimate])),
-    labels: labelsOf(windows.map(window => window.window)), shown: value => fixed(value, 3), marks: apart(crowned),
-    layers: down => [...bandPaths(shares, windows, down), ...crowned.map(([share]) => drawSvg("line", { class: "crowned", x1: 100 * share, x2: 100 * share, y1: 0, y2: 100 })),
-      ...linePaths(estimates, down, "estimate"), ...linePaths(scores, down, "line"), ...dots(scores, down, "scored")],
+    labels: labelsOf(windows.map(window => window.window)), shown: value => fixed(value, 3), marks,
+    layers: down => [...bandPaths(shares, windows, down), ...linePaths(estimates, down, "estimate"), ...linePaths(scores, down, "line"), ...dots(scores, down, "scored")],
   });
 }
 
@@ -119,22 +121,52 @@ function apart(marks) {
   return kept.reverse();
 }
 
-function driftChart(windows) {
+function driftChart(windows, marks) {
   const shares = middles(windows.length);
   const values = windows.map(window => window.drift_share);
   const limits = windows.map((window, place) => [shares[place], window.limit]);
   const over = windows.filter(window => window.outcome === "drifted").map(window => window.window);
-  const wide = Math.min(70 / windows.length, 6);
   return plot({
     title: [say("driftByWindow"), say("driftHint")].join(" · "), summary: say("chartDrift", over.join(", ") || "–", percent(values.findLast(Number.isFinite) ?? NaN)),
-    span: [0, Math.min(1, Math.ceil(Math.max(0.01, ...[...values, ...windows.map(window => window.limit)].filter(Number.isFinite)) * 10.5) / 10)], labels: labelsOf(windows.map(window => window.window)), shown: value => percent(value),
+    span: [0, Math.min(1, Math.ceil(Math.max(0.01, ...[...values, ...windows.map(window => window.limit)].filter(Number.isFinite)) * 10.5) / 10)], labels: labelsOf(windows.map(window => window.window)), shown: value => percent(value), marks,
     layers: down => [
-      ...windows.flatMap((window, place) => {
-        const middle = 100 * shares[place];
-        if (Number.isFinite(window.drift_share)) return [drawSvg("rect", { class: `column ${window.outcome}`, x: middle - wide / 2, width: wide, y: down(window.drift_share), height: 100 - down(window.drift_share) })];
-        return [drawSvg("rect", { class: `column unknown ${window.outcome}`, x: middle - wide / 2, width: wide, y: 94, height: 6 })];
-      }),
+      ...columns(windows.map(({ drift_share: share, outcome }) => [share, Number.isFinite(share) ? outcome : `unknown ${outcome}`]), down),
       ...linePaths(limits, down, "limit")],
+  });
+}
+
+/** A column for each `[value, class]`; a stub on the axis where the value is not known. */
+function columns(values, down) {
+  const wide = Math.min(70 / values.length, 6);
+  return values.map(([value, kind], place) => {
+    const top = Number.isFinite(value) ? down(value) : 94;
+    return drawSvg("rect", { class: `column ${kind}`, x: 100 * middles(values.length)[place] - wide / 2, width: wide, y: top, height: 100 - top });
+  });
+}
+
+/** The predictions of the log, by their event time. */
+function predictionChart(windows, marks) {
+  const values = windows.map(window => window.rows);
+  const known = values.filter(Number.isFinite);
+  const most = Math.max(...known, 0);
+  return plot({
+    title: [say("predictionsByWindow"), say("predictionsHint")].join(" · "), summary: say("chartTraffic", say("predictionsByWindow"), known.length ? count(known.at(-1)) : "–", count(most)),
+    span: [0, (most || 1) * 1.1], labels: labelsOf(windows.map(window => window.window)), shown: value => plain(value, 0), marks,
+    layers: down => columns(values.map(value => [value, Number.isFinite(value) ? "rows" : "unknown"]), down),
+  });
+}
+
+/** p50 and p99 of all services, by the time of the answer; why there are none if there are none. */
+function latencyChart(windows, marks, since) {
+  const known = windows.map(window => window.p99).filter(Number.isFinite);
+  const title = [say("latencyByWindow"), say("latencyHint")].join(" · ");
+  if (!known.length) return node("figure", { className: "chart" }, text("figcaption", "", title), text("p", "hint", since ? say("latencyElsewhere", moment(`${since}:00Z`)) : say("latencyNever")));
+  const shares = middles(windows.length);
+  const points = field => windows.map((window, place) => [shares[place], window[field]]);
+  return plot({
+    title, summary: say("chartTraffic", say("latencyByWindow"), latency(known.at(-1)), latency(Math.max(...known))),
+    span: [0, Math.max(...known) * 1.1], labels: labelsOf(windows.map(window => window.window)), shown: latency, marks,
+    layers: down => [...linePaths(points("p50"), down, "estimate"), ...linePaths(points("p99"), down, "line"), ...dots(points("p99"), down, "scored")],
   });
 }
 
@@ -159,18 +191,18 @@ function trafficCharts(steps) {
 const reasonWords = code => say(REASONS[code] ?? "reasonUnknown");
 const REASONS = {
   no_check: "reasonNoCheck", no_labels: "reasonNoLabels", too_few_labels: "reasonFewLabels", not_judged: "reasonNotJudged", unreadable: "unreadable", other_champion: "reasonOther",
-  no_requests: "reasonNoRequests", not_in_ledger: "reasonNotInLedger", none_in_ledger: "reasonNone", lake_away: "reasonAway", not_read_yet: "historyAsking", scope: "reasonScope", no_champion: "noChampion",
+  no_requests: "reasonNoRequests", not_in_ledger: "reasonNotInLedger", none_in_ledger: "reasonNone", lake_away: "reasonAway", not_compared: "reasonNotCompared", not_read_yet: "historyAsking", scope: "reasonScope", no_champion: "noChampion",
 };
 
-const intervalOf = ({ low, high }) => Number.isFinite(low) && Number.isFinite(high) ? say("between", fixed(low), fixed(high)) : "–";
+const intervalOf = ({ low, high }, shown = fixed) => Number.isFinite(low) && Number.isFinite(high) ? say("between", shown(low), shown(high)) : "–";
 
 function numbersTable(name, windows, crowns, metric) {
-  const columns = ["window", "championWord", "scoreWord", "interval90", "coverage", "estimate", "driftShare", "limitWord", "verdictWord", "rowsWord"].map(word => word === "scoreWord" ? metricName(metric) : say(word));
+  const columns = ["window", "championWord", "scoreWord", "interval90", "coverage", "estimate", "driftShare", "limitWord", "verdictWord", "rowsWord", "requestsWord", "p50Word", "p99Word"].map(word => word === "scoreWord" ? metricName(metric) : say(word));
   const rows = [...windows].reverse().map(window => {
     const crown = crowns.find(one => one.window === window.window);
     const score = Number.isFinite(window.score.value) ? fixed(window.score.value) : reasonWords(window.score.reason);
     return [window.window, crown ? `♛ ${window.champion}` : window.champion ?? "–", score, intervalOf(window.score), percent(window.score.coverage ?? NaN), fixed(window.estimate),
-      percent(window.drift_share ?? NaN), percent(window.limit ?? NaN), verdictWords(window.outcome), window.rows === null ? "–" : count(window.rows)];
+      percent(window.drift_share ?? NaN), percent(window.limit ?? NaN), verdictWords(window.outcome), ...[window.rows, window.requests].map(number => number === null ? "–" : count(number)), latency(window.p50), latency(window.p99)];
   });
   return node("details", { id: `numbers-${name}` }, text("summary", "", say("numbersAsTable")), table(say("numbersAsTable"), columns, rows, "numbers"));
 }

@@ -38,6 +38,7 @@ function entryItem(entry, scale) {
     whyOf(entry),
     ...contestParts(entry, scale),
     ...entry.reasons.map(reason => recorded(reason)),
+    changesOf(entry),
     answerOf(entry),
     factsOf(entry),
     node("p", { className: "links" }, entry.contest ? text("span", "hint", say("contestRows", count(entry.contest.main.rows), entry.holdout)) : null,
@@ -107,4 +108,15 @@ function factsOf({ facts }) {
   const until = facts.until ? [say("until", moment(facts.until))] : [];
   const words = [...until, ...visible.map(([name, value]) => `${spelled(name)} ${typeof value === "number" ? plain(value) : value}`)];
   return words.length ? text("p", "hint", words.join(" · ")) : null;
+}
+
+/** What the challenger's definition has in another way than the champion's, as the use case's file writes it. */
+function changesOf({ changes, champion }) {
+  if (!changes?.length) return null;
+  const code = words => text("code", "", words);
+  const items = changes.filter(change => change.name).map(({ name, before, after }) => {
+    const parts = before && after ? [" ", code(before), " → ", code(after)] : [` ${say(before === null ? "changeNew" : after === null ? "changeGone" : "changeOther")} `, ...[before || after].filter(Boolean).map(code)];
+    return node("li", {}, code(name), ...(before !== "" || after !== "" ? parts : parts.slice(0, 1)));
+  });
+  return node("div", { className: "changes" }, text("h5", "", say("changedSince", champion)), items.length ? node("ul", {}, ...items) : text("p", "hint", say("changesUnknown")));
 }

@@ -27,7 +27,7 @@ class View {
     this.approvals = approvalsPanel(name, again);
     this.rollback = rollbackPanel(name, again);
     this.needs = node("div", {});
-    this.records = { approvals: null, champions: null };
+    this.records = { approvals: null, champions: null, brought: null };
     this.historyTime = -Infinity;
     this.seen = null;
     this.approvals.element.id = `approvals-of-${name}`;
@@ -37,7 +37,7 @@ class View {
 
   update(state, row, typed) {
     refreshInside(this.needs, needsOf([row], { without: ["approval", "no_champion"] }));
-    this.champion.update(state, row, this.records.champions);
+    this.champion.update(state, row, this.records);
     this.traffic.update(state, pasts.get(this.name));
     this.try.update(state, typed);
     this.rollback.update(state, this.records.approvals, this.records.champions);
@@ -54,9 +54,9 @@ class View {
     this.drift.update(drift instanceof Error ? drift : drift.drift);
     this.series.update(series);
     this.approvals.update(approvals);
-    this.records = { approvals, champions: champions instanceof Error ? this.records.champions : champions.champions };
+    this.records = champions instanceof Error ? { ...this.records, approvals } : { approvals, ...champions };
     this.rollback.update(state, approvals, this.records.champions);
-    this.champion.update(state, row, this.records.champions);
+    this.champion.update(state, row, this.records);
   }
 }
 

@@ -5,7 +5,7 @@ import pytest
 from serving.history.checks import History
 from serving.history.series import Crown, Window, crowns_of, metric_of, window_of
 from serving.outside.lake import FolderLake
-from tests.fixtures.lake_history import write_scored_check, write_year
+from tests.fixtures.lake_history import write_scored_check, write_traffic, write_year
 from tests.fixtures.lake_records import write_check
 
 
@@ -38,6 +38,16 @@ def test_a_window_has_score_interval_coverage_estimate_and_drift(
     assert (window.estimate, window.estimate_error) == (0.774, 0.004)
     assert (window.drift_share, window.limit, window.rows) == (2 / 3, 0.5, 28243)
     assert window.begin == "2013-06-01T00:00:00" and window.requests is None
+
+
+def test_a_window_has_the_requests_that_were_answered_in_it(root: Path, history: History) -> None:
+    write_scored_check(root, "2013-05", "2", 0.77, 0)
+    write_scored_check(root, "2013-06", "2", 0.77, 0)
+    write_traffic(root, {"2013-06-02T10": 40})
+    checks = history.drift("toy", 400)
+    june, may = (window_of(check, "roc_auc", history.traffic("toy")) for check in checks)
+    assert (june.requests, june.errors, may.requests, may.p99) == (40, 1, None, None)
+    assert june.p50 and june.p99 and june.p50 < june.p99 < 0.005
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from serving.records.contest import Behaviour, Comparison, Contest, Latency, Spending
 from serving.records.drift import Checked, DriftVerdict
-from serving.records.ledger import Entry
+from serving.records.ledger import Change, Entry
 from serving.records.performance import Estimate, Interval, Performance
 from serving.records.record import decode, encode, fields_of
 
@@ -91,6 +91,7 @@ ENTRY: dict[str, Any] = {
     "behaviours": [Behaviour(**BEHAVIOUR)],
     "latency": [Latency(rows=1, champion_milliseconds=1, challenger_milliseconds=2)],
     "facts": {"rows": 3.0, "next": None, "who": "Ana"},
+    "changes": [Change(name="gate.threshold", before="0.7", after=None)],
     "sequence": 1,
     "previous": "0" * 64,
     "head_run": "a run",

@@ -5,7 +5,7 @@ from starlette.testclient import TestClient
 
 from blocks.settings import Settings
 from serving.server.app import create_app
-from tests.fixtures.lake_history import write_many, write_year
+from tests.fixtures.lake_history import write_comparison, write_many, write_traffic, write_year
 
 
 @pytest.fixture(scope="module")
@@ -13,6 +13,8 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     folder = tmp_path_factory.mktemp("decisions")
     write_year(folder / "lake")
     write_many(folder / "lake", 60)
+    write_traffic(folder / "lake", {"2013-06-02T10": 40})
+    write_comparison(folder / "lake")
     settings = {
         "state": folder / "state",
         "lake": f"file://{folder}/lake",
@@ -63,13 +65,16 @@ def test_past_champions_have_score_and_date(client: TestClient) -> None:
     assert [reign["version"] for reign in answer["champions"]] == ["7", "5", "2"]
     assert all(reign["score"] == 0.7714 or reign["metric"] for reign in answer["champions"])
     assert answer["champions"][0]["until"] is None and answer["serving"] is None
+    brought = answer["brought"]
+    assert (brought["version"], brought["before"], brought["window"]) == ("7", "5", "2013-10")
 
 
-def test_the_series_has_windows_crowns_and_what_is_not_recorded(client: TestClient) -> None:
+def test_the_series_has_windows_crowns_and_requests(client: TestClient) -> None:
     answer = client.get("/v1/toy/series").json()
     assert (answer["metric"], len(answer["windows"])) == ("roc_auc", 12)
     assert [crown["version"] for crown in answer["crowns"]] == ["2", "5", "7"]
-    assert answer["unknown"] == {"requests": "not_recorded", "p99": "not_recorded"}
+    assert answer["counted_since"] == "2013-06-02T10"
+    assert [window["requests"] for window in answer["windows"]][4:7] == [None, 40, 0]
     part = client.get("/v1/toy/series?from=2013-03&to=2013-05").json()["windows"]
     assert [window["window"] for window in part] == ["2013-03", "2013-04", "2013-05"]
     assert client.get("/v1/toy/series?from=2014-01").json()["windows"] == []

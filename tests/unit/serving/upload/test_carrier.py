@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -71,6 +72,19 @@ def test_segments_reach_the_lake_by_way_of_one_process(segment: Path, lake: Path
     assert not carriers()
 
 
+def test_small_objects_reach_the_lake_by_way_of_the_same_process(segment: Path, lake: Path) -> None:
+    carrier = Carrier(idle_seconds=60)
+    carrier.carry(segment)
+    carrier.put("traffic/toy/2026-11/가.json", '{"hours":"가"}'.encode())
+    assert (lake / "traffic/toy/2026-11/가.json").read_text() == '{"hours":"가"}'
+    assert len(carriers()) == 1
+    shutil.rmtree(lake)
+    lake.write_text("a file where the lake's folder was")
+    with pytest.raises(LakeAway, match="Not a directory"):
+        carrier.put("traffic/toy/2026-11/a.json", b"{}")
+    carrier.rest(now=True)
+
+
 def test_a_wrong_segment_is_told_from_a_lake_that_is_away_and_the_process_goes_on(
     segment: Path, lake: Path, tmp_path: Path
 ) -> None:
@@ -119,6 +133,7 @@ def test_a_killed_process_costs_one_try_and_a_segment_that_kills_it_each_time_is
 
 POISON = """
 import os
+import shutil
 import signal
 import sys
 

@@ -9,7 +9,7 @@ import pytest
 
 from blocks.lake import Lake
 from serving.records.contest import Comparison, Contest
-from serving.records.ledger import Decision, Entry, Kind
+from serving.records.ledger import Change, Decision, Entry, Kind
 from tasks.ledger.entries import read
 from tasks.ledger.explanations import alias_in_words, champion_in_words, retrain_in_words, until
 from tasks.ledger.reign import last_crowned
@@ -178,6 +178,27 @@ def test_a_champion_without_a_contest_in_the_ledger_is_told_as_such(tmp_path: Pa
         "The ledger has no contest that led to it." in text
         and "dataset version `not known`" in text
     )
+
+
+def test_what_the_challenger_changed_in_the_definition_is_told_also_if_it_lost(
+    tmp_path: Path,
+) -> None:
+    changes = [
+        Change(name="gate.threshold", before="0.75", after="0.8"),
+        Change(name="columns.wind", before=None, after="kind='number'"),
+    ]
+    lost = entry_at(
+        4, "contest", "keep", "no gain", challenger="5", champion="2", holdout="2024-06",
+        contest=CONTEST, changes=changes,
+    )  # fmt: skip
+    entries = ledger(tmp_path, *HISTORY, lost)
+    text = champion_at(entries, 5)
+    assert "Since then: **Contest:** challenger 5 against champion 2 on 2024-06: *keep*" in text
+    assert text.endswith(
+        "**Changed in the definition:** `gate.threshold`: `0.75` → `0.8`; `columns.wind` is new: "
+        "`kind='number'`."
+    )
+    assert "Changed in the definition" not in champion_at(entries, 3)
 
 
 def test_an_alias_that_was_moved_by_hand_is_told(tmp_path: Path) -> None:
