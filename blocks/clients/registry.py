@@ -22,9 +22,12 @@ if TYPE_CHECKING:
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
+ROLLOUT = "rollout"  # the challenger that some callers meet, while its rollout lasts
 # Tags of a version: where its package is, and the SHA-256 of the package's manifest.
 PACKAGE_TAG = "laurel.package"
 DIGEST_TAG = "laurel.package_sha256"
+# Tag of a version with the alias ``rollout``: its terms.
+TERMS_TAG = "laurel.rollout"
 # Tag of a model: the head of its ledger.
 LEDGER_TAG = "laurel.ledger"
 _API = "/api/2.0/mlflow"

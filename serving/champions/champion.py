@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from blocks.clients.registry import CHAMPION
+from blocks.clients.registry import CHAMPION, ROLLOUT
 from serving.champions.package_cache import PackageCache
 from serving.champions.trouble import Trouble
 from serving.errors import PackageError, RegistryAway
@@ -28,6 +28,7 @@ from serving.metrics.counters import Metrics
 from serving.outside.registry import Crowned, Registry
 from serving.outside.slack import Slack
 from serving.package.model import Package
+from serving.rollouts.terms import Terms, terms_of
 
 _LONGEST_WAIT_SECONDS = 15.0
 _LONGEST_REFUSAL_SECONDS = 60.0
@@ -55,6 +56,8 @@ class Champion:
     since: datetime
     # the registration time, from the registry; a package has no time
     created: str | None = None
+    # of the challenger that has the alias ``rollout``; a restored one waits for the registry's
+    terms: Terms | None = None
 
     @classmethod
     def crown(
@@ -100,14 +103,11 @@ class Refusal:
     message: str
 
 
-ROLES = (CHAMPION,)  # each is an alias of its own; only the champion answers
-
-
 class ChampionWatch:
     """Follows the alias ``role`` of one use case. ``champion`` is the version that has it, and in
     the role ``champion`` the only attribute that a request reads.
 
-    ``on_swap`` is called after each swap, on the thread that swapped. ``slack`` reports, once for
+    ``on_swap`` is called after each change, on the thread that made it. ``slack`` reports, once for
     all workers, a refused version, and a registry that was unreachable for ``away_seconds``."""
 
     def __init__(
@@ -159,11 +159,26 @@ class ChampionWatch:
         with suppress(OSError):
             self._cache.request_look()
 
+    def revert(self, rollout: str, reason: str) -> None:
+        """End a rollout in every worker of this disk, now and after a restart, and tell people.
+        If the disk refuses, it ends in this process."""
+        with suppress(OSError):
+            self._cache.revert(rollout, reason)
+        self.poke()
+        version = self.champion.version if self.champion else "?"
+        self._trouble.last = f"Version {version} {reason}."
+        self._trouble.tell(
+            f"rollout {rollout}", f"version {version} was reverted", "The champion answers all."
+        )
+
     def check(self) -> None:
         """Look at the alias and follow it. Blocking: called in a thread; a second call waits for
         the first.
         """
         with self._turn:
+            now = self.champion
+            if now is not None and now.terms and self._cache.is_reverted(now.terms.id):
+                self._vacate()  # before the registry is asked, which may be slow
             try:
                 crowned = self._look()
                 # The alias may move while a package is fetched: only a version that the registry
@@ -213,6 +228,8 @@ class ChampionWatch:
     def _look(self) -> Crowned | None:
         crowned = self._registry.at(self.use_case, self.role)
         self._failed_looks, self.checked = 0, datetime.now(UTC)
+        if crowned is not None and self._is_reverted(crowned):
+            crowned = None
         self.alias_version = crowned.version if crowned else None
         return crowned
 
@@ -227,9 +244,7 @@ class ChampionWatch:
         """The proven champion of ``crowned``; ``None`` if there is nothing to swap."""
         now = self.champion
         if now and (now.version, now.sha256) == (crowned.version, crowned.sha256):
-            if now.created != crowned.created:  # restored from this disk, which has no time
-                self.champion = replace(now, created=crowned.created)
-            self._clear_trouble()
+            self._note_news(now, crowned)
         elif (
             (refusal := self._refusal)
             and refusal.crowned == crowned
@@ -240,21 +255,48 @@ class ChampionWatch:
             try:
                 package = self._cache.get(crowned, self._registry)
                 champion = self._load(crowned.version, crowned.sha256 or "", package)
-                return replace(champion, created=crowned.created)
+                return replace(champion, created=crowned.created, terms=self._terms(crowned))
             except (PackageError, OSError) as error:
                 self._refuse(crowned, error)
         return None
+
+    def _note_news(self, now: Champion, crowned: Crowned) -> None:
+        """Take what the registry says anew of the version that is loaded: its time, if it was
+        restored from this disk, and another step of its rollout."""
+        try:
+            terms = self._terms(crowned)
+        except PackageError as error:
+            self._refuse(crowned, error)
+            return
+        if (now.created, now.terms) != (crowned.created, terms):
+            self.champion = replace(now, created=crowned.created, terms=terms)
+            if terms != now.terms:
+                self._on_swap()
+        self._clear_trouble()
+
+    def _is_reverted(self, crowned: Crowned) -> bool:
+        try:
+            terms = self._terms(crowned)
+        except PackageError:
+            return False
+        return terms is not None and self._cache.is_reverted(terms.id)
+
+    def _terms(self, crowned: Crowned) -> Terms | None:
+        """Raises ``PackageError`` for terms that cannot be read."""
+        return terms_of(crowned.version, crowned.terms) if self.role == ROLLOUT else None
 
     def _load(self, version: str, sha256: str, package: Package) -> Champion:
         return Champion.crown(self.use_case, version, sha256, package, self.role)
 
     def _vacate(self) -> None:
         """Drop the version of an alias that is gone. A champion stays, since one must answer."""
-        if self.champion is not None:
-            logger.info("no version serves use_case=%s role=%s", self.use_case, self.role)
+        was_there = self.champion is not None
         self.champion = None
         self._cache.forget()
         self._clear_trouble()
+        if was_there:
+            logger.info("no version serves use_case=%s role=%s", self.use_case, self.role)
+            self._on_swap()
 
     def _crown(self, champion: Champion, crowned: Crowned) -> None:
         try:

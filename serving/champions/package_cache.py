@@ -5,8 +5,10 @@
                           find it on the disk
 <folder>/champion.json    the last served version, so that a restart without a registry serves it;
                           <role>.json for each other role
+<folder>/<role>.next      the version that the role is about to serve: nobody deletes its package
 <folder>/look             touched to make every worker look at the alias now
 <folder>/told/<role>/     one file for each reported failure
+<folder>/reverted/        one file for each reverted rollout, with the reason
 """
 
 import fcntl
@@ -16,7 +18,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -29,6 +31,8 @@ from serving.package.manifest import MANIFEST, read_manifest, served_files
 from serving.package.model import Package, load
 
 _REPORTS = "told"  # the folder of the reported failures, by role
+_REVERTED = "reverted"  # the folder of the rollouts that a guard has ended
+_NEXT_SUFFIX = ".next"
 _STALE_SECONDS = 3600.0
 _LONGEST_FETCH_SECONDS = 60.0
 _TURN_SECONDS = 0.02
@@ -65,6 +69,7 @@ class PackageCache:
     def __init__(self, folder: Path, role: str = CHAMPION) -> None:
         self.folder = folder
         self._record = folder / f"{role}{RECORD_SUFFIX}"
+        self._next = folder / f"{role}{_NEXT_SUFFIX}"
         self._look = folder / "look"
         self._reports = folder / _REPORTS / role
 
@@ -79,6 +84,8 @@ class PackageCache:
                 "laurel.package_sha256, so it was not registered by Laurel. "
                 "Register it with `evaluate`, or give the alias to a version that has them."
             )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._next.write_text(crowned.version)
         if cached_package := self._load(crowned.version, crowned.sha256):
             return cached_package
         with self._turn(crowned.version):
@@ -117,7 +124,6 @@ class PackageCache:
         """Fetch a version alone. After too long a wait for another worker, fetch it as well:
         fetching twice does no harm.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
         end = time.monotonic() + _LONGEST_FETCH_SECONDS
         path = self.folder / f"{version}.lock"
         with path.open("w") as lock:
@@ -145,7 +151,8 @@ class PackageCache:
         return last, load(self.folder / last.version, last.sha256)
 
     def keep(self, version: str, sha256: str) -> None:
-        """Record the role's version; delete all packages but each role's current and previous one.
+        """Record the role's version; delete all packages but each role's next, current and previous
+        one.
 
         Raises ``OSError``, also if another role's swap has deleted the package meanwhile."""
         with self._alone():
@@ -163,6 +170,7 @@ class PackageCache:
     def forget(self) -> None:
         """Remove the role's record. The next swap of any role deletes its packages."""
         self._record.unlink(missing_ok=True)
+        self._next.unlink(missing_ok=True)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -175,11 +183,14 @@ class PackageCache:
             os.close(handle)
 
     def _delete_others(self) -> None:
-        """Delete the packages that are no role's current or previous one."""
+        """Delete the packages that are no role's next, current or previous one."""
         records = map(_read_record, self.folder.glob(f"*{RECORD_SUFFIX}"))
         versions = {name for last in records if last for name in (last.version, last.previous)}
+        for path in self.folder.glob(f"*{_NEXT_SUFFIX}"):
+            with suppress(FileNotFoundError):
+                versions.add(path.read_text())
         for folder in self.folder.iterdir():
-            if not folder.is_dir() or folder.name in versions | {_REPORTS}:
+            if not folder.is_dir() or folder.name in versions | {_REPORTS, _REVERTED}:
                 continue
             # Another worker may be downloading: its folder is kept until it is old.
             fresh = (
@@ -204,6 +215,18 @@ class PackageCache:
         except OSError:
             return 0
 
+    def revert(self, rollout: str, reason: str) -> None:
+        """End a rollout for every worker, also after a restart. Raises ``OSError``."""
+        path = self._reverted(rollout)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(reason)
+
+    def is_reverted(self, rollout: str) -> bool:
+        return self._reverted(rollout).exists()
+
+    def _reverted(self, rollout: str) -> Path:
+        return self.folder / _REVERTED / _name_of(rollout)
+
     def claim_report(self, failure: str) -> bool:
         """Whether this worker is the first to claim the report of ``failure``, and must send it.
         Raises ``OSError``.
@@ -212,7 +235,7 @@ class PackageCache:
         try:
             os.close(
                 os.open(
-                    self._reports / hashlib.sha256(failure.encode()).hexdigest()[:32],
+                    self._reports / _name_of(failure),
                     os.O_CREAT | os.O_EXCL,
                     0o600,
                 )
@@ -224,3 +247,8 @@ class PackageCache:
     def forget_reports(self) -> None:
         """Forget reported failures: after a success the same failure is news again."""
         shutil.rmtree(self._reports, ignore_errors=True)
+
+
+def _name_of(text: str) -> str:
+    """A file's name for any text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

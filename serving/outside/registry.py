@@ -15,6 +15,8 @@ from blocks.clients.registry import (
     DIGEST_TAG,
     LEDGER_TAG,
     PACKAGE_TAG,
+    ROLLOUT,
+    TERMS_TAG,
     ApiError,
     Limits,
     RegistryApi,
@@ -33,12 +35,13 @@ class Crowned:
     its manifest.
 
     ``created`` is when it was registered (ISO 8601); a package holds no time, so that it can be
-    rebuilt to the byte."""
+    rebuilt to the byte. ``terms`` are those of its rollout, if it has the alias ``rollout``."""
 
     version: str
     package: str | None
     sha256: str | None
     created: str | None = None
+    terms: str | None = None
 
 
 class Registry:
@@ -91,7 +94,13 @@ class Registry:
         if version is None:
             return None
         tags = version.tags
-        return Crowned(version.number, tags.get(PACKAGE_TAG), tags.get(DIGEST_TAG), version.created)
+        return Crowned(
+            version.number,
+            tags.get(PACKAGE_TAG),
+            tags.get(DIGEST_TAG),
+            version.created,
+            tags.get(TERMS_TAG) if alias == ROLLOUT else None,
+        )
 
     def models(self) -> list[str]:
         """Names of Laurel's registered models: their latest version has a package, or the model a

@@ -208,7 +208,7 @@ async def _infer(service: "Service", model: str, request: Request) -> Response:
         )
 
     scored = await service.score(
-        model, body, kind if length == len(body) else "", pieces, logged=logged
+        model, request.scope, body, kind if length == len(body) else "", pieces, logged=logged
     )
     answer, head = await service.scorer.write(scored, lambda: write_answer(scored, model, read[0]))
     headers = remark_headers((), scored.unknown)

@@ -131,7 +131,7 @@ def add_routes(app: FastAPI, service: "Service") -> None:
                 ignored.update(dict.fromkeys(rows.ignored))
                 yield rows
 
-        scored = await service.score(use_case, body, kind, pieces, logged=logged)
+        scored = await service.score(use_case, request.scope, body, kind, pieces, logged=logged)
         service.metrics.ignored_columns[use_case] += bool(ignored)
         headers = remark_headers(tuple(ignored), scored.unknown)
         answer = await service.scorer.write(scored, lambda: write_answer(scored))

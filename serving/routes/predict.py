@@ -49,6 +49,7 @@ def add_routes(app: FastAPI, service: "Service") -> None:
             )  # takes a tenth of a second, once
         scored = await service.score(
             use_case,
+            request.scope,
             body,
             kind,
             lambda champion, size: read_pieces(champion.reader, kind, body, max_rows, size),

@@ -15,6 +15,7 @@ from typing import Protocol, TypeVar
 import msgspec
 import numpy as np
 
+from serving.champions.canary import Canary
 from serving.champions.champion import Champion
 from serving.errors import Overloaded
 from serving.formats.bodies import JSON, read_json, read_pieces
@@ -65,10 +66,13 @@ Read = Callable[[Champion, int | None], Iterable[CheckedRows]]
 
 class Call(Protocol):
     """A request that waits for a native answer. ``succeed`` or ``fail`` is called once, on the
-    event loop.
+    event loop. ``canary`` is set if the caller is on the side of a challenger: what that one fails,
+    ``stand_in`` answers, the champion.
     """
 
     champion: Champion
+    canary: Canary | None
+    stand_in: Champion | None
     body: bytes
     checked_rows: CheckedRows | None
 
@@ -300,11 +304,12 @@ class Scorer:
         try:
             return self._score(champion, calls)
         except Exception as error:  # noqa: BLE001 - handed to the caller's ``fail``
-            return (
-                [(calls[0], error, 0, ())]
-                if len(calls) == 1
-                else [outcome for call in calls for outcome in self._work([call])]
-            )
+            if len(calls) > 1:
+                return [outcome for call in calls for outcome in self._work([call])]
+            (call,) = calls
+            if fall_back(call):
+                return self._work([call])
+            return [(call, error, 0, ())]
 
     def _score(self, champion: Champion, calls: list[Call]) -> list[Outcome]:
         requests = [call.checked_rows or _read(call, self._max_rows)[0] for call in calls]
@@ -353,6 +358,8 @@ class Scorer:
         self._answered += len(outcomes)
         for call, answer, count, unknown in outcomes:
             if isinstance(answer, bytes):
+                if call.canary is not None:
+                    call.canary.note(count, failed=call.stand_in is None)
                 self._metrics.rows[call.champion.package.manifest.use_case] += count
                 if unknown:
                     self._count_unknown(call.champion.package.manifest.use_case, unknown)
@@ -371,6 +378,14 @@ class Scorer:
         parts = np.array_split(matrix, self._threads)
         others = [self._parts.submit(package.score, part) for part in parts[1:]]
         return np.concatenate([package.score(parts[0]), *[other.result() for other in others]])
+
+
+def fall_back(call: Call) -> bool:
+    """Let the champion answer a call that the challenger failed; whether it had not yet."""
+    if call.stand_in is None:
+        return False
+    call.champion, call.stand_in, call.checked_rows = call.stand_in, None, None
+    return True
 
 
 def _loop_bytes(champion: Champion) -> int:

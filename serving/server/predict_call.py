@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from serving.champions.canary import Canary
 from serving.champions.champion import Champion
 from serving.edge.refusals import error_answer
 from serving.edge.requests import find_request_id
@@ -40,6 +41,7 @@ class PredictCall:
             "checked_rows",
             "began",
             "body",
+            "canary",
             "champion",
             "disconnected",
             "headers",
@@ -49,7 +51,7 @@ class PredictCall:
             "more_body",
             "pieces",
         ),
-        *("protocol", "refusal", "request_id", "response_complete", "route", "size"),
+        *("protocol", "refusal", "request_id", "response_complete", "route", "size", "stand_in"),
     )
 
     def __init__(
@@ -72,6 +74,8 @@ class PredictCall:
         self.body = b""
         self.checked_rows: CheckedRows | None = None
         self.champion: Champion = None  # type: ignore[assignment]  # set when the body is there
+        self.canary: Canary | None = None
+        self.stand_in: Champion | None = None
         self.more_body = True
         self.keep_alive = True
         self.disconnected = False

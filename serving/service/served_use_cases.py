@@ -5,10 +5,12 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
-from blocks.clients.registry import CHAMPION
+from blocks.clients.registry import CHAMPION, ROLLOUT
 from blocks.settings import Settings
-from serving.champions.champion import ROLES, Champion, ChampionWatch
+from serving.champions.canary import Canary
+from serving.champions.champion import Champion, ChampionWatch
 from serving.champions.package_cache import PackageCache
 from serving.champions.use_cases import MOST, all_of, named_by, serves_all
 from serving.edge.openapi import PREDICT_PATH
@@ -37,7 +39,9 @@ class ServedUseCases:
     """The use cases of one service. Constructing it does no I/O but to list files. Raises
     ``ValueError`` for settings that name an impossible use case.
 
-    ``on_swap`` is called on the thread that has swapped a champion."""
+    ``on_swap`` is called on the thread that has swapped a champion. ``canaries`` are the
+    challengers that some callers meet now, by use case, on the terms that the watches of
+    ``challengers`` read."""
 
     def __init__(
         self,
@@ -45,20 +49,18 @@ class ServedUseCases:
         registry: Registry,
         metrics: Metrics,
         on_swap: Callable[[], None],
-        roles: Sequence[str] = ROLES,
     ) -> None:
         self._settings = settings
         self._registry = registry
         self._metrics = metrics
         self._slack = Slack.of(settings)
         self._on_swap = on_swap
-        self._roles = roles
         self._named = named_by(settings)
         self._tasks: list[asyncio.Task[None]] = []
         self.serves_all = serves_all(settings)
         self.watches: dict[str, ChampionWatch] = {}
-        # The roles beside the champion, by use case and role: loaded, but no request reaches them.
-        self.beside: dict[str, dict[str, ChampionWatch]] = {}
+        self.challengers: dict[str, ChampionWatch] = {}
+        self.canaries: dict[str, Canary] = {}
         self.hot_routes: dict[bytes, HotRoute] = {}
         for name in all_of(settings) if self.serves_all else self._named:
             self._add(name)
@@ -133,9 +135,8 @@ class ServedUseCases:
         return names[: max(0, MOST - len(self.watches))]
 
     def _add(self, name: str) -> None:
-        watches = {role: self._watch_of(name, role) for role in self._roles}
-        watch = self.watches[name] = watches.pop(CHAMPION)
-        self.beside[name] = watches
+        watch = self.watches[name] = self._watch_of(name, CHAMPION)
+        self.challengers[name] = self._watch_of(name, ROLLOUT)
         path = PREDICT_PATH.replace("{use_case}", name).encode()
         self.hot_routes[path] = HotRoute(
             PREDICT_PATH, path.decode(), name, watch, self._metrics.routes[name, PREDICT_PATH]
@@ -149,12 +150,25 @@ class ServedUseCases:
             self._settings.serving_poll_seconds,
             self._metrics,
             self._slack,
-            self._on_swap,
+            self._on_swap if role == CHAMPION else partial(self._renew_canary, name),
             role=role,
         )
 
+    def _renew_canary(self, name: str) -> None:
+        """Send callers to the challenger on the terms of its watch, or no longer. A reverted
+        rollout stays reverted, and a running one keeps its guard from step to step."""
+        watch, before = self.challengers[name], self.canaries.get(name)
+        challenger = watch.champion
+        if challenger is None or challenger.terms is None:
+            self.canaries.pop(name, None)
+        elif before is not None and before.terms.id == challenger.terms.id:
+            self.canaries[name] = before.step(challenger, challenger.terms)
+        else:
+            self.canaries[name] = Canary(challenger, challenger.terms, watch.revert)
+        self._on_swap()
+
     async def _follow(self, name: str) -> None:
-        for watch in (self.watches[name], *self.beside[name].values()):
+        for watch in (self.watches[name], self.challengers[name]):
             await asyncio.to_thread(watch.restore)
             self._tasks.append(asyncio.create_task(watch.run()))
 

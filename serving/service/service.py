@@ -6,15 +6,15 @@ import asyncio
 import math
 import os
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from blocks.settings import Settings
-from serving.champions.champion import ROLES
 from serving.edge.access_log import AccessLog
-from serving.edge.requests import Budget, RequestIds
-from serving.errors import InputError, NotReady, Refused
+from serving.edge.requests import Budget, Headers, RequestIds
+from serving.errors import InputError, NotReady, Overloaded, Refused
 from serving.formats.event_window import EventWindow
 from serving.formats.feedback import read_feedback
 from serving.keys.admission import Admission, keys_of
@@ -31,7 +31,7 @@ from serving.outside.prefect_api import PrefectApi
 from serving.outside.registry import Registry
 from serving.package.outputs import YES_OR_NO
 from serving.scoring.predictions import Scored
-from serving.scoring.scorer import LOOP_BODY_BYTES, Call, Read, Scorer
+from serving.scoring.scorer import LOOP_BODY_BYTES, Call, Read, Scorer, fall_back
 from serving.service.served_use_cases import HotRoute, ServedUseCases
 from serving.service.siblings import facts, flows
 from serving.service.workers import WorkerBoard
@@ -58,6 +58,7 @@ class HotCall(Call, Protocol):
     began: float  # of time.perf_counter
     key: str
     request_id: bytes
+    headers: Headers
 
 
 class Connection(Protocol):
@@ -74,9 +75,7 @@ class Service:
 
     ``open_path`` requires no key, so the service starts without any."""
 
-    def __init__(
-        self, settings: Settings, open_path: str | None = None, roles: Sequence[str] = ROLES
-    ) -> None:
+    def __init__(self, settings: Settings, open_path: str | None = None) -> None:
         self.settings = settings
         self.metrics = Metrics()
         self.traffic = Traffic()
@@ -102,9 +101,7 @@ class Service:
         self._probed = -math.inf
         folder = settings.state / "serving"
         self._swapped = asyncio.Event()
-        self.use_cases = ServedUseCases(
-            settings, self.registry, self.metrics, self._tell_of_swap, roles
-        )
+        self.use_cases = ServedUseCases(settings, self.registry, self.metrics, self._tell_of_swap)
         self.log = (NoPredictionLog if settings.lake == NO_LAKE else PredictionLog)(
             folder / "log",
             settings.log_flush_seconds,
@@ -190,19 +187,45 @@ class Service:
 
     def begin(self, call: HotCall) -> None:
         """Have a complete, admitted request of the hot path answered. Raises ``ServingError``."""
-        call.champion = self.use_cases.champion(call.route.use_case)
-        self.scorer.submit(call)
+        use_case = call.route.use_case
+        champion = call.champion = self.use_cases.champion(use_case)
+        canary = self.use_cases.canaries.get(use_case)
+        if canary is None or not canary.takes(champion, call.headers, call.request_id):
+            self.scorer.submit(call)
+            return
+        call.canary, call.champion, call.stand_in = canary, canary.challenger, champion
+        try:
+            self.scorer.submit(call)
+        except InputError:  # of another schema, perhaps
+            fall_back(call)
+            self.scorer.submit(call)
 
     async def score(
-        self, use_case: str, body: bytes, kind: str, read: Read, *, logged: bool
+        self, use_case: str, caller: "Scope", body: bytes, kind: str, read: Read, *, logged: bool
     ) -> Scored:
         """Score and log the rows that ``read`` makes from ``body``, whose media type is ``kind``.
 
         Raises ``UnknownUseCase``, ``NotReady``, ``InputError``, ``PackageError``, ``Overloaded``.
         """
-        return await self.scorer.score(
-            self.use_cases.champion(use_case), body, kind, read, logged=logged
-        )
+        champion = self.use_cases.champion(use_case)
+        canary = self.use_cases.canaries.get(use_case)
+        score = partial(self.scorer.score, body=body, kind=kind, read=read, logged=logged)
+        if (
+            canary is None
+            or "version" in caller["path_params"]  # the caller has chosen
+            or not canary.takes(champion, caller["headers"], caller["laurel.request_id"])
+        ):
+            return await score(champion)
+        failed = False
+        try:
+            scored = await score(canary.challenger)
+        except Overloaded:
+            raise
+        except Exception:  # noqa: BLE001 - the champion answers, or raises its own
+            failed = True
+            scored = await score(champion)
+        canary.note(len(scored.ids), failed=failed)
+        return scored
 
     async def keep_feedback(self, use_case: str, body: bytes) -> int:
         """Store labels, and return how many. Raises ``InputError``, or ``NotReady``: lost feedback

@@ -1,0 +1,151 @@
+"""Verdicts on gains that are looked at after each block, of two days each."""
+
+from collections.abc import Callable, Iterator
+from itertools import product
+from math import sqrt
+
+import numpy as np
+
+from tasks.rollouts.blocks import BLOCK_DAYS, Judged, MissingLabel, Rows, is_informative, judge_days
+from tasks.rollouts.planning import Spread, plan
+from tasks.rollouts.sequential import ERROR, Finding, first_finding
+from usecases.definition import LOG_LOSS
+
+DAYS = (28, 56)
+_SEED = 11
+_BURN = 50  # days before the first
+
+
+def errors(worlds: int) -> Iterator[str]:
+    """Print how often equal challengers are found better; a look after each block."""
+    print(f"\nFalse crowns in % of {worlds} worlds (wanted: {100 * ERROR:g}; rho .5: 8)")
+    for days in DAYS:
+        for horizon in (days // BLOCK_DAYS, None):
+            for name, rho, skew in (
+                ("rho 0", 0.0, 0.0),
+                ("rho .3", 0.3, 0.0),
+                ("rho .5", 0.5, 0.0),
+                ("skew -1.5", 0.0, 1.5),
+            ):
+                share = _found("better", horizon, worlds, lambda c: _days(c, days, rho, skew))  # noqa: B023
+                _print(f"{days} days, {_method(horizon)}, {name}", share)
+                limit = 0.08 if skew or rho > 0.3 else ERROR
+                yield from _beyond(f"false crowns, {days} days, {name}", share, limit, worlds)
+
+
+def power(worlds: int) -> Iterator[str]:
+    """Print how often a gain is found, in standard deviations of a day's gain."""
+    print(f"\nGains that are found in % of {worlds} worlds")
+    for days in DAYS:
+        for horizon in (days // BLOCK_DAYS, None):
+            for gain in (0.35, 0.5, 1.0):
+                share = _found("better", horizon, worlds, lambda c: _days(c, days, 0.0) + gain)  # noqa: B023
+                _print(f"{days} days, {_method(horizon)}, gain {gain:g}", share)
+                if (days, horizon, gain) == (28, 14, 0.5):
+                    yield from _beyond("a gain missed", 1 - share, 0.35, worlds)
+
+
+def plans(worlds: int) -> Iterator[str]:
+    """Print the planned days for a gain, and how often they find it."""
+    print("\nPlanned days for 80 %, and what they find")
+    cases = [(0.5, 0.0), (0.75, 0.0), (1.0, 0.0), (1.0, 0.3)]
+    for (gain, rho), is_planned in product(cases, (True, False)):
+        # A block is the mean of two days, so it differs less than a day does.
+        spread = Spread(sqrt((1 + rho) / 2), rho * (1 + rho) / 2)
+        planned = plan(gain, spread, planned=is_planned)
+        if planned.blocks is None:
+            continue
+        days = planned.blocks * BLOCK_DAYS
+        horizon = planned.blocks if is_planned else None
+        share = _found("better", horizon, worlds, lambda c: _days(c, days, rho) + gain)  # noqa: B023
+        _print(f"gain {gain:g}, rho {rho:g}, {_method(horizon)}: {days} days", share)
+        yield from _beyond(f"planned for {gain:g} and missed", 1 - share, 0.25, worlds)
+
+
+def late_labels(worlds: int) -> Iterator[str]:
+    """Print how often an equal challenger is crowned whose errors are the champion's turned round,
+    by how labels come late; a look after each day."""
+    worlds = max(1, worlds // 10)
+    print(f"\nFalse crowns with late labels, in % of {worlds} worlds of 35 days x 300 rows")
+    cases: list[tuple[str, float, float, float, float, MissingLabel]] = [
+        ("the same for all, 80 % come", 7, 7, 0.8, 0.8, "unknown"),
+        ("positives by day 2, negatives by 7", 2, 7, 1, 1, "unknown"),
+        ("positives sooner; 95 and 65 % come", 2, 7, 0.95, 0.65, "unknown"),
+        ("negatives never come", 7, 7, 1, 0, "negative"),
+    ]
+    for name, positive, negative, some, others, missing in cases:
+        chance = np.random.default_rng(_SEED)
+        crowned = np.mean(
+            [
+                _crowned_late(chance, (positive, negative), (some, others), missing)
+                for _ in range(worlds)
+            ]
+        )
+        _print(name, float(crowned))
+        yield from _beyond(f"labels: {name}", float(crowned), ERROR, worlds)
+
+
+def _crowned_late(
+    chance: np.random.Generator,
+    lateness: tuple[float, float],
+    coverage: tuple[float, float],
+    missing: MissingLabel,
+    days: int = 35,
+    a_day: int = 300,
+    follow_up: int = 7,
+) -> bool:
+    day = np.repeat(np.arange(days), a_day)
+    odds = chance.normal(-1.0, 1.0, len(day)) + np.repeat(chance.normal(0, 0.2, days), a_day)
+    truth = (chance.random(len(day)) < 1 / (1 + np.exp(-odds))).astype(float)
+    errs = np.abs(chance.normal(0, 0.6, len(day)))
+    champion, challenger = (1 / (1 + np.exp(-(odds + side * errs))) for side in (-1, 1))
+    is_positive = truth == 1
+    comes_at = day + chance.random(len(day)) * np.where(is_positive, *lateness)
+    comes = chance.random(len(day)) < np.where(is_positive, *coverage)
+    judged = Judged()
+    for today in range(days + 1):
+        known = np.where(comes & (comes_at <= today), truth, np.nan)
+        judged = judge_days(
+            judged, Rows(day, known, champion, challenger), LOG_LOSS, today - follow_up - 1, missing
+        )
+        if is_informative(judged.blocks):
+            return False
+        if first_finding(judged.gains, None).finding == "better":
+            return True
+    return False
+
+
+def _days(chance: np.random.Generator, days: int, rho: float, skew: float = 0.0) -> np.ndarray:
+    """Gains of days with variance 1 that hang together; ``skew``: with a long tail below."""
+    noise = chance.normal(size=days + _BURN)
+    if skew:
+        shape = 4 / skew**2
+        noise = (shape - chance.gamma(shape, size=days + _BURN)) / sqrt(shape)
+    for place in range(1, len(noise)):
+        noise[place] = rho * noise[place - 1] + sqrt(1 - rho**2) * noise[place]
+    return noise[_BURN:]
+
+
+def _found(
+    finding: Finding,
+    horizon: int | None,
+    worlds: int,
+    play: Callable[[np.random.Generator], np.ndarray],
+) -> float:
+    chance = np.random.default_rng(_SEED)
+    blocks = (play(chance).reshape(-1, BLOCK_DAYS).mean(axis=1) for _ in range(worlds))
+    return float(np.mean([first_finding(gains, horizon).finding == finding for gains in blocks]))
+
+
+def _method(horizon: int | None) -> str:
+    return "no horizon" if horizon is None else "planned"
+
+
+def _print(name: str, share: float) -> None:
+    print(f"  {name:52} {100 * share:5.1f}", flush=True)
+
+
+def _beyond(name: str, share: float, limit: float, worlds: int) -> Iterator[str]:
+    """The promise, if the share is beyond ``limit`` by more than three simulation errors."""
+    if share > limit + 3 * sqrt(limit * (1 - limit) / worlds):
+        yield f"{name}: {100 * share:.1f} % of {worlds} worlds, promised {100 * limit:g} %."

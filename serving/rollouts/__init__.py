@@ -1,0 +1,1 @@
+"""Champion and challenger at once: who answers, and when a challenger is reverted at once."""

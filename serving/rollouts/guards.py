@@ -1,0 +1,114 @@
+"""Guards that revert a sick challenger, judged after each request and never by chance.
+
+Each is an e-process: under the tolerated rate its evidence exceeds ``1 / ERROR`` in at most that
+share of rollouts, however long they last (Ville's inequality). Only rows count that the challenger
+failed and the champion answered: callers stay on one side, so that the two sides' own rates differ
+without a cause, and an outage of both reverts nobody."""
+
+import math
+from bisect import bisect_left, insort
+from collections import deque
+from dataclasses import dataclass, field
+
+ERROR = 1 / 4000  # of healthy rollouts that one guard reverts
+TOLERATED_FAILURES = 0.001  # of the rows that the champion answers
+SLOW = 2.0  # times the champion's median
+TOLERATED_SLOW = 0.5  # of the challenger's answers: half are slower than its own median
+_FAILING = (0.005, 0.02, 0.1, 0.5)
+_SLOWED = (0.6, 0.75, 0.9, 0.99)
+_TIMES = 101  # of the champion's latest answers
+_FEW_TIMES = 20
+_RATIO_PRIOR = 100.0
+_RATIO_ERROR = 1 / 1000
+
+
+@dataclass
+class RateGuard:
+    """Evidence that more than ``tolerated`` (0-1) of trials are bad: a mixture of likelihood ratios
+    against ``rates``."""
+
+    tolerated: float
+    rates: tuple[float, ...]
+    trials: int = 0
+    bad: int = 0
+
+    def add(self, bad: int, trials: int) -> None:
+        self.bad += bad
+        self.trials += trials
+
+    @property
+    def is_breached(self) -> bool:
+        return self.log_evidence > -math.log(ERROR)
+
+    @property
+    def log_evidence(self) -> float:
+        logs = [
+            self.bad * math.log(rate / self.tolerated)
+            + (self.trials - self.bad) * math.log((1 - rate) / (1 - self.tolerated))
+            for rate in self.rates
+        ]
+        most = max(logs)
+        return most + math.log(sum(math.exp(each - most) for each in logs) / len(logs))
+
+
+def failure_guard() -> RateGuard:
+    """Of rows that the champion answered: those that the challenger failed."""
+    return RateGuard(TOLERATED_FAILURES, _FAILING)
+
+
+@dataclass
+class LatencyGuard:
+    """Evidence that the challenger's scoring takes more than ``SLOW`` times the champion's median.
+
+    Half of the answers of one that takes just so long are slower, so that half are tolerated."""
+
+    _rate: RateGuard = field(default_factory=lambda: RateGuard(TOLERATED_SLOW, _SLOWED))
+    _latest: deque[float] = field(default_factory=lambda: deque(maxlen=_TIMES))
+    _sorted: list[float] = field(default_factory=list)
+
+    def add_champion(self, seconds: float) -> None:
+        """Add the scoring time of a request that the champion answered."""
+        if len(self._latest) == _TIMES:
+            del self._sorted[bisect_left(self._sorted, self._latest[0])]
+        self._latest.append(seconds)
+        insort(self._sorted, seconds)
+
+    def add_challenger(self, seconds: float) -> None:
+        """Add the scoring time of a request that the challenger answered."""
+        if len(self._sorted) >= _FEW_TIMES:
+            median = self._sorted[len(self._sorted) // 2]
+            self._rate.add(int(seconds > SLOW * median), 1)
+
+    @property
+    def is_breached(self) -> bool:
+        return self._rate.is_breached
+
+
+@dataclass
+class RatioGuard:
+    """Evidence that the challenger's share of the requests is not the planned one, so that the
+    sides cannot be compared: the sequential multinomial test of Lindon and Malek (2022)."""
+
+    share: float
+    champion: int = 0
+    challenger: int = 0
+
+    @property
+    def is_breached(self) -> bool:
+        return self.log_evidence > -math.log(_RATIO_ERROR)
+
+    @property
+    def log_evidence(self) -> float:
+        """The log of the Bayes factor of a Beta distribution around ``share`` against it."""
+        before = (_RATIO_PRIOR * (1 - self.share), _RATIO_PRIOR * self.share)
+        after = (before[0] + self.champion, before[1] + self.challenger)
+        return (
+            _log_beta(*after)
+            - _log_beta(*before)
+            - self.champion * math.log(1 - self.share)
+            - self.challenger * math.log(self.share)
+        )
+
+
+def _log_beta(first: float, second: float) -> float:
+    return math.lgamma(first) + math.lgamma(second) - math.lgamma(first + second)

@@ -1,0 +1,38 @@
+"""The terms of a running rollout, as the registry keeps them: a tag of the version that has the
+alias ``rollout``. Every worker, replica and stack reads them there, so that all agree."""
+
+from typing import Literal
+
+import msgspec
+
+from serving.errors import PackageError
+
+
+class Terms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One step of a rollout. ``id`` names the rollout and salts its routing; the challenger answers
+    a ``share`` (0-1) of the callers. ``header`` names the header whose value is the routing key, in
+    lower case; empty: the request's id, so that each request is routed on its own."""
+
+    id: str
+    kind: Literal["canary", "ab"]
+    share: float
+    header: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.id or not 0 <= self.share <= 1 or self.header != self.header.lower():
+            raise ValueError("id, share or header is out of bounds")
+
+
+# Made at import, by one thread: msgspec crashes if two threads meet a type for the first time
+# (docs/decisions/0012-hot-path.md).
+_TERMS = msgspec.json.Decoder(Terms)
+
+
+def terms_of(version: str, tag: str | None) -> Terms:
+    """Read a version's tag. Raises ``PackageError``: without terms nobody may be sent to it."""
+    if tag is None:
+        raise PackageError(f"Version {version} has the alias 'rollout' and no tag of its terms.")
+    try:
+        return _TERMS.decode(tag.encode())
+    except msgspec.DecodeError as error:
+        raise PackageError(f"The rollout's terms of version {version}: {error}.") from error

@@ -1,0 +1,1 @@
+"""Whether a challenger may go on, judged on real traffic while it runs."""

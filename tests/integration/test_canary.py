@@ -1,0 +1,198 @@
+"""A challenger answers some callers of a real service: who meets it, what callers notice when it is
+sick, and how every worker and each restart forgets it."""
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fakes.registry import RegistryServer
+from tests.fakes.slack import SlackServer
+from tests.fixtures.callers import Callers
+from tests.fixtures.packages import (
+    FEATURES,
+    OUTPUTS,
+    SMOKE_ROWS,
+    Feature,
+    PackageKind,
+    expected_score,
+    model,
+    write_package,
+)
+from tests.fixtures.processes import ServiceProcess, wait_until
+
+ROW = {"carrier": "AA", "distance": 800.0, "wind": 3.0}
+SICK_ROW = {**ROW, "wind": -1000.0}  # the root of a negative number is none
+ALIAS = ("toy", "rollout")
+
+
+def rooted(folder: Path) -> str:
+    """Version 3 passes its smoke rows, and fails windy ones."""
+    margins = [-math.log(1 / expected_score(row) - 1) for row in SMOKE_ROWS]
+    scores = [math.sqrt(margin) for margin in margins]
+    return write_package(folder, kind=PackageKind(OUTPUTS, model(0.0, last="Sqrt"), scores, 0.5))
+
+
+def with_a_column_more(folder: Path) -> str:
+    """Version 4 asks for a column that today's callers do not send."""
+    more = [Feature("gate", "number", nullable=False), *FEATURES[1:]]
+    rows = [{"gate": 1.0, "distance": row["distance"], "wind": row["wind"]} for row in SMOKE_ROWS]
+    margins = [0.5 + 0.001 * row["distance"] + 0.05 * (row["wind"] or 0.0) for row in rows]
+    scores = [1 / (1 + math.exp(-margin)) for margin in margins]
+    kind = PackageKind(OUTPUTS, model(0.0), scores, 0.5)
+    return write_package(folder, features=more, smoke_rows=rows, kind=kind)
+
+
+@pytest.fixture
+def mlflow(tmp_path: Path) -> Iterator[RegistryServer]:
+    with RegistryServer(tmp_path / "artifacts") as server:
+        for version in (1, 2):
+            server.register(
+                "toy", version, lambda folder, bias=version: write_package(folder, bias=float(bias))
+            )
+        server.register("toy", 3, rooted)
+        server.register("toy", 4, with_a_column_more)
+        server.crown("toy", 1)
+        yield server
+
+
+def roll_out(mlflow: RegistryServer, version: int, share: float, **terms: str) -> None:
+    tag = {"id": "first", "kind": "canary", "share": share, **terms}
+    mlflow.versions["toy", version]["laurel.rollout"] = json.dumps(tag)
+    mlflow.aliases[ALIAS] = version
+
+
+def version_for(service: ServiceProcess, row: dict[str, Any] = ROW, **headers: str) -> str:
+    answer = service.client.post("/v1/toy/predict", json={"rows": [row]}, headers=headers)
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["model_version"])
+
+
+def versions(service: ServiceProcess, callers: int = 60) -> list[str]:
+    return [version_for(service, **{"X-Caller": str(caller)}) for caller in range(callers)]
+
+
+def wait_for_share(service: ServiceProcess, version: str, least: int, most: int = 60) -> None:
+    wait_until(
+        lambda: least <= versions(service).count(version) <= most,
+        f"{least} to {most} of 60 callers meet version {version}",
+    )
+
+
+def test_a_caller_stays_on_one_side_while_the_share_grows_and_through_restarts(
+    mlflow: RegistryServer, tmp_path: Path
+) -> None:
+    roll_out(mlflow, 2, 0.25, header="x-caller")
+    with ServiceProcess(tmp_path, mlflow.url) as service:
+        service.wait_for_version("1")
+        wait_for_share(service, "2", 5, 25)
+        first = versions(service)
+        assert first == versions(service)
+        roll_out(mlflow, 2, 0.75, header="x-caller")
+        wait_for_share(service, "2", 30, 55)
+        later = versions(service)
+    assert all(after == "2" for before, after in zip(first, later, strict=True) if before == "2")
+    with ServiceProcess(tmp_path, mlflow.url) as service:
+        wait_for_share(service, "2", 30, 55)
+        assert versions(service) == later
+        del mlflow.aliases[ALIAS]
+        wait_for_share(service, "2", 0, 0)
+
+
+def test_every_form_of_request_is_routed(mlflow: RegistryServer, tmp_path: Path) -> None:
+    roll_out(mlflow, 2, 1.0)
+    with ServiceProcess(tmp_path, mlflow.url) as service:
+        service.wait_for_version("1")
+        wait_for_share(service, "2", 60)
+        csv = service.client.post(
+            "/v1/toy/predict",
+            content="carrier,distance,wind\nAA,800,3\n",
+            headers={"Content-Type": "text/csv", "Accept": "text/csv"},
+        )
+        assert csv.text.splitlines()[1].endswith(",2")
+        tensors = {
+            "inputs": [
+                {"name": "carrier", "datatype": "BYTES", "shape": [1], "data": ["AA"]},
+                {"name": "distance", "datatype": "FP64", "shape": [1], "data": [800.0]},
+                {"name": "wind", "datatype": "FP64", "shape": [1], "data": [3.0]},
+            ]
+        }
+        answer = service.client.post("/v2/models/toy/infer", json=tensors)
+        assert answer.json()["model_version"] == "2", answer.text
+        chosen = service.client.post("/v2/models/toy/versions/1/infer", json=tensors)
+        assert chosen.json()["model_version"] == "1", "the caller named the champion"
+
+
+@pytest.mark.parametrize(("sick", "row"), [(3, SICK_ROW), (4, ROW)])
+def test_a_sick_challenger_is_reverted_and_no_request_fails(
+    mlflow: RegistryServer, tmp_path: Path, sick: int, row: dict[str, Any]
+) -> None:
+    slack = SlackServer()
+    with (
+        slack,
+        ServiceProcess(
+            tmp_path,
+            mlflow.url,
+            serving_workers=2,
+            slack_token=slack.token,
+            slack_api_url=slack.url,
+        ) as service,
+    ):
+        service.wait_for_version("1", workers=2)
+        with Callers(str(service.client.base_url), row, 8) as callers:
+            callers.wait_for(50)
+            roll_out(mlflow, sick, 0.5)
+            wait_until(lambda: bool(slack.messages), "people hear of the revert")
+            callers.wait_for(200)
+        assert not callers.refused and not callers.broken
+        assert {prediction.version for prediction in callers.predictions} == {"1"}
+        assert "was reverted" in slack.messages[0]["text"]
+        assert len(slack.messages) == 1
+    # The registry still names it, and a restart does not try it again.
+    with ServiceProcess(tmp_path, mlflow.url) as service:
+        service.wait_for_version("1")
+        assert set(versions(service, 20)) == {"1"}
+        roll_out(mlflow, 2, 1.0, id="second")
+        wait_for_share(service, "2", 60)
+
+
+def test_requests_that_both_refuse_revert_nobody(mlflow: RegistryServer, tmp_path: Path) -> None:
+    roll_out(mlflow, 2, 1.0)
+    with ServiceProcess(tmp_path, mlflow.url) as service:
+        service.wait_for_version("1")
+        wait_for_share(service, "2", 60)
+        for _ in range(50):
+            bad = service.client.post("/v1/toy/predict", json={"rows": [{"carrier": 5}]})
+            assert bad.status_code == 422
+        assert version_for(service) == "2"
+
+
+@pytest.mark.parametrize("tag", [None, "{", '{"id": "", "kind": "canary", "share": 0.5}'])
+def test_a_version_without_terms_meets_nobody(
+    mlflow: RegistryServer, tmp_path: Path, tag: str | None
+) -> None:
+    if tag is not None:
+        mlflow.versions["toy", 2]["laurel.rollout"] = tag
+    mlflow.aliases[ALIAS] = 2
+    with ServiceProcess(tmp_path, mlflow.url) as service:
+        service.wait_for_version("1")
+        before = len(mlflow.requests)
+        wait_until(lambda: len(mlflow.requests) > before + 6, "the registry was asked again")
+        assert set(versions(service, 20)) == {"1"}
+
+
+def test_a_registry_that_goes_away_leaves_the_rollout_as_it_is(
+    mlflow: RegistryServer, tmp_path: Path
+) -> None:
+    roll_out(mlflow, 2, 0.5, header="x-caller")
+    with ServiceProcess(tmp_path, mlflow.url) as service:
+        service.wait_for_version("1")
+        wait_for_share(service, "2", 15, 45)
+        before = versions(service)
+        mlflow.broken = True
+        asked = len(mlflow.requests)
+        wait_until(lambda: len(mlflow.requests) > asked + 4, "the registry was asked in vain")
+        assert versions(service) == before
