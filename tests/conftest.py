@@ -23,6 +23,7 @@ from deployments.local import stack as local
 from deployments.servers.errors import PortError
 from tests import lanes
 from tests.fakes.slack import SlackServer
+from tests.fixtures.prefect_database import lay_prefect_database, lay_under_stack
 
 LocalSettings = Callable[..., Settings]
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -30,10 +31,11 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 EXIT_STATUS = pytest.StashKey[int]()
 STACK_MODULES = pytest.StashKey[Path]()
 AUTHORITIES = pytest.StashKey[str | None]()
+SHARED = pytest.StashKey[Path | None]()
 END_SECONDS = 5
 # Each change runs on the same examples; --hypothesis-profile=nightly searches for new ones.
 searching.register_profile(
-    "ci", max_examples=200, derandomize=True, deadline=None, database=None, print_blob=True
+    "ci", max_examples=100, derandomize=True, deadline=None, database=None, print_blob=True
 )
 searching.register_profile(
     "nightly", searching.get_profile("ci"), max_examples=1500, derandomize=False
@@ -48,7 +50,10 @@ def pytest_configure(config: pytest.Config) -> None:
     home = Path(tempfile.mkdtemp(prefix="laurel-tests-"))
     config.stash[STACK_MODULES] = home / "lanes"
     config.stash[STACK_MODULES].mkdir()
+    (home / "shared").mkdir()
     config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
+    lane = getattr(config, "workerinput", {})
+    config.stash[SHARED] = Path(lane["shared"]) if lane else None
     config.stash[AUTHORITIES] = getattr(config, "workerinput", os.environ).get("SSL_CERT_FILE")
     for name in [
         name for name in os.environ if name.startswith(("LAUREL_", "PREFECT_", "MLFLOW_", "AWS_"))
@@ -86,6 +91,7 @@ def write_one_authority(file: Path) -> Path:
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     node.workerinput["stack_modules"] = str(node.config.stash[STACK_MODULES] / node.gateway.id)
+    node.workerinput["shared"] = str(node.config.stash[STACK_MODULES].parent / "shared")
     node.workerinput["SSL_CERT_FILE"] = node.config.stash[AUTHORITIES]
 
 
@@ -93,6 +99,8 @@ def pytest_configure_node(node: Any) -> None:
 def pytest_collection_finish(session: pytest.Session) -> None:
     if lane := getattr(session.config, "workerinput", None):
         lanes.write_stack_modules(session.items, Path(lane["stack_modules"]))
+        # For the small server of tests that run a flow or a task without a stack.
+        lay_prefect_database(Path(os.environ["PREFECT_HOME"]), session.config.stash[SHARED])
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -186,8 +194,17 @@ def slack() -> Iterator[SlackServer]:
 
 
 @pytest.fixture(scope="session")
+def shared(pytestconfig: pytest.Config) -> Path | None:
+    """The folder of all lanes; nothing if there is one process."""
+    return pytestconfig.stash[SHARED]
+
+
+@pytest.fixture(scope="session")
 def stack(
-    local_settings: LocalSettings, tmp_path_factory: pytest.TempPathFactory, slack: SlackServer
+    local_settings: LocalSettings,
+    tmp_path_factory: pytest.TempPathFactory,
+    slack: SlackServer,
+    shared: Path | None,
 ) -> Iterator[Settings]:
     """The whole local stack, running: Prefect, SeaweedFS, MLflow, the service and a worker. The
     first test that uses it starts it.
@@ -208,6 +225,7 @@ def stack(
         slack_token=slack.token,
         slack_api_url=slack.url,
     )
+    lay_under_stack(requested.state, shared)
     settings = local.up(requested)
     yield settings
     local.down(settings)

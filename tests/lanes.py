@@ -20,13 +20,17 @@ DEAREST = (
     # It applies again what earlier modules have applied: at first nothing, which is fastest.
     "tests/integration/test_apply.py",
     "tests/integration/guarded",
-    "tests/integration/test_approval.py",
+    "tests/integration/test_command_line.py",
     "tests/integration/test_lost_runs.py",
+    "tests/integration/test_approval.py",
     "tests/integration/test_promotion.py",
+    "tests/integration/test_page.py",
+    "tests/integration/test_broken_stacks.py",
+    "tests/integration/test_drift.py",
+    "tests/integration/test_changed_definition.py",
     "tests/integration/test_run_from_github.py",
     "tests/integration/test_retrain.py",
     "tests/integration/test_slack_thread.py",
-    "tests/integration/test_drift.py",
     "tests/integration/test_watchdog.py",  # its run begins while the lane does the others
 )
 FIRST = "gw0"

@@ -38,7 +38,7 @@ from deployments.apply.automations import FLOOD_SECONDS, crash_on_lost_heartbeat
 from deployments.apply.command import _automation, apply_now, main, remove_now
 from deployments.apply.pools import OTHER_RUNS, TRAINING, TRAINING_RUNS, process_template
 from deployments.apply.webhook import apply_webhook
-from tests.fixtures.deployed import deploy_the_rest, deployed
+from tests.fixtures.deployed import deploy, deploy_the_rest, deployed
 from tests.integration.planting import Loop
 from usecases.definition import known
 
@@ -47,6 +47,7 @@ from usecases.definition import known
 def use_cases(applied: Settings) -> Iterator[None]:
     """Those of the stack; by itself the command takes all that are known."""
     assert apply.known is known
+    deploy(applied, "flights", "toy")
     deploy_the_rest(applied)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(apply, "known", deployed)

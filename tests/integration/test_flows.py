@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import mlflow
 import polars as pl
 import pytest
 from usecases.toy import toy_rows
@@ -218,6 +217,8 @@ def test_hpo_below_the_gate_finds_a_challenger(loop: Loop, evaluated: Outcome) -
 
 
 def test_challenger_has_signature_input_example_and_plots(loop: Loop, evaluated: Outcome) -> None:
+    import mlflow
+
     run_id = evaluated.result.run_id
     model = mlflow.models.Model.load(f"runs:/{run_id}/model")
     assert model.signature and model.signature.inputs.input_names() == [

@@ -21,6 +21,7 @@ from deployments.local import stack as local
 from deployments.local.watch import StackWatch
 from deployments.supervision.supervisor import Supervisor
 from tests.conftest import LocalSettings
+from tests.fixtures.deployed import deploy
 from tests.fixtures.stacks import as_environment, marked
 
 
@@ -233,6 +234,7 @@ def test_pages_of_other_sites_may_not_call_prefect(stack: Settings) -> None:
 def test_failed_run_of_the_demo_is_told_with_its_log_and_a_link_only_where_the_servers_stay(
     applied: Settings,
 ) -> None:
+    deploy(applied, "flights", flows=("rollback",))
     with (
         SyncPrefectClient(applied.prefect_api_url) as prefect,
         StackWatch(Supervisor(applied.state), print) as watch,

@@ -45,6 +45,7 @@ from tasks.outside.blocks_of_run import PATIENT
 from tasks.steps.retrain import ask_governor, close, record_end, skip_retrain
 from tests.fakes.slack import SlackServer
 from tests.fixtures.mlflow_server import mlflow_server
+from tests.fixtures.prefect_database import lay_prefect_database
 from tests.fixtures.processes import free_port, wait_until
 
 BEAT = 1
@@ -148,9 +149,10 @@ class Stack:
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def alone(tmp_path_factory: pytest.TempPathFactory, shared: Path | None) -> Iterator[Stack]:
     folder = tmp_path_factory.mktemp("lost")
     (folder / "mlflow").mkdir()
+    lay_prefect_database(folder / "prefect", shared)
     with mlflow_server(folder / "mlflow") as mlflow, SlackServer() as slack:
         settings = Settings.model_validate(
             {

@@ -5,7 +5,6 @@ stack, in the order of the file.
 from typing import Any
 
 import pytest
-from mlflow import MlflowClient
 
 from benchmarks.loop.rollback import callers, measure
 from blocks.registry import ModelVersion
@@ -89,6 +88,8 @@ def test_rollback_to_what_cannot_serve_leaves_the_alias(
     loop: Loop, second: ModelVersion, version: str, said: str
 ) -> None:
     if version == "bare":
+        from mlflow import MlflowClient
+
         version = (
             MlflowClient()
             .create_model_version(CASE, f"runs:/{second.run_id}/model", run_id=second.run_id)

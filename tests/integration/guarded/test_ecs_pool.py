@@ -37,7 +37,7 @@ from tests.fixtures.ecs import ROLES, Cloud, Instance
 from tests.fixtures.processes import wait_until
 
 CASE = "toy_retrain"
-DEPLOYED = ("toy", CASE)
+DEPLOYED = {"toy": ("ingest", "retrain"), CASE: ("retrain", "train", "close_lost_run")}
 pytestmark = pytest.mark.usefixtures("deployed_cases")
 
 

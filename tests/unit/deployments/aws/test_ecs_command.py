@@ -16,9 +16,6 @@ from typing import Any
 import boto3
 import httpx
 import pytest
-from moto.ec2.utils import generate_instance_identity_document
-from moto.ecs.models import ecs_backends
-from moto.server import ThreadedMotoServer
 
 from deployments.aws.ecs_command import Cluster, CommandLost, main
 from deployments.runs.run_report import FromLines, as_lines
@@ -43,6 +40,8 @@ class Cloud:
 
     def build(self) -> None:
         """The parts of Terraform's stack that a command needs, and an instance in the cluster."""
+        from moto.ec2.utils import generate_instance_identity_document
+
         ec2 = boto3.client("ec2")
         vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
         ec2.modify_vpc_attribute(VpcId=vpc, EnableDnsHostnames={"Value": True})
@@ -82,7 +81,7 @@ class Cloud:
     def watch(self) -> None:
         finished: set[str] = set()
         while not self.ended.is_set():
-            for arn, task in list(ecs_backends[ACCOUNT][REGION].tasks.get("laurel", {}).items()):
+            for arn, task in list(_tasks().items()):
                 if arn not in finished and task.last_status != "STOPPED" and not self.slow:
                     finished.add(arn)
                     self._run(arn, task)
@@ -116,8 +115,17 @@ class Cloud:
         self.ecs.stop_task(cluster="laurel", task=arn, reason="Essential container in task exited")
 
 
+def _tasks() -> dict[str, Any]:
+    """The cluster's tasks by their ARN, as moto keeps them."""
+    from moto.ecs.models import ecs_backends
+
+    return ecs_backends[ACCOUNT][REGION].tasks.get("laurel", {})
+
+
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Cloud]:
+    from moto.server import ThreadedMotoServer
+
     with pytest.MonkeyPatch.context() as variables:
         server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
         server.start()
@@ -192,9 +200,7 @@ def test_command_that_does_not_end_in_time_is_stopped(cloud: Cloud) -> None:
     cloud.slow = True
     with pytest.raises(CommandLost, match="did not end within 0.2 s and was stopped"):
         run("print(1)", timeout_seconds=0.2)
-    assert {
-        task.last_status for task in ecs_backends[ACCOUNT][REGION].tasks["laurel"].values()
-    } == {"STOPPED"}
+    assert {task.last_status for task in _tasks().values()} == {"STOPPED"}
 
 
 def test_stack_that_is_not_there_is_said(cloud: Cloud) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 import boto3
 import httpx
 import pytest
-from moto.server import ThreadedMotoServer
 
 from deployments.aws.ecs_services import RestoreFailed, main, record, restore, wait_until_stable
 
@@ -21,6 +20,8 @@ def ecs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """ECS with a cluster, found by the default chain as the command does; its services run one task
     each.
     """
+    from moto.server import ThreadedMotoServer
+
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     logging.getLogger("werkzeug").setLevel(logging.WARNING)

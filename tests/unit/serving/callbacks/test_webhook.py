@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from mlflow.webhooks.delivery import _generate_hmac_signature as sign
 
 from blocks.settings import Settings
 from serving.callbacks.signatures import LONGEST_AGE_SECONDS
@@ -41,6 +40,13 @@ def make_client(state: Path, secret: str | None = SECRET) -> TestClient:
 @pytest.fixture
 def client(tmp_path: Path) -> TestClient:
     return make_client(tmp_path)
+
+
+def sign(secret: str, delivery: str, stamp: str, body: str) -> str:
+    """MLflow's own signature."""
+    from mlflow.webhooks.delivery import _generate_hmac_signature
+
+    return _generate_hmac_signature(secret, delivery, stamp, body)
 
 
 def call(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tasks.backtest.fits import History
-from tasks.backtest.replay import run
+from tasks.backtest.replay import NEVER, POLICY, first_champion, replay
 from tests.fixtures.digits import digits_of
 from usecases.digits import USE_CASE, Scanner
 
@@ -22,8 +22,12 @@ def test_the_loop_notices_each_fault_and_learns_the_turned_digits(one_thread: No
     once = USE_CASE.promotion.model_copy(update={"refits": 0})
     case = USE_CASE.model_copy(update={"candidates": fast, "promotion": once})
     months = {f"2024-{number:02d}": digits_of(number) for number in range(1, 12)}
-    backtest = run(case, History(case, months, seed=0), "2024-04", "test", {})
-    policy, never = backtest.replays["policy"], backtest.replays["never"]
+    history, start = History(case, months, seed=0), "2024-04"
+    champion = first_champion(case, history, start)
+    policy, never = (
+        replay(case, history, champion, strategy, history.after(start))[0]
+        for strategy in (POLICY, NEVER)
+    )
     drift = {month.period: month.drift for month in policy.periods}
     assert [drift[f"2024-0{month}"] for month in (5, 6, 7, 8)] == ["stable"] + 3 * ["drifted"]
     assert policy.count("promoted") == 1 and policy.pooled is not None and never.pooled is not None

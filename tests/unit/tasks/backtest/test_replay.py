@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from tasks.backtest.fits import History
-from tasks.backtest.replay import Backtest, first_champion, run, with_policy
+from tasks.backtest.replay import POLICY, Backtest, first_champion, replay, run, with_policy
 from tasks.measures.metrics import score
 from tasks.models import modelling
 from usecases.definition import ROC_AUC, SCORE, Gate, UseCase, UseCaseError, load
@@ -118,8 +118,8 @@ def test_the_governor_refuses_in_a_replay_as_it_does_in_life(
             "drift": {"share": 1e-6, "thresholds": {"first": 1e-9}},
         },
     )
-    backtest = run(slow, history(slow, 6), START, "test", {})
-    policy = backtest.replays["policy"]
+    past = history(slow, 6)
+    policy, _ = replay(slow, past, first_champion(slow, past, START), POLICY, past.after(START))
     assert policy.periods[0].outcome in ("promoted", "kept", "below the gate")
     assert [month.outcome for month in policy.periods[1:]] == ["refused", "refused"]
     assert "the next may start 8760 h after it" in " ".join(policy.periods[1].reasons)

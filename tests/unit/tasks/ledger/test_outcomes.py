@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from matplotlib.figure import Figure
 from usecases.toy import toy_rows
 
 from serving.records.contest import Comparison, Contest
@@ -116,6 +115,8 @@ def test_roc_plot_of_a_use_case_with_another_gate_names_the_area_beneath_its_cur
     case: UseCase,
 ) -> None:
     """Its title once had the gate's log loss."""
+    from matplotlib.figure import Figure
+
     lossy = case.model_copy(update={"gate": Gate(metric=LOG_LOSS, threshold=0.6)})
     rows = pl.concat([toy_rows("2024-01"), toy_rows("2024-02")])
     fitted = modelling.fit(lossy, lossy.candidate("boosting"), {"max_iter": 10}, rows, seed=1)

@@ -1,8 +1,8 @@
 import io
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 from sklearn.metrics import roc_curve
 
 from tasks.measures.metrics import score
@@ -16,11 +16,14 @@ from tasks.measures.plots import (
 )
 from usecases.definition import ROC_AUC
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 TRUTH = (np.random.default_rng(0).random(2000) < 0.4).astype(int)
 PREDICTED = np.clip(0.25 * TRUTH + np.random.default_rng(1).random(2000) * 0.75, 0, 1)
 
 
-def draw(figure: Figure) -> bytes:
+def draw(figure: "Figure") -> bytes:
     """The picture, which fails where a figure cannot be rendered."""
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=40)
@@ -28,7 +31,7 @@ def draw(figure: Figure) -> bytes:
     return picture.getvalue()
 
 
-def curve_of(figure: Figure) -> tuple[np.ndarray, np.ndarray]:
+def curve_of(figure: "Figure") -> tuple[np.ndarray, np.ndarray]:
     """What the first line shows."""
     across, up = figure.axes[0].lines[0].get_data()
     return np.asarray(across), np.asarray(up)

@@ -10,7 +10,6 @@ import numpy as np
 import onnx
 import polars as pl
 import pytest
-import skops.io
 from usecases.toy import toy_rows
 from usecases.toy_classes import weather_rows
 from usecases.toy_number import price_rows
@@ -128,6 +127,8 @@ def test_the_package_is_proven_watched_and_scores_as_the_pipeline_does(
 def test_the_saved_pipeline_answers_as_before_with_no_type_that_is_a_stranger(
     library: str, case: UseCase, months: list[pl.DataFrame], fitted: Any
 ) -> None:
+    import skops.io
+
     types, strangers = saved_types(fitted)
     assert strangers == []
     assert any(re.match(library, name) for name in requirements_of(types))

@@ -11,7 +11,6 @@ import numpy as np
 import onnx
 import polars as pl
 import pytest
-import skops.io
 from onnx import TensorProto, helper, numpy_helper
 from sklearn.pipeline import Pipeline
 from usecases._own_network import Network, export
@@ -114,6 +113,8 @@ def test_what_mlflow_keeps_is_the_onnx_with_the_parity_of_the_network(
     kept: Pipeline,
     tmp_path: Path,
 ) -> None:
+    import skops.io
+
     types, strangers = saved_types(kept)
     assert strangers == [] and "onnxruntime" in requirements_of(types)
     loaded = skops.io.loads(skops.io.dumps(kept), trusted=types)

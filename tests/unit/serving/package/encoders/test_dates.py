@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-import skops.io
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 
@@ -89,6 +88,8 @@ def test_a_value_that_is_no_local_time_is_refused_by_row(value: object) -> None:
 
 
 def test_models_are_fitted_on_what_the_service_encodes(tmp_path: Any) -> None:
+    import skops.io
+
     chance = np.random.default_rng(1)
     seconds = chance.integers(-62135596800, 253402300799, 500)
     moments = [datetime(1970, 1, 1) + timedelta(seconds=int(second)) for second in seconds]
