@@ -270,11 +270,10 @@ class ModelRegistry(Block):
         with self._reach(f"log datasets of the run {run_id}") as client:
             client.log_inputs(run_id, [dataset.as_input() for dataset in datasets])
 
-    def log_figure(self, run_id: str, figure: "Figure", path: str) -> str:
-        """Put a figure beside the run's model. Returns the address of its PNG."""
+    def log_figure(self, run_id: str, figure: "Figure", path: str) -> None:
+        """Put a figure beside the run's model."""
         with self._reach(f"log a figure of the run {run_id}") as client:
             client.log_figure(run_id, figure, path)
-        return self.file_url(run_id, path)
 
     def log_package(self, run_id: str, package: Path, figures: "Mapping[str, Figure]") -> None:
         """Put the package folder and figures beside the run's model."""

@@ -24,7 +24,7 @@ LEAVES = {
     "train": "the fitted candidates in MLflow",
     "evaluate": "the challenger (laurel promote {use_case})",
 }
-WAITS = "approve"
+WAITS, OURS = "approve", "laurel"  # the flow that a person's answer ends; a deployment's tag
 
 
 def cancel(
@@ -91,13 +91,14 @@ def _by_id(prefect: "SyncPrefectClient", run_id: UUID) -> "FlowRun":
 
 
 def _under_way(prefect: "SyncPrefectClient", use_case: str, flow: str | None) -> "FlowRun":
-    """The one run of the use case that began or is due, and is not over; of those that wait for a
-    person's answer only if ``flow`` names them."""
+    """The one run of the use case that began or is due, and is not over. One that waits for a
+    person's answer is not under way."""
     from datetime import UTC, datetime
 
     from prefect.client.schemas.filters import (
         DeploymentFilter,
         DeploymentFilterName,
+        DeploymentFilterTags,
         FlowRunFilter,
         FlowRunFilterExpectedStartTime,
         FlowRunFilterState,
@@ -108,17 +109,20 @@ def _under_way(prefect: "SyncPrefectClient", use_case: str, flow: str | None) ->
     due = FlowRunFilterExpectedStartTime.model_validate({"before_": datetime.now(UTC)})
     state = FlowRunFilterState(type=FlowRunFilterStateType(not_any_=[*TERMINAL_STATES]))
     found = prefect.read_flow_runs(
-        deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=[use_case])),
+        deployment_filter=DeploymentFilter(
+            name=DeploymentFilterName(any_=[use_case]), tags=DeploymentFilterTags(all_=[OURS])
+        ),
         flow_run_filter=FlowRunFilter(expected_start_time=due, state=state),
     )
     flows = {run.id: prefect.read_flow(run.flow_id).name for run in found}
-    runs = [run for run in found if flows[run.id] == flow or (not flow and flows[run.id] != WAITS)]
+    runs = [run for run in found if flows[run.id] != WAITS and flow in (None, flows[run.id])]
     if len(runs) == 1:
         return runs[0]
     if not runs and use_case not in (known := names.use_cases()):
         raise CommandFailed(names.unknown("use case", use_case, known), exit_code=2)
     if not runs:
-        waits = f" One waits for an answer: laurel reject {use_case}" if found else ""
+        waits = f" One waits for an answer: laurel reject {use_case}"
+        waits = waits if WAITS in flows.values() else ""
         raise CommandFailed(f"No run of {use_case} is under way.{waits}")
     listed = ", ".join(f"{flows[run.id].replace('_', '-')} {run.id}" for run in runs)
     raise CommandFailed(
@@ -128,8 +132,10 @@ def _under_way(prefect: "SyncPrefectClient", use_case: str, flow: str | None) ->
 
 def _request_of(prefect: "SyncPrefectClient", run: "FlowRun") -> Request:
     assert run.deployment_id is not None
-    use_case = prefect.read_deployment(run.deployment_id).name
-    return Request(prefect.read_flow(run.flow_id).name, use_case)
+    deployment = prefect.read_deployment(run.deployment_id)
+    if OURS not in deployment.tags:
+        raise CommandFailed(f"The run {run.id} is none of Laurel's.", exit_code=2)
+    return Request(prefect.read_flow(run.flow_id).name, deployment.name)
 
 
 def _kept(ended: "Outcome") -> list[str]:

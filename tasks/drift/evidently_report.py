@@ -73,7 +73,8 @@ def with_summary(
 ) -> str:
     """Put what was decided before Evidently's charts: a table of ``facts``, and links. Raises
     ``ValueError`` if the page has no body."""
-    before, body, charts = html.partition("<body>")
+    # The last one: values of the data, which may be any text, come before it.
+    before, body, charts = html.rpartition("<body>")
     if not body:
         raise ValueError("Evidently's report is no page with a <body>.")
     rows = "".join(

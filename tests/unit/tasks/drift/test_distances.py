@@ -167,5 +167,7 @@ def test_a_report_begins_with_what_was_decided_and_takes_no_html_from_names(
     assert "<h1>toy: &lt;i&gt;</h1>" in head and "<td>&lt;b&gt;</td>" in head
     assert 'href="http://p/&quot;x"' in head and ">none<" not in head
     assert charts in compared[2] and "<html" in head
+    within = with_summary("<script>'<body>'</script><body>charts", "toy", facts, links)
+    assert within.startswith("<script>'<body>'</script><body><style>")
     with pytest.raises(ValueError, match="no page with a <body>"):
         with_summary("<html></html>", "toy", facts, links)
