@@ -18,11 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.first_evening.truth import TRUTH
-from benchmarks.serving.registry import free_port
 from blocks.settings import REPOSITORY
 
 MOST_SECONDS = 180
-_PORTS = ("PREFECT", "S3", "MLFLOW", "SERVING")
 _COMMAND = "import sys; from laurel.main import main; sys.exit(main())"
 
 
@@ -58,7 +56,8 @@ class Evening:
 
 
 class Project:
-    """A repository made by ``laurel init``, whose ``.laurel`` is the state of a stack."""
+    """A repository made by ``laurel init``, whose ``.laurel`` is the state of a stack, on free
+    ports where the usual ones are taken."""
 
     def __init__(self, place: Path) -> None:
         self.folder = place / "our models"
@@ -68,8 +67,7 @@ class Project:
         (built,) = place.glob("*.whl")
         zipfile.ZipFile(built).extractall(site)
         own = {name: value for name, value in os.environ.items() if not name.startswith("LAUREL_")}
-        ports = {f"LAUREL_{name}_PORT": str(free_port()) for name in _PORTS}
-        self._environment = {**own, **ports, "PYTHONPATH": str(site)}
+        self._environment = {**own, "PYTHONPATH": str(site)}
         self.folder.mkdir()
         self.types("init", str(self.folder))
 
