@@ -16,9 +16,10 @@ from pathlib import Path
 from benchmarks import environments
 from benchmarks.first_evening.champions import spend_evenings, summary
 from benchmarks.first_evening.truth import TRUTH, Truth
-from tasks.drafts.draft import Draft
-from tasks.drafts.drafting import Wishes, draft_of, name_of
-from tasks.drafts.tables import read_files
+from tasks.drafts.drafting import Wishes, draft_of
+from tasks.drafts.inference.draft import Draft
+from tasks.drafts.naming import name_of
+from tasks.drafts.reading.tables import read_files
 
 HERE = Path(__file__).parent
 NAME = "tables"

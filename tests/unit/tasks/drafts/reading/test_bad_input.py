@@ -6,9 +6,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tasks.drafts.draft import Draft
-from tasks.drafts.drafting import Wishes, draft_of, name_of
-from tasks.drafts.tables import NoDraft, read_files, read_query
+from tasks.drafts.drafting import Wishes, draft_of
+from tasks.drafts.inference.draft import Draft
+from tasks.drafts.naming import name_of
+from tasks.drafts.reading.tables import NoDraft, read_files, read_query
 from tests.fixtures import drafted
 from usecases.definition import SourceError
 
