@@ -82,7 +82,7 @@ class Project:
             check=False,
         )
         if ended.returncode not in (0, code):
-            raise Stopped((ended.stderr.strip() or ended.stdout.strip())[-2000:])
+            raise Stopped((ended.stdout.strip() or ended.stderr.strip())[-2000:])
         return ended.stdout
 
     def reads(self, *words: str, code: int = 0) -> Any:
