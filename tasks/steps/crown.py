@@ -93,9 +93,10 @@ def crown(version: ModelVersion, why: Crowning) -> float:
         store.tag(version, {CROWNING: ENDED})
         if not isinstance(error, (ServiceAway, NotServed)):
             raise
+        alias = f"The alias is back at {why.alias}." if why.alias else "No version has the alias."
         raise NotServed(
-            f"Version {version.number} of {use_case!r} is not in service: {error} The alias "
-            f"is back at {why.alias}."
+            f"Version {version.number} of {use_case!r} is not in service: "
+            f"{str(error).rstrip('.')}. {alias}"
         ) from error
     _record(version, why, package, _VERDICTS[why.kind], why.reasons, {"seconds_to_served": seconds})
     store.tag(

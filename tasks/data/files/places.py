@@ -71,7 +71,8 @@ def find_files(source: FileSource, home: Path) -> list[StoredFile]:
     except OSError as error:
         if not isinstance(place, Folder):
             raise
-        raise SourceAway(f"{source.path}: {root} cannot be read: {error.strerror}.") from error
+        fault = error.strerror or error
+        raise SourceAway(f"{source.path}: {root} cannot be read: {fault}.") from error
     if not chosen:
         raise SourceError(
             f"{source.path} is no file, and no folder or pattern with files, that Laurel can read. "
