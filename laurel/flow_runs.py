@@ -19,6 +19,7 @@ from laurel.servers import open_prefect, service_api, stack_settings
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.objects import FlowRun
+    from prefect.client.schemas.responses import DeploymentResponse
 
     from blocks.settings import Settings
     from deployments.runs.remote_run import RemoteRuns
@@ -72,29 +73,32 @@ def start(request: Request) -> Iterator[Started]:
     with open_prefect(settings) as prefect:
         from deployments.runs.remote_run import RemoteRuns
 
-        values = _checked(prefect, request)
+        values = _checked(prefect, settings, request)
         runs = RemoteRuns(prefect, settings.prefect_pages, lambda line: None)
         run = runs.start(request.flow, request.use_case, values)
         yield Started(request, settings, runs, run)
 
 
-def _checked(prefect: "SyncPrefectClient", request: Request) -> dict[str, Any]:
-    """The parameters of the run."""
-    from prefect.exceptions import ObjectNotFound
-
+def _checked(
+    prefect: "SyncPrefectClient", settings: "Settings", request: Request
+) -> dict[str, Any]:
+    """The parameters of the run. A use case that is younger than the stack of this machine is
+    applied to it first."""
     from usecases.definition import known, load
 
     flow, use_case, here = request.flow, request.use_case, known()
     if use_case in here:
         load(use_case)
-    try:
-        deployment = prefect.read_deployment_by_name(f"{flow}/{use_case}")
-    except ObjectNotFound:
-        if use_case in here:
-            raise CommandFailed(
-                f'The stack has no deployment of {flow} for "{use_case}" yet. Apply it: laurel up'
-            ) from None
-        raise CommandFailed(unknown("use case", use_case, here), exit_code=2) from None
+    deployment = _deployment(prefect, request)
+    if deployment is None and use_case in here and settings.prefect_url is None:
+        _apply(settings, use_case)
+        deployment = _deployment(prefect, request)
+    if deployment is None and use_case in here:
+        raise CommandFailed(
+            f'The stack has no deployment of {flow} for "{use_case}" yet. Apply it: laurel up'
+        )
+    if deployment is None:
+        raise CommandFailed(unknown("use case", use_case, here), exit_code=2)
     schema = deployment.parameter_openapi_schema or {}
     given = {"by": person(), **(deployment.parameters or {}), **(request.values or {})}
     typed = parameters.parse(flow, request.pairs, schema, given)
@@ -102,6 +106,27 @@ def _checked(prefect: "SyncPrefectClient", request: Request) -> dict[str, Any]:
     if "by" in schema.get("required", []):
         wanted.setdefault("by", given["by"])
     return wanted
+
+
+def _deployment(prefect: "SyncPrefectClient", request: Request) -> "DeploymentResponse | None":
+    from prefect.exceptions import ObjectNotFound
+
+    try:
+        return prefect.read_deployment_by_name(f"{request.flow}/{request.use_case}")
+    except ObjectNotFound:
+        return None
+
+
+def _apply(settings: "Settings", use_case: str) -> None:
+    """What ``laurel up`` applies for the use case. Raises ``CommandFailed``."""
+    from deployments.apply.command import apply_now
+    from deployments.apply.pools import PoolError
+
+    _say(f"{use_case} is new to the stack: its deployments are applied")
+    try:
+        apply_now(settings, use_cases=[use_case])
+    except PoolError as error:
+        raise CommandFailed(str(error)) from error
 
 
 def finish(started: Started, quiet: bool = False) -> Outcome:

@@ -1,4 +1,5 @@
-"""Run it: ``python -m benchmarks.first_evening`` (``--speed``: large tables are drafted too).
+"""Run it: ``python -m benchmarks.first_evening`` (``--speed``: large tables are drafted too;
+``--to-champion``: each table goes on to a champion that answers, on a stack of its own).
 
 Each decision of a draft is compared with what ``truth.py`` says: the target, its kind and its
 positive value, the event time, the period, the key, the leaks, and the kind of each column."""
@@ -13,10 +14,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks import environments
+from benchmarks.first_evening.champions import spend_evenings, summary
 from benchmarks.first_evening.truth import TRUTH, Truth
-from tasks.drafts.draft import Draft
-from tasks.drafts.drafting import Wishes, draft_of, name_of
-from tasks.drafts.tables import read_files
+from tasks.drafts.drafting import Wishes, draft_of
+from tasks.drafts.inference.draft import Draft
+from tasks.drafts.naming import name_of
+from tasks.drafts.reading.tables import read_files
 
 HERE = Path(__file__).parent
 NAME = "tables"
@@ -25,14 +28,20 @@ NAME = "tables"
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--speed", action="store_true", help="draft large tables too")
+    arguments.add_argument("--to-champion", action="store_true", help="to a model that serves")
     arguments.add_argument("--environments", type=Path, default=Path(".laurel/environments"))
     arguments.add_argument("--only", help="one table, such as AER/HMDA")
     chosen = arguments.parse_args()
     environments.install(NAME, chosen.environments, HERE)
     names = [name for name in TRUTH if chosen.only in (None, name)]
+    export = [str(environments.python_of(NAME, chosen.environments)), str(HERE / "export.py")]
+    if chosen.to_champion:
+        with tempfile.TemporaryDirectory() as folder:
+            evenings = spend_evenings(names, Path(folder), export)
+        print(json.dumps(summary(evenings), ensure_ascii=False))
+        return
     with tempfile.TemporaryDirectory() as folder:
-        python = environments.python_of(NAME, chosen.environments)
-        subprocess.run([python, HERE / "export.py", folder, *names], check=True)
+        subprocess.run([*export, folder, *names], check=True)
         results = [_judged(name, Path(folder)) for name in names]
     right, wrong = (sum(result[side] for result in results) for side in ("right", "wrong"))
     print(

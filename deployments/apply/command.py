@@ -14,7 +14,7 @@ import asyncio
 import importlib
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 from uuid import UUID
@@ -72,8 +72,10 @@ async def apply(
     settings: Settings,
     report: Callable[[Applied], None] = lambda applied: None,
     pool_type: PoolType | None = None,
+    use_cases: Collection[str] | None = None,
 ) -> list[Applied]:
-    """Create or update everything that differs. Without ``pool_type`` a work pool stays as it is.
+    """Create or update everything that differs, of these ``use_cases`` or of all. Without
+    ``pool_type`` a work pool stays as it is.
 
     All files of use cases are loaded before anything is written: a broken file is *refused*, with
     the reason in its name. Raises ``httpx.HTTPError`` if Prefect does not answer, ``PoolError`` if
@@ -84,7 +86,7 @@ async def apply(
         applied_objects.append(Applied(kind, name, change))
         report(applied_objects[-1])
 
-    cases, faults = load_all(known())
+    cases, faults = load_all(known() if use_cases is None else use_cases)
     for fault in faults.values():
         add(USE_CASE, str(fault), "refused")
     async with get_client() as client:
@@ -120,7 +122,7 @@ async def apply(
         automations += [rerun_lost_run()] if pool_type == "ecs" else []
         for automation in automations:
             add("automation", automation.name, await _automation(client, automation))
-        for name, count in (await find_removed(client, {*cases, *faults})).items():
+        for name, count in (await find_removed(client, known())).items():
             add(
                 USE_CASE,
                 f"{name} still has {count} deployments: {_WAY_OUT.format(name=name)}",
@@ -300,12 +302,13 @@ def apply_now(
     settings: Settings,
     report: Callable[[Applied], None] = lambda applied: None,
     pool_type: PoolType | None = None,
+    use_cases: Collection[str] | None = None,
 ) -> list[Applied]:
     """``apply``, to the server that the settings name, from code that is not async."""
     with temporary_settings(
         {PREFECT_API_URL: settings.prefect_api_url, PREFECT_API_AUTH_STRING: prefect_auth(settings)}
     ):
-        return asyncio.run(apply(settings, report, pool_type))
+        return asyncio.run(apply(settings, report, pool_type, use_cases))
 
 
 def remove_now(settings: Settings, use_case: str) -> list[str]:

@@ -32,7 +32,7 @@ def new(
     """
     from tasks.drafts.drafting import Wishes
     from tasks.drafts.file_of_draft import draft_file
-    from tasks.drafts.tables import NoDraft
+    from tasks.drafts.reading.tables import NoDraft
     from usecases.definition import SourceError, UseCaseError
 
     keys = tuple(part.strip() for part in key.split(",") if part.strip()) if key else ()

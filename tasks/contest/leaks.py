@@ -28,6 +28,7 @@ from usecases.definition import (
     trait_columns,
 )
 
+_LEAST = 0.1  # of a column's lift over chance: one with less tells no label by itself
 _MOST = 0.5  # of the challenger's lift over chance
 SURE = 0.98  # of a ROC AUC or R²
 _NEARLY, _NEARLY_R2 = (0.9, 0.05), (0.8, 0.1)  # and how far above the next column
@@ -172,6 +173,8 @@ def column_doubts(
     measure = yardstick(metric)
     chance = _chance(measure)
     if policy.suspicious_column is None or not challenger > chance:
+        return []
+    if not alone.score - chance >= _LEAST:
         return []
     if champion is not None and alone.score <= champion:
         return []

@@ -1,25 +1,23 @@
 """A table becomes a draft: each decision after the one that it needs."""
 
 import re
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from tasks.drafts.baseline import find_baseline
-from tasks.drafts.columns import describe_columns
-from tasks.drafts.draft import Draft, taken_names
-from tasks.drafts.facts import Facts
-from tasks.drafts.leaks import find_leaks
-from tasks.drafts.limits import arguments, periods_of
-from tasks.drafts.tables import NoDraft, Table, repeated_in
-from tasks.drafts.targets import Target, likely_targets, named_target, target_of
-from tasks.drafts.times import Key, key_of, timing_of
-from tasks.drafts.usecase_file import write
+from tasks.drafts.inference.baseline import find_baseline
+from tasks.drafts.inference.draft import Draft, taken_names
+from tasks.drafts.inference.keys import Key, key_of
+from tasks.drafts.inference.leaks import find_leaks
+from tasks.drafts.inference.limits import arguments, periods_of
+from tasks.drafts.inference.targets import Target, likely_targets, named_target, target_of
+from tasks.drafts.inference.times import timing_of
+from tasks.drafts.reading.columns import describe_columns
+from tasks.drafts.reading.facts import Facts
+from tasks.drafts.reading.tables import NoDraft, Table, repeated_in
+from tasks.drafts.writing.usecase_file import write
 from usecases.definition import UseCase
-from usecases.definition.sources import COMPRESSIONS
-from usecases.definition.use_case import TAKEN
 
 # Neither may stand in the name of a field of an answer.
 _UNSPEAKABLE = re.compile(r'["\\\x00-\x1f]')
@@ -87,31 +85,6 @@ def case_of(text: str) -> UseCase:
     exec(compile(text, "<draft>", "exec"), names)  # noqa: S102 - written by us just now
     case: UseCase = names["USE_CASE"]
     return case
-
-
-def name_of(path: str) -> str:
-    """A name for the use case of the table at ``path``: ``Ventes 2024 (1).csv`` is
-    ``ventes_2024``.
-    """
-    last = PurePosixPath(path.rstrip("/"))
-    while re.search(r"[*?]", last.name):
-        last = last.parent
-    stem = last.name
-    for ending in COMPRESSIONS:
-        stem = stem.removesuffix(ending)
-    stem = re.sub(r"\.\w{1,8}$", "", stem)
-    stem = re.sub(r"\s*(\(\d+\)|- ?copy|- ?kopie)$", "", stem, flags=re.IGNORECASE)
-    plain = unicodedata.normalize("NFKD", re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", stem))
-    letters = plain.encode("ascii", "ignore").decode().lower()
-    name = re.sub(r"[^a-z0-9]+", "_", letters).strip("_").lstrip("0123456789_")
-    name = name[:40].rstrip("_") or "table"
-    return f"{name}_table" if name in TAKEN else name
-
-
-def name_of_query(query: str) -> str:
-    """That of the first table of the query."""
-    table = re.search(r'\bfrom\s+["`\[]?(?:\w+\.)*["`\[]?(\w+)', query, re.IGNORECASE)
-    return name_of(table[1]) if table else "query"
 
 
 def _inputs(

@@ -8,18 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.drafts.draft import Draft
-from tasks.drafts.drafting import (
-    Ask,
-    Wishes,
-    draft_of,
-    name_of,
-    name_of_query,
-    relative_path,
-)
-from tasks.drafts.report import report_of
-from tasks.drafts.tables import NoDraft, read_files, read_query
-from tasks.drafts.usecase_file import CHOOSE
+from tasks.drafts.drafting import Ask, Wishes, draft_of, relative_path
+from tasks.drafts.inference.draft import Draft
+from tasks.drafts.naming import name_of, name_of_query
+from tasks.drafts.reading.tables import NoDraft, read_files, read_query
+from tasks.drafts.writing.report import report_of
+from tasks.drafts.writing.usecase_file import CHOOSE
 from usecases.definition import UseCaseError, folder_of, known, load
 from usecases.definition.use_case import refuse_name
 
@@ -138,11 +132,19 @@ def _refuse(name: str, file: Path, force: bool) -> None:
         raise NoDraft(f"{refusal}.")
     if file.exists() and not force:
         raise NoDraft(
-            f"{file} exists, and is not overwritten. Write --name for another name, or --force to "
-            "replace it and keep a copy."
+            f"{file} exists, and is not overwritten. Write --name for another name, such as "
+            f"--name {_free(name)}, or --force to replace it and keep a copy."
         )
     if not file.exists() and name in known():
-        raise NoDraft(f"{folder_of(name)} has a use case {name!r} already: write --name.")
+        raise NoDraft(
+            f"{folder_of(name)} has a use case {name!r} already: write --name, such as --name "
+            f"{_free(name)}."
+        )
+
+
+def _free(name: str) -> str:
+    """The name with the first number that no use case has."""
+    return next(free for at in itertools.count(2) if (free := f"{name}_{at}") not in known())
 
 
 def _write(name: str, file: Path, text: str) -> Path | None:

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from datetime import date
 from typing import Any
 
-from blocks.warehouse import WarehouseAway
 from usecases.definition import SourceAway, SourceError, place_of
 
 # Class names, since the libraries that a source uses are its own: httpx, requests, urllib,
@@ -66,9 +65,11 @@ def calling(use_case: str, call: str, expectation: str) -> Iterator[None]:
     """
     try:
         yield
-    except (SourceError, UseCaseFailed, WarehouseAway):
+    except (SourceError, UseCaseFailed):
         raise
     except Exception as error:
+        if _is_of_warehouse(error):
+            raise
         place = place_of(error)
         where = f" at {place}" if place else ""
         text = (
@@ -85,6 +86,12 @@ def calling(use_case: str, call: str, expectation: str) -> Iterator[None]:
         raise UseCaseFailed(
             f"{use_case}: {call} failed{where}: {text}. {expectation}{hint}"
         ) from error
+
+
+def _is_of_warehouse(error: Exception) -> bool:
+    from blocks.warehouse import WarehouseAway  # imports Prefect, which takes seconds
+
+    return isinstance(error, WarehouseAway)
 
 
 def is_outage(error: BaseException) -> bool:

@@ -13,7 +13,7 @@ from blocks.clients.registry import CHAMPION, DIGEST_TAG
 from blocks.registry import ModelRegistry, ModelVersion
 from blocks.service import ServiceAway
 from blocks.settings import Settings
-from serving.package.model import Package
+from serving.package.model import SMOKE_TOLERANCE, Package, smoke_distance
 from serving.records.ledger import Decision, Entry
 from tasks.ledger.entries import read, record, stamp
 from tasks.ledger.reign import CROWNING, ENDED, PACKAGE_SHA256
@@ -24,7 +24,6 @@ from tasks.packages.registered import open_package
 from usecases.definition import load
 
 CROWNED_AT = "laurel.crowned_at"
-SMOKE_TOLERANCE = 1e-4
 RECENT_ENTRIES = 50
 # extra time of the proof beyond the wait for the service, before others consider the run dead
 SMOKE_SECONDS = 60
@@ -94,9 +93,10 @@ def crown(version: ModelVersion, why: Crowning) -> float:
         store.tag(version, {CROWNING: ENDED})
         if not isinstance(error, (ServiceAway, NotServed)):
             raise
+        alias = f"The alias is back at {why.alias}." if why.alias else "No version has the alias."
         raise NotServed(
-            f"Version {version.number} of {use_case!r} is not in service: {error} The alias "
-            f"is back at {why.alias}."
+            f"Version {version.number} of {use_case!r} is not in service: "
+            f"{str(error).rstrip('.')}. {alias}"
         ) from error
     place = _record(
         version, why, package, _VERDICTS[why.kind], why.reasons, {"seconds_to_served": seconds}
@@ -248,6 +248,6 @@ def _try_smoke_rows(use_case: str, version: ModelVersion, package: Package) -> N
     scores = [[prediction[name] for name in names] for prediction in answer["predictions"]]
     expected = np.array(package.smoke.scores).reshape(len(package.smoke.rows), -1)
     expected = expected[:, : len(names)]  # without the quantiles of a number
-    worst = float(np.abs(np.array(scores) - expected).max())
-    if not worst <= SMOKE_TOLERANCE:
-        raise NotServed(f"the scores of smoke rows differ from those expected by up to {worst:.2g}")
+    off = smoke_distance(np.array(scores), expected)
+    if not off <= SMOKE_TOLERANCE:
+        raise NotServed(f"the scores of smoke rows differ from those expected by up to {off:.2g}")

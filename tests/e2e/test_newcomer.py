@@ -117,3 +117,13 @@ def test_from_a_csv_to_a_served_champion(newcomer: Newcomer) -> None:
     scored = newcomer.types("score", "orders", "orders.csv", "--to", "scores.parquet")
     assert f"{ROWS:,} rows" in scored
     assert "✗" not in newcomer.types("doctor")
+
+
+def test_use_case_that_is_younger_than_the_stack_needs_no_second_up(newcomer: Newcomer) -> None:
+    newcomer.types("new", "orders.csv", "--name", "younger")
+    told = newcomer.types("run", "ingest", "younger")
+    assert "younger is new to the stack" in told and "done" in told
+    assert {row["use_case"] for row in newcomer.reads("status")["use_cases"]} == {
+        "orders",
+        "younger",
+    }

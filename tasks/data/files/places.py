@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
-from prefect_aws import AwsClientParameters, AwsCredentials
-
-from blocks.clients.objects import Stored
-from blocks.lake import Lake
-from tasks.outside.blocks_of_run import lake
-from usecases.definition import SourceError
+from blocks.clients.objects import Folder, Stored
+from usecases.definition import SourceAway, SourceError
 from usecases.definition.sources import COMPRESSIONS, FORMATS, FileFormat, FileSource
+
+if TYPE_CHECKING:  # a block needs Prefect, whose import takes longer than most tables
+    from blocks.lake import Lake
 
 _PATTERN = re.compile(r"[*?]")
 _AWS = (".amazonaws.com", ".amazonaws.com.cn")
@@ -25,7 +25,7 @@ _AWS = (".amazonaws.com", ".amazonaws.com.cn")
 class StoredFile:
     """A file of a source, as it is now. ``name`` is how people are told of it."""
 
-    place: Lake
+    place: "Folder | Lake"
     key: str
     size: int
     modified: datetime
@@ -45,6 +45,8 @@ class StoredFile:
 
     def copy_to(self, folder: Path) -> Path:
         """The path of the file on this machine: its own, or a copy in ``folder``."""
+        if isinstance(self.place, Folder):
+            return self.place.root / self.key
         if self.place.url.startswith("file://"):
             return Path(self.place.url.removeprefix("file://")) / self.key
         copy = folder / PurePosixPath(self.key).name
@@ -56,9 +58,21 @@ class StoredFile:
 def find_files(source: FileSource, home: Path) -> list[StoredFile]:
     """The files that ``source`` means, by name. A relative path begins at ``home``.
 
-    Raises ``SourceError`` if there is none, or one has no format; ``LakeAway`` for an outage."""
-    place, start, root = place_of(source.path, home)
-    chosen = list(_chosen(place, start, source.format))
+    Raises ``SourceError`` if there is none, or one has no format; ``SourceAway`` or ``LakeAway``
+    for an outage."""
+    place: Folder | Lake
+    if "://" in source.path:
+        place, start, root = place_of(source.path, home)
+    else:
+        folder, start = _on_this_machine(source.path, home)
+        place, root = Folder(folder), f"{folder}/"
+    try:
+        chosen = list(_chosen(place, start, source.format))
+    except OSError as error:
+        if not isinstance(place, Folder):
+            raise
+        fault = error.strerror or error
+        raise SourceAway(f"{source.path}: {root} cannot be read: {fault}.") from error
     if not chosen:
         raise SourceError(
             f"{source.path} is no file, and no folder or pattern with files, that Laurel can read. "
@@ -78,7 +92,7 @@ def find_files(source: FileSource, home: Path) -> list[StoredFile]:
     return files
 
 
-def _chosen(place: Lake, start: str, form: FileFormat | None) -> Iterator[Stored]:
+def _chosen(place: "Folder | Lake", start: str, form: FileFormat | None) -> Iterator[Stored]:
     """A file that is named, or those of a folder or pattern whose ending is known; names that begin
     with a dot or an underscore are hidden."""
     pattern = _PATTERN.search(start)
@@ -86,13 +100,17 @@ def _chosen(place: Lake, start: str, form: FileFormat | None) -> Iterator[Stored
         yield file
         return
     folder = start[: start.rfind("/", 0, pattern.start()) + 1] if pattern else start
-    for stored in place.stored(folder.rstrip("/")):
+    listed = place.list if isinstance(place, Folder) else place.stored
+    for stored in listed(folder.rstrip("/")):
         if (not pattern or _fits(stored.key, start)) and (form or _format_of(stored.key)):
             yield stored
 
 
-def place_of(path: str, home: Path) -> tuple[Lake, str, str]:
+def place_of(path: str, home: Path) -> tuple["Lake", str, str]:
     """The store of a path, the path in it, and what stands before that for people."""
+    from blocks.lake import Lake
+    from tasks.outside.blocks_of_run import lake
+
     scheme, is_url, rest = path.partition("://")
     if is_url and scheme == "lake":
         return lake(), rest.lstrip("/"), "lake://"
@@ -101,6 +119,12 @@ def place_of(path: str, home: Path) -> tuple[Lake, str, str]:
         return _bucket(bucket), key, f"s3://{bucket}/"
     if is_url:
         raise SourceError(f"{path}: a path begins with s3://, lake:// or a folder.")
+    folder, key = _on_this_machine(path, home)
+    return Lake(url=f"file://{folder}", credentials=None), key, f"{folder}/"
+
+
+def _on_this_machine(path: str, home: Path) -> tuple[Path, str]:
+    """The folder of a path that has no scheme, and the path or pattern in it."""
     whole = Path(path).expanduser()
     whole = whole if whole.is_absolute() else home / whole
     parts = whole.parts
@@ -109,12 +133,15 @@ def place_of(path: str, home: Path) -> tuple[Lake, str, str]:
     if whole.is_dir():
         folder = whole
     key = whole.relative_to(folder).as_posix()
-    return Lake(url=f"file://{folder}", credentials=None), "" if key == "." else key, f"{folder}/"
+    return folder, "" if key == "." else key
 
 
-def _bucket(name: str) -> Lake:
+def _bucket(name: str) -> "Lake":
     """With the credentials that AWS's own tools would use, and at the address that they would."""
     import boto3
+    from prefect_aws import AwsClientParameters, AwsCredentials
+
+    from blocks.lake import Lake
 
     address = boto3.session.Session().client("s3").meta.endpoint_url
     own = None if address.endswith(_AWS) else address

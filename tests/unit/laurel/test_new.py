@@ -7,7 +7,7 @@ import pytest
 
 import usecases
 from laurel.main import main
-from tasks.drafts.source_code import width_of
+from tasks.drafts.writing.source_code import width_of
 from tests.fixtures import drafted
 from usecases.definition import load
 

@@ -6,7 +6,7 @@ import pytest
 
 from serving.errors import PackageError
 from serving.package.manifest import MODEL, SMOKE, Manifest, read_manifest, write
-from serving.package.model import load
+from serving.package.model import SMOKE_TOLERANCE, load, smoke_distance
 from tests.fixtures.packages import expected_score, model, write_package
 
 ROWS = [("AA", 100.0, 3.0), ("UA", 5000.0, None), ("??", 0.0, -2.5), (None, 7.0, 1e30)]
@@ -59,6 +59,25 @@ def test_a_model_that_answers_otherwise_than_its_smoke_rows_is_refused(tmp_path:
     files = {MODEL: model(bias=0.1), SMOKE: (tmp_path / SMOKE).read_bytes()}
     with pytest.raises(PackageError, match="Smoke rows do not score"):
         load(tmp_path, write(tmp_path, files, manifest_of(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("got", "expected", "is_near"),
+    [
+        (2460.00013, 2460.0, True),  # a salary in thousands, in single precision
+        (2460.5, 2460.0, False),
+        (-2460.00013, -2460.0, True),
+        (0.50005, 0.5, True),
+        (0.5002, 0.5, False),
+        (float("nan"), 0.5, False),
+        (float("inf"), 2460.0, False),
+    ],
+)
+def test_smoke_rows_are_compared_at_the_scale_of_their_numbers(
+    got: float, expected: float, is_near: bool
+) -> None:
+    off = smoke_distance(np.array([[0.25], [got]]), np.array([[0.25], [expected]]))
+    assert (off <= SMOKE_TOLERANCE) == is_near
 
 
 def test_a_model_of_another_input_is_refused(tmp_path: Path) -> None:

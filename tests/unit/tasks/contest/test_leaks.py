@@ -76,6 +76,7 @@ def test_agreement_is_that_of_the_best_threshold_whatever_the_base_rate() -> Non
         (None, 0.99, 0.99, 0.75, False),  # not looked at
         (0.95, 0.52, 0.25, 0.50, False),  # the model ranks worse than chance
         (0.95, float("nan"), 0.91, 0.75, False),
+        (0.95, 0.5315, 0.5076, None, False),  # neither tells anything: chance made the column best
     ],
 )
 def test_a_column_is_suspicious_where_it_says_all_and_is_new(

@@ -1,17 +1,19 @@
 """Files in a bucket and in Laurel's lake."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from blocks.lake import Lake
-from tasks.data.files import places
 from tasks.data.sources import source_of
+from tasks.outside.blocks_of_run import given
 from tests.fixtures.s3 import empty_bucket, lake_settings
 from tests.unit.tasks.data.files.test_file_source import CSV, case
 from usecases.definition import SourceError
 
 
 @pytest.fixture
-def aws(s3: str, monkeypatch: pytest.MonkeyPatch) -> str:
+def aws(s3: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A machine whose role may read the bucket ``laurel-orders``."""
     client = empty_bucket(s3, "laurel-orders")
     client.put_object(Bucket="laurel-orders", Key="in/2024.csv", Body=CSV.encode())
@@ -25,8 +27,8 @@ def aws(s3: str, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", settings.s3_access_key.get_secret_value())
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", settings.s3_secret_key.get_secret_value())
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setattr(places, "lake", lambda: Lake.of(settings))
-    return "laurel-orders"
+    with given(Lake.of(settings)):
+        yield "laurel-orders"
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from typing import Any
 
 import polars as pl
 
-from tasks.drafts.facts import Facts
-from tasks.drafts.times import ARRIVAL_PERIODS, Timing
+from tasks.drafts.inference.times import ARRIVAL_PERIODS, Timing
+from tasks.drafts.reading.facts import Facts
 from usecases.definition import window_kind
 
 _CLOSED = 12

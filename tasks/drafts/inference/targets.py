@@ -7,9 +7,9 @@ from typing import Literal
 
 import polars as pl
 
-from tasks.drafts.facts import Facts
-from tasks.drafts.tables import NoDraft
-from tasks.drafts.words import CLASSES, COUNTS, IDS, YES, target_rank, words_of
+from tasks.drafts.reading.facts import Facts
+from tasks.drafts.reading.tables import NoDraft
+from tasks.drafts.reading.words import CLASSES, COUNTS, IDS, YES, target_rank, words_of
 
 TargetKind = Literal["binary", "classes", "number", "count"]
 

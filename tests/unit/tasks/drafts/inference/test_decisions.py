@@ -8,14 +8,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tasks.drafts.columns import describe_columns
-from tasks.drafts.draft import Draft
-from tasks.drafts.drafting import Wishes, case_of, draft_of, name_of
-from tasks.drafts.leaks import find_leaks
-from tasks.drafts.source_code import Call, Name, comment, literal, source, width_of
-from tasks.drafts.tables import NoDraft, Table
-from tasks.drafts.targets import target_of
-from tasks.drafts.times import timing_of
+from tasks.drafts.drafting import Wishes, case_of, draft_of
+from tasks.drafts.inference.draft import Draft
+from tasks.drafts.inference.leaks import find_leaks
+from tasks.drafts.inference.targets import target_of
+from tasks.drafts.inference.times import timing_of
+from tasks.drafts.reading.columns import describe_columns
+from tasks.drafts.reading.tables import NoDraft, Table
 from tests.fixtures import drafted
 
 
@@ -229,33 +228,6 @@ def test_names_that_the_log_or_an_answer_cannot_have_are_changed() -> None:
     assert case.column_names == ["time_", "role_", "size in"]
     assert dict(case.source.rename)["time"] == "time_"  # type: ignore[union-attr]
     assert not made.left_out
-
-
-@pytest.mark.parametrize(
-    ("path", "name"),
-    [
-        ("Ventes 2024 (1).csv", "ventes_2024"),
-        ("/data/Été.csv.gz", "ete"),
-        ("orders/*.csv", "orders"),
-        ("CustomerChurn.parquet", "customer_churn"),
-        ("2024-01.csv", "table"),
-        ("주문.csv", "table"),
-        ("definition.csv", "definition_table"),
-        ("a" * 60 + ".csv", "a" * 40),
-    ],
-)
-def test_the_name_of_a_use_case(path: str, name: str) -> None:
-    assert name_of(path) == name
-
-
-def test_source_is_laid_out_in_a_hundred_columns() -> None:
-    call = Call("Column", {"name": "가" * 40, "kind": Name("k"), "categories": ("x" * 10,) * 6})
-    lines = source(call).splitlines()
-    assert max(map(width_of, lines)) <= 100
-    assert lines[0] == "Column("
-    assert literal('a "b"') == "'a \"b\"'"
-    assert literal("it's") == '"it\'s"'
-    assert max(map(len, comment(["word " * 60], 8))) <= 92
 
 
 def test_a_gate_without_a_signal_says_so() -> None:

@@ -6,11 +6,12 @@ from typing import Any
 
 import polars as pl
 
-from tasks.drafts.facts import Facts
-from tasks.drafts.leaks import Leaks
-from tasks.drafts.tables import Table
-from tasks.drafts.targets import Target
-from tasks.drafts.times import Key, Timing
+from tasks.drafts.inference.keys import Key
+from tasks.drafts.inference.leaks import Leaks
+from tasks.drafts.inference.targets import Target
+from tasks.drafts.inference.times import Timing
+from tasks.drafts.reading.facts import Facts
+from tasks.drafts.reading.tables import Table
 from usecases.definition import LOG_COLUMNS, SCORE, UseCase
 from usecases.definition.use_case import ARRIVED, RESERVED, ROW_ID
 

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Sequence
 
-from tasks.drafts.draft import Draft
-from tasks.drafts.source_code import literal, width_of
-from tasks.drafts.targets import Target
+from tasks.drafts.inference.draft import Draft
+from tasks.drafts.inference.targets import Target
+from tasks.drafts.writing.source_code import literal, width_of
 
 _COLUMNS = 80
 _MARGIN = 11

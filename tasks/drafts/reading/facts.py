@@ -36,3 +36,7 @@ class Facts:
     def without(self, why: str) -> "Facts":
         """The column left out."""
         return replace(self, kind="none", why=why)
+
+    def unless_constant(self) -> "Facts":
+        """Left out if its value never changes, and so tells nothing."""
+        return self if self.values.n_unique() > 1 else self.without("always the same")

@@ -7,7 +7,6 @@ from pathlib import Path, PurePosixPath
 
 import polars as pl
 
-from blocks.warehouse import Warehouse, WarehouseAway, WarehouseError
 from tasks.data.files import delimited
 from tasks.data.files.json_lines import JsonLines
 from tasks.data.files.places import StoredFile, find_files
@@ -80,6 +79,8 @@ def repeated_in(table: Table, columns: list[str]) -> float:
 
 def read_query(url: str, query: str) -> Table:
     """The rows of ``query`` in the database at ``url``. Raises ``NoDraft``."""
+    from blocks.warehouse import Warehouse, WarehouseAway, WarehouseError
+
     try:
         sample = Warehouse(url=url).read_all(query)
     except (WarehouseError, WarehouseAway) as error:

@@ -1,7 +1,7 @@
 """The candidates of a draft: a linear model, and boosted trees that tuning can search."""
 
-from tasks.drafts.source_code import Call, Name
-from tasks.drafts.targets import TargetKind
+from tasks.drafts.inference.targets import TargetKind
+from tasks.drafts.writing.source_code import Call, Name
 
 _LINEAR = '''\
 def linear(params, layout, seed):

@@ -10,9 +10,10 @@ import polars as pl
 from serving.package.kinds import BOOLEANS
 from tasks.data.files import values
 from tasks.data.files.values import Reading, Votes
-from tasks.drafts.facts import Facts
-from tasks.drafts.tables import Table
-from tasks.drafts.words import IDS, NAMES, TIMES, is_row_number, words_of
+from tasks.drafts.reading.dates import dates_in, dates_in_digits
+from tasks.drafts.reading.facts import Facts
+from tasks.drafts.reading.tables import Table
+from tasks.drafts.reading.words import IDS, NAMES, is_row_number, words_of
 
 VOTING_ROWS = 50_000
 _MOSTLY = 0.98
@@ -22,10 +23,6 @@ MOST_CATEGORIES = 255
 _WORDS = ((2.5, 0.5), (4.0, 0.2))  # from so many words and so many distinct values on: a text
 _TRUE = frozenset(word for word, value in BOOLEANS.items() if value and str(word).isalpha())
 _FALSE = frozenset(word for word, value in BOOLEANS.items() if not value and str(word).isalpha())
-_BOTH_WAYS = ("day first", "month first")
-_LOOKS_DATED = r"\d[-/.: ]\d|[A-Za-z]{3}.*\d"
-_EPOCH_SECONDS = (631_152_000, 4_102_444_800)  # 1990 to 2100
-_ALL_YEARS = (1000, 9999)
 _NULL_WORDS = frozenset(("NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "#N/A"))
 _NULL_SIGNS = frozenset(("-", "?", "."))
 _MARKS = [sign * float("9" * digits) for digits in range(1, 7) for sign in (-1, 1)]
@@ -67,7 +64,7 @@ def _null_texts(voting: pl.DataFrame, mark: str) -> tuple[str, ...]:
             continue
         if _share_of_numbers(rest.head(1000), mark) > _MOSTLY:
             found |= present & _NULL_WORDS
-        elif (dated := _dates(rest, rest)) is not None and dated.kind == "datetime":
+        elif (dated := dates_in(rest, rest)) is not None and dated.kind == "datetime":
             found |= present
     return tuple(sorted(found))
 
@@ -104,7 +101,7 @@ def _of_values(column: pl.Series) -> Facts:
     """A column that has a type already, of Parquet or of a database."""
     name, dtype = column.name, column.dtype
     if dtype == pl.Boolean:
-        return _varied(Facts(name, "boolean", column))
+        return Facts(name, "boolean", column).unless_constant()
     if dtype in (pl.Categorical, pl.Enum):
         words = column.cast(pl.String)
         return _of_words(words, _known(words.head(VOTING_ROWS)))
@@ -113,7 +110,7 @@ def _of_values(column: pl.Series) -> Facts:
     if dtype == pl.Date or isinstance(dtype, pl.Datetime):
         zoned = getattr(dtype, "time_zone", None) is not None
         moments = values.local_times(column, name, "UTC" if zoned else None)
-        return _varied(Facts(name, "datetime", moments, zoned=zoned))
+        return Facts(name, "datetime", moments, zoned=zoned).unless_constant()
     if dtype == pl.Null:
         return Facts(name, "none", column, why="empty")
     return Facts(name, "none", column, why=f"holds {dtype}")
@@ -135,9 +132,9 @@ def _of_texts(column: pl.Series, voting: pl.Series, mark: str) -> Facts:
         known.cast(pl.Float64, strict=False).is_finite().all()
         or _share_of_numbers(known.unique(), mark) > _MOSTLY
     ):
-        dated = _epoch_or_compact(column, known)
+        dated = dates_in_digits(column, known)
         return dated or _numbers_of_texts(column, mark)
-    if (dated := _dates(column, known)) is not None:
+    if (dated := dates_in(column, known)) is not None:
         return dated
     return _of_words(values.words(column, Reading()), known)
 
@@ -183,7 +180,7 @@ def _of_numbers(name: str, numbers: pl.Series) -> Facts:
         return replace(facts, is_id=True).without("" if named else "numbers the rows")
     if whole and distinct > _ID_SHARE and _is_named_id(name):
         return replace(facts, is_id=True).without("an id")
-    return _varied(facts)
+    return facts.unless_constant()
 
 
 def _is_step(known: pl.Series) -> bool:
@@ -197,13 +194,6 @@ def _is_step(known: pl.Series) -> bool:
 def _is_named_id(name: str) -> bool:
     words = words_of(name)
     return bool(words) and (words[-1] in IDS or words[0] in IDS or name.lower().endswith("id"))
-
-
-def _varied(facts: Facts) -> Facts:
-    """A value that never changes tells nothing."""
-    if facts.values.n_unique() > 1:
-        return facts
-    return facts.without("always the same")
 
 
 def _of_words(column: pl.Series, voting: pl.Series) -> Facts:
@@ -226,69 +216,7 @@ def _of_words(column: pl.Series, voting: pl.Series) -> Facts:
         return replace(facts, is_id=True).without("an id")
     if count > MOST_CATEGORIES or (distinct > 0.5 and count > _STEP_ROWS):
         return facts.without(f"{count:,} different values")
-    return _varied(facts)
-
-
-def _epoch_or_compact(column: pl.Series, known: pl.Series) -> Facts | None:
-    """Digits that are seconds since 1970, or 20240131, by their size and by their name."""
-    if not TIMES & set(words_of(column.name)):
-        return None
-    digits = known.str.extract(r"^(\d+)(?:\.\d+)?$")
-    lengths = set(digits.str.len_chars().unique())
-    if not (lengths == {8} or (len(lengths) == 1 and lengths <= {10, 13, 16})):
-        return None
-    if lengths == {10}:
-        seconds = digits.cast(pl.Int64)
-        if not seconds.is_between(*_EPOCH_SECONDS).all():
-            return None
-    return _dates(column, known)
-
-
-def _dates(column: pl.Series, known: pl.Series) -> Facts | None:
-    if not known.head(200).str.contains(_LOOKS_DATED).mean() and not (
-        known.head(200).str.contains(r"^\d{8,16}(\.\d+)?$").all()
-    ):
-        return None
-    votes = Votes(years=_ALL_YEARS)
-    votes.count_times(known)
-    (order, most), *_ = votes.orders.most_common() or [("", 0)]
-    if most < _MOSTLY * votes.times:
-        return None
-    ambiguous = all(votes.orders[way] == most for way in _BOTH_WAYS)
-    zoned = votes.zoned is not None or order not in values.ORDERS
-    reading = Reading(
-        order=_usual_order(known) if ambiguous else order,
-        time_zone="UTC" if zoned else None,
-        years=_ALL_YEARS,
-    )
-    moments, _ = values.times(column, reading)
-    return _varied(
-        Facts(
-            column.name,
-            "datetime",
-            moments,
-            order=reading.order,
-            ambiguous=ambiguous,
-            date_format=_format_of(known, reading.order or "") if ambiguous else None,
-            zoned=zoned,
-            distinct=moments.n_unique() / max(1, len(moments)),
-        )
-    )
-
-
-def _format_of(known: pl.Series, order: str) -> str | None:
-    """The one form that reads the dates; ``None`` if they have several."""
-    for day in values.ORDERS[order]:
-        for time in values.TIMES:
-            form = day + time
-            if known.str.to_datetime(form, strict=False).is_not_null().mean() == 1:
-                return form.replace("%.f", "")
-    return None
-
-
-def _usual_order(known: pl.Series) -> str:
-    """Of dates that can be read both ways: with slashes as in America, else the day first."""
-    return _BOTH_WAYS[bool(known.str.contains("/").any())]
+    return facts.unless_constant()
 
 
 def _share_of_numbers(known: pl.Series, mark: str) -> float:

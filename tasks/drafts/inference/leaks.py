@@ -11,8 +11,8 @@ import numpy as np
 import polars as pl
 
 from tasks.contest.leaks import SURE, count_far_above
-from tasks.drafts.facts import Facts
-from tasks.drafts.targets import Target
+from tasks.drafts.inference.targets import Target
+from tasks.drafts.reading.facts import Facts
 from tasks.measures.metrics import score
 from usecases.definition import R2, ROC_AUC, Metric
 

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from threadpoolctl import threadpool_limits
 
-from tasks.drafts.draft import Baseline, Draft
+from tasks.drafts.inference.draft import Baseline, Draft
 from tasks.measures.metrics import score
 from tasks.models.modelling import fit, labels, predict
 from usecases.definition import Candidate, UseCase

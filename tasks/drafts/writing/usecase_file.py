@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from tasks.drafts.draft import Draft
-from tasks.drafts.limits import is_long_ago
-from tasks.drafts.recipes import candidates, functions
-from tasks.drafts.source_code import Call, Name, Parts, comment, literal, source, width_of
-from tasks.drafts.words import words_of
+from tasks.drafts.inference.draft import Draft
+from tasks.drafts.inference.limits import is_long_ago
+from tasks.drafts.reading.words import words_of
+from tasks.drafts.writing.recipes import candidates, functions
+from tasks.drafts.writing.source_code import Call, Name, Parts, comment, literal, source, width_of
 
 CHOOSE = "Choose:"
 _USUAL_ROWS = 500

@@ -6,9 +6,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tasks.drafts.draft import Draft
-from tasks.drafts.drafting import Wishes, draft_of, name_of
-from tasks.drafts.tables import NoDraft, read_files, read_query
+from tasks.drafts.drafting import Wishes, draft_of
+from tasks.drafts.inference.draft import Draft
+from tasks.drafts.naming import name_of
+from tasks.drafts.reading.tables import NoDraft, read_files, read_query
 from tests.fixtures import drafted
 from usecases.definition import SourceError
 
@@ -68,6 +69,8 @@ def test_images_bytes_and_strangers_are_told(tmp_path: Path) -> None:
         draft(tmp_path / "blob.csv")
     with pytest.raises(SourceError, match="is no file"):
         draft(tmp_path / "gone.csv")
+    with pytest.raises(SourceError, match=r"blob.csv/ cannot be read: .*blob.csv is a file"):
+        draft(tmp_path / "blob.csv" / "*.csv")
     (tmp_path / "sheet.xlsx").write_bytes(b"PK")
     with pytest.raises(SourceError, match="no ending that says its format"):
         draft(tmp_path / "sheet.xlsx")

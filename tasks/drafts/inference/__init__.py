@@ -1,0 +1,1 @@
+"""What a table's columns are for: target, time, key, leaks, limits, and the gate to reach."""

@@ -1,0 +1,1 @@
+"""A draft becomes Python source, and a report for a terminal."""
