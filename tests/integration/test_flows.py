@@ -173,6 +173,8 @@ def test_runs_name_the_periods_that_they_learned_and_were_judged_on(
     loop: Loop, trained: Outcome, evaluated: Outcome
 ) -> None:
     training: Training = trained.result
+    import mlflow
+
     dataset = read_version(loop.lake, "toy", training.plan.dataset_version)
     for run_id in (training.fitted[0].run_id, evaluated.result.run_id):
         run = mlflow.MlflowClient(loop.settings.mlflow_tracking_uri).get_run(run_id)
