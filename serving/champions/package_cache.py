@@ -85,13 +85,17 @@ class PackageCache:
                 "Register it with `evaluate`, or give the alias to a version that has them."
             )
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._next.write_text(crowned.version)
-        if cached_package := self._load(crowned.version, crowned.sha256):
-            return cached_package
-        with self._turn(crowned.version):
+        self._next.write_text(crowned.version)  # until it is kept
+        try:
             if cached_package := self._load(crowned.version, crowned.sha256):
-                return cached_package  # another worker has fetched it meanwhile
-            return self._fetch(crowned.version, crowned.package, crowned.sha256, registry)
+                return cached_package
+            with self._turn(crowned.version):
+                if cached_package := self._load(crowned.version, crowned.sha256):
+                    return cached_package  # another worker has fetched it meanwhile
+                return self._fetch(crowned.version, crowned.package, crowned.sha256, registry)
+        except BaseException:
+            self._next.unlink(missing_ok=True)
+            raise
 
     def _load(self, version: str, sha256: str) -> Package | None:
         """The package on this disk; ``None`` if it is absent, damaged, or registered again with the
@@ -165,6 +169,7 @@ class PackageCache:
             partial = self._record.with_suffix(f".{secrets.token_hex(4)}.partial")
             partial.write_bytes(msgspec.json.encode(LastGood(version, sha256, previous)))
             partial.replace(self._record)
+            self._next.unlink(missing_ok=True)
             self._delete_others()
 
     def forget(self) -> None:
