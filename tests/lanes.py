@@ -136,7 +136,8 @@ class Timetable:
     seconds: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        lane, module = report.worker_id, module_of(report.nodeid)
+        # The report of a crashed lane has no more than its node.
+        lane, module = report.node.gateway.id, module_of(report.nodeid)
         modules = self.seconds.setdefault(lane, {})
         modules[module] = modules.get(module, 0.0) + report.duration
         self.ended[lane] = max(self.ended.get(lane, 0.0), report.stop)

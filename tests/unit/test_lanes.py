@@ -25,6 +25,8 @@ OTHERS = [
     "tests/unit/test_b.py",
 ]
 
+LANE = SimpleNamespace(gateway=SimpleNamespace(id="gw0"))
+
 
 class Lane:
     """A process that runs each test that it gets at once, and reports it."""
@@ -151,9 +153,19 @@ def test_the_timetable_says_until_when_each_lane_worked_and_what_took_longest() 
         ("tests/a/test_long.py", 60.0, 1063.0),
     ):
         report: Any = SimpleNamespace(
-            nodeid=f"{module}::test_one", worker_id="gw0", duration=seconds, stop=stop
+            nodeid=f"{module}::test_one", node=LANE, duration=seconds, stop=stop
         )
         table.pytest_runtest_logreport(report)
     assert table.lines() == [
         "gw0: done after 1.1 min, 2 modules (longest: test_long 1.0, test_short 0.1)"
     ]
+
+
+def test_a_lane_that_crashed_is_told_like_the_others() -> None:
+    crashed: Any = pytest.TestReport(
+        "tests/a/test_short.py::test_one", ("", None, ""), {}, "failed", "crashed", "call"
+    )
+    crashed.node = LANE  # all that xdist tells of its lane
+    table = Timetable(began=1000.0)
+    table.pytest_runtest_logreport(crashed)
+    assert table.lines()[0].startswith("gw0: done")
