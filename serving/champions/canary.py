@@ -49,13 +49,14 @@ class Canary:
             return False
         return self._split.takes(self._key(headers) or request_id)
 
-    def note(self, rows: int, *, failed: bool) -> None:
-        """Count ``rows`` of a caller of the challenger's side that were answered: by the champion
-        if the challenger ``failed``."""
-        self.guard.add(rows if failed else 0, rows)
+    def note(self, *, failed: bool) -> None:
+        """Count an answered request of the challenger's side: by the champion if the challenger
+        ``failed``. A request counts once: its rows fail together."""
+        self.guard.add(int(failed), 1)
         if self.guard.is_breached and not self.reverted:
             self.reverted = (
-                f"failed {self.guard.bad:,} of {self.guard.trials:,} rows that the champion answers"
+                f"failed {self.guard.bad:,} of {self.guard.trials:,} requests that the champion "
+                "answers"
             )
             logger.error(
                 "rollout reverted use_case=%s version=%s rollout=%s: %s",

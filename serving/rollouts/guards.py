@@ -1,9 +1,9 @@
 """Guards that revert a sick challenger, judged after each request and never by chance.
 
 Each is an e-process: under the tolerated rate its evidence exceeds ``1 / ERROR`` in at most that
-share of rollouts, however long they last (Ville's inequality). Only rows count that the challenger
-failed and the champion answered: callers stay on one side, so that the two sides' own rates differ
-without a cause, and an outage of both reverts nobody."""
+share of rollouts, however long they last (Ville's inequality). Only requests count that the
+challenger failed and the champion answered: callers stay on one side, so that the two sides' own
+rates differ without a cause, and an outage of both reverts nobody."""
 
 import math
 from bisect import bisect_left, insort
@@ -11,7 +11,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 ERROR = 1 / 4000  # of healthy rollouts that one guard reverts
-TOLERATED_FAILURES = 0.001  # of the rows that the champion answers
+TOLERATED_FAILURES = 0.001  # of the requests that the champion answers
 SLOW = 2.0  # times the champion's median
 TOLERATED_SLOW = 0.5  # of the challenger's answers: half are slower than its own median
 _FAILING = (0.005, 0.02, 0.1, 0.5)
@@ -52,7 +52,7 @@ class RateGuard:
 
 
 def failure_guard() -> RateGuard:
-    """Of rows that the champion answered: those that the challenger failed."""
+    """Of requests that the champion answered: those that the challenger failed."""
     return RateGuard(TOLERATED_FAILURES, _FAILING)
 
 

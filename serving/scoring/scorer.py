@@ -247,7 +247,7 @@ class Scorer:
             )
             return [(call, answer_json(scored), len(scored.ids), scored.unknown)]
         except Exception as error:  # noqa: BLE001 - handed to the caller's ``fail``
-            return [(call, error, 0, ())]
+            return self._work_pieces(calls) if fall_back(call) else [(call, error, 0, ())]
 
     def _score_pieces(
         self, champion: Champion, pieces: Iterable[CheckedRows], *, logged: bool
@@ -359,7 +359,7 @@ class Scorer:
         for call, answer, count, unknown in outcomes:
             if isinstance(answer, bytes):
                 if call.canary is not None:
-                    call.canary.note(count, failed=call.stand_in is None)
+                    call.canary.note(failed=call.stand_in is None)
                 self._metrics.rows[call.champion.package.manifest.use_case] += count
                 if unknown:
                     self._count_unknown(call.champion.package.manifest.use_case, unknown)

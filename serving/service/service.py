@@ -224,7 +224,7 @@ class Service:
         except Exception:  # noqa: BLE001 - the champion answers, or raises its own
             failed = True
             scored = await score(champion)
-        canary.note(len(scored.ids), failed=failed)
+        canary.note(failed=failed)
         return scored
 
     async def keep_feedback(self, use_case: str, body: bytes) -> int:

@@ -159,6 +159,22 @@ def test_a_sick_challenger_is_reverted_and_no_request_fails(
         wait_for_share(service, "2", 60)
 
 
+@pytest.mark.parametrize("rows", [1, 100, 40_000])
+def test_the_champion_stands_in_for_requests_of_every_size(
+    mlflow: RegistryServer, tmp_path: Path, rows: int
+) -> None:
+    with ServiceProcess(tmp_path, mlflow.url) as service:
+        service.wait_for_version("1")
+        roll_out(mlflow, 3, 1.0)
+        wait_for_share(service, "3", 60)
+        answer = service.client.post(
+            "/v1/toy/predict", json={"rows": [ROW] * (rows - 1) + [SICK_ROW]}, timeout=60
+        )
+        assert answer.status_code == 200, answer.text[:300]
+        assert answer.json()["model_version"] == "1"
+        assert len({each["id"] for each in answer.json()["predictions"]}) == rows
+
+
 def test_requests_that_both_refuse_revert_nobody(mlflow: RegistryServer, tmp_path: Path) -> None:
     roll_out(mlflow, 2, 1.0)
     with ServiceProcess(tmp_path, mlflow.url) as service:

@@ -33,7 +33,7 @@ def test_the_more_fail_the_sooner_it_is_seen(failing: float, requests: int) -> N
     assert np.median(seen) <= requests
 
 
-def test_many_rows_of_one_request_count_as_many() -> None:
+def test_trials_may_be_counted_together() -> None:
     one, many = failure_guard(), failure_guard()
     for _ in range(10):
         one.add(1, 50)
