@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tasks.measures.metrics import score
+from tasks.models.executors import one_core
 from tasks.models.growing import Grow
 from tasks.models.modelling import scores_of
 from tasks.outside.user_code import calling
@@ -56,10 +57,8 @@ def climb(step: Climb) -> tuple[Any, float]:
     """The grown estimator and its score. It needs nothing of the process that it runs in, and takes
     one core there.
     """
-    from threadpoolctl import threadpool_limits
-
     split, expectation = step.split, "docs/use-cases.md says what Search requires of an estimator."
-    with threadpool_limits(1, user_api="openmp"):
+    with one_core():
         with calling(step.use_case, step.call, expectation):
             grown = step.grow(
                 step.estimator,

@@ -24,6 +24,17 @@ def core_threads(workers: int | None = None) -> Iterator[Executor]:
         yield threads
 
 
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Inside, what scikit-learn fits keeps to the core of this thread: for small fits, which gain
+    little from the others."""
+    import sklearn.ensemble  # noqa: F401 - as above
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, user_api="openmp"):
+        yield
+
+
 def _limit_thread() -> None:
     """OpenMP's limit is one of the thread that sets it, and ends with it."""
     from threadpoolctl import threadpool_limits

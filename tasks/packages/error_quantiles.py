@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tasks.models.executors import one_core
 from tasks.packages.exporters.boosting import read_boosting
 from tasks.packages.exporters.exporter import OPSETS, OUTPUT
 from tasks.packages.exporters.tree_writer import ensemble
@@ -148,10 +149,11 @@ def fit_error_quantiles(
     # As the service gives them.
     answers = answers.astype(np.float32).astype(np.float64)
     inputs, errors = np.column_stack([matrix[:, places], answers]), truth - answers
-    low, high = (
-        _boosting(level, seed).fit(inputs, errors)
-        for level in ((1 - coverage) / 2, (1 + coverage) / 2)
-    )
+    with one_core():
+        low, high = (
+            _boosting(level, seed).fit(inputs, errors)
+            for level in ((1 - coverage) / 2, (1 + coverage) / 2)
+        )
     quantiles = ErrorQuantiles(low, high, places)
     return quantiles if quantiles.splits else None
 

@@ -18,6 +18,7 @@ from serving.package.manifest import LOSSES
 from serving.package.model import Package, open_session
 from serving.package.outputs import number_places
 from tasks.measures.metrics import measure_of, metrics_of
+from tasks.models.executors import one_core
 from tasks.models.modelling import dense
 from tasks.packages.exporters.registry import export
 from usecases.definition import UseCase
@@ -157,4 +158,5 @@ def _fitted(inputs: np.ndarray, losses: np.ndarray) -> Any:
         early_stopping=False,
         random_state=0,
     )
-    return model.fit(inputs, losses)
+    with one_core():
+        return model.fit(inputs, losses)
