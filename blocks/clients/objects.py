@@ -115,7 +115,7 @@ class Folder:
         exist.
         """
         if self.root.is_file():
-            raise NotADirectoryError(f"{self.root} is a file")
+            raise NotADirectoryError("the folder is a file")
         objects = []
         # Links to folders are followed: a lake may lie on several disks.
         for folder, _, names in os.walk(self.root / prefix, onerror=_pass_on, followlinks=True):

@@ -88,7 +88,7 @@ def test_a_column_is_suspicious_where_it_says_all_and_is_new(
     if doubts:
         assert doubts == [
             (
-                "'refund_date' alone has a ROC AUC of 0.9000, and the whole model 0.9100: look "
+                "'refund_date' alone has ROC AUC 0.9000, and the whole model 0.9100: look "
                 "for a leak in that column."
             )
         ]
