@@ -7,21 +7,25 @@ Rooms, from the lowest to the highest; each may import those above it in this li
     package       the model package: manifest, model (it encodes rows and scores them), outputs
                   (what it says of a row), kinds, values, times; encoders (encoder, dates,
                   images, pictures, texts, token_patterns)
+    words         what the codes of reasons and of needs say in each language: contest, drift,
+                  ledger, outcomes, needs; wording and template render them
     records       what flows write and the service reads: contest, performance, drift, ledger,
-                  chain, heads; record
+                  chain, heads, traffic; reasons (a sentence with its code), record
     metrics       counters for Prometheus, traffic for the page
     outside       registry (MLflow), model_folder in its stead, prefect_api, slack, lake
     formats       rows in: bodies by media type; rows, columns, csv_rows, tensors, arrow, mlflow,
                   form_data; encodings, event_window, feedback; outputs in every form
     log           prediction_log, segments, folders, policy
     upload        uploader, carrier, parquet, row_tables, column_tables, sieve, line_halves
-    champions     use_cases, package_cache, champion, trouble
+    rollouts      terms (a rollout's step), routing (whom it sends to the challenger), guards
+    champions     use_cases, package_cache, champion, trouble; canary
     scoring       scorer, large_requests, predictions, pixels, column_lines, remarks,
                   answers
     keys          scopes, admission; keyring, file, command; peers, proxies
     edge          middleware, requests, answers, framing, refusals, access_log, log_output,
-                  security_headers, openapi
-    history       checks, window_order, drift, ledger, decisions, reigns, series, fleet, approvals
+                  security_headers, openapi, language
+    history       checks, window_order, drift, ledger, decisions, reigns, comparisons, series,
+                  traffic, fleet, approvals
     service       service, served_use_cases, workers, siblings, description
     callbacks     signatures; webhook (MLflow), slack_actions, slack_press, slack_replies
     routes        predict, mlflow_protocol, inference_protocol, inference_openapi, explain,

@@ -54,7 +54,7 @@ def in_words(test: Invariance | Direction | MinimumFunction) -> str:
     else:
         asked = f"go {test.moves}, against it by at most {test.tolerance:g}"
         asked += f", on average by {test.mean:g} or more" if test.mean else ""
-    return f"{asked}; with {test.column} {_change(test)}, on {100 * test.share:.4g} % of the rows"
+    return f"{asked}; {_change(test)}, on {100 * test.share:.4g} % of the rows"
 
 
 def failures(results: list[Behaviour]) -> list[str]:

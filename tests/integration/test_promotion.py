@@ -552,7 +552,7 @@ def test_challenger_that_is_overconfident_does_not_win(loop: Loop, reigning: Mod
     )
     entry = refused(loop, reigning, sure, "keep")
     assert entry["contest"]["main"]["low"] > 0
-    assert any(reason.startswith("calibration_error may get worse") for reason in entry["reasons"])
+    assert any(reason.startswith("calibration error may get worse") for reason in entry["reasons"])
     assert any(reason.startswith("log loss may get worse") for reason in entry["reasons"])
 
 

@@ -474,6 +474,6 @@ def test_drift_and_leaks_are_measured(case: UseCase, training: pl.DataFrame) -> 
     assert distances == {"member": pytest.approx(far)}
     assert find_broken(case, training, training) == []
     assert find_broken(case, training, training.with_columns(member=pl.lit("yes"))) == [
-        "column 'member' arrives as String, but it is a boolean"
+        "column 'member' arrives as String, but it is of kind boolean"
     ]
     assert strongest_column(case, training).column == "member"

@@ -68,11 +68,11 @@ def some(window: pl.DataFrame, share: float, column: str, value: object) -> pl.D
         (lambda rows: rows.drop("steady"), "column 'steady' is missing"),
         (
             lambda rows: rows.with_columns(pl.col("steady").cast(pl.String)),
-            "column 'steady' arrives as String, but it is a number",
+            "column 'steady' arrives as String, but it is of kind number",
         ),
         (
             lambda rows: rows.with_columns(group=pl.lit(3.5)),
-            "column 'group' arrives as Float64, but it is a category",
+            "column 'group' arrives as Float64, but it is of kind category",
         ),
         (
             lambda rows: some(rows, 0.2, "score", None),

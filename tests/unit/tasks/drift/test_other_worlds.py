@@ -130,7 +130,7 @@ def test_a_column_of_another_kind_all_null_or_infinite_is_broken_in_plain_words(
     month = rows_of(columns, range(9, 10))
     changes = {
         "column 'x' is 100.0% null, tolerated 5.0%": pl.lit(None, dtype=pl.Float64),
-        "column 'x' arrives as String, but it is a number": pl.lit("a"),
+        "column 'x' arrives as String, but it is of kind number": pl.lit("a"),
         "column 'x' is infinite in 3.6% of the rows, such as inf": pl.when(
             pl.col("at").dt.day() == 3
         )

@@ -198,7 +198,7 @@ def test_its_guard_keeps_a_champion_whom_the_gate_s_metric_alone_would_depose(
     verdict = contest(own, answers(0.8, 0.9), answers(0.9, 0.1))
     assert verdict.main.low is not None and verdict.main.low > 0
     assert verdict.verdict == "keep"
-    assert any("share_right may get worse" in reason for reason in verdict.reasons)
+    assert any("share right may get worse" in reason for reason in verdict.reasons)
 
 
 @pytest.mark.slow("fits and packages models")
