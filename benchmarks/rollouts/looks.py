@@ -1,6 +1,6 @@
 """Verdicts on gains that are looked at after each block, of two days each."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import product
 from math import sqrt
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from tasks.rollouts.blocks import BLOCK_DAYS, Judged, MissingLabel, Rows, is_informative, judge_days
 from tasks.rollouts.planning import Spread, plan
-from tasks.rollouts.sequential import ERROR, Finding, first_finding
+from tasks.rollouts.sequential import ERROR, first_finding
 from usecases.definition import LOG_LOSS
 
 DAYS = (28, 56)
@@ -27,7 +27,7 @@ def errors(worlds: int) -> Iterator[str]:
                 ("rho .5", 0.5, 0.0),
                 ("skew -1.5", 0.0, 1.5),
             ):
-                share = _found("better", horizon, worlds, lambda c: _days(c, days, rho, skew))  # noqa: B023
+                share = _found(horizon, worlds, days, rho, skew)
                 _print(f"{days} days, {_method(horizon)}, {name}", share)
                 limit = 0.08 if skew or rho > 0.3 else ERROR
                 yield from _beyond(f"false crowns, {days} days, {name}", share, limit, worlds)
@@ -39,7 +39,7 @@ def power(worlds: int) -> Iterator[str]:
     for days in DAYS:
         for horizon in (days // BLOCK_DAYS, None):
             for gain in (0.35, 0.5, 1.0):
-                share = _found("better", horizon, worlds, lambda c: _days(c, days, 0.0) + gain)  # noqa: B023
+                share = _found(horizon, worlds, days, gain=gain)
                 _print(f"{days} days, {_method(horizon)}, gain {gain:g}", share)
                 if (days, horizon, gain) == (28, 14, 0.5):
                     yield from _beyond("a gain missed", 1 - share, 0.35, worlds)
@@ -57,7 +57,7 @@ def plans(worlds: int) -> Iterator[str]:
             continue
         days = planned.blocks * BLOCK_DAYS
         horizon = planned.blocks if is_planned else None
-        share = _found("better", horizon, worlds, lambda c: _days(c, days, rho) + gain)  # noqa: B023
+        share = _found(horizon, worlds, days, rho, gain=gain)
         _print(f"gain {gain:g}, rho {rho:g}, {_method(horizon)}: {days} days", share)
         yield from _beyond(f"planned for {gain:g} and missed", 1 - share, 0.25, worlds)
 
@@ -115,7 +115,7 @@ def _crowned_late(
     return False
 
 
-def _days(chance: np.random.Generator, days: int, rho: float, skew: float = 0.0) -> np.ndarray:
+def _days(chance: np.random.Generator, days: int, rho: float, skew: float) -> np.ndarray:
     """Gains of days with variance 1 that hang together; ``skew``: with a long tail below."""
     noise = chance.normal(size=days + _BURN)
     if skew:
@@ -127,14 +127,18 @@ def _days(chance: np.random.Generator, days: int, rho: float, skew: float = 0.0)
 
 
 def _found(
-    finding: Finding,
     horizon: int | None,
     worlds: int,
-    play: Callable[[np.random.Generator], np.ndarray],
+    days: int,
+    rho: float = 0.0,
+    skew: float = 0.0,
+    gain: float = 0.0,
 ) -> float:
+    """The share of the worlds (0-1) whose challenger is found better."""
     chance = np.random.default_rng(_SEED)
-    blocks = (play(chance).reshape(-1, BLOCK_DAYS).mean(axis=1) for _ in range(worlds))
-    return float(np.mean([first_finding(gains, horizon).finding == finding for gains in blocks]))
+    gains = (_days(chance, days, rho, skew) + gain for _ in range(worlds))
+    blocks = (each.reshape(-1, BLOCK_DAYS).mean(axis=1) for each in gains)
+    return float(np.mean([first_finding(each, horizon).finding == "better" for each in blocks]))
 
 
 def _method(horizon: int | None) -> str:

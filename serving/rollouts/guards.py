@@ -87,11 +87,16 @@ class LatencyGuard:
 @dataclass
 class RatioGuard:
     """Evidence that the challenger's share of the requests is not the planned one, so that the
-    sides cannot be compared: the sequential multinomial test of Lindon and Malek (2022)."""
+    sides cannot be compared: the sequential multinomial test of Lindon and Malek (2022). Raises
+    ``ValueError`` for a ``share`` of 0 or 1, which leaves one side without requests."""
 
     share: float
     champion: int = 0
     challenger: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share < 1:
+            raise ValueError(f"The share is {self.share:g}; a split has one between 0 and 1.")
 
     @property
     def is_breached(self) -> bool:

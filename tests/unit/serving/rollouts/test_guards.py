@@ -93,3 +93,9 @@ def test_a_split_as_planned_is_not_doubted_and_a_lost_half_is(share: float) -> N
             guard.challenger += int(more)
             guard.champion += 1000 - int(more)
         assert guard.is_breached == doubted
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, float("nan")])
+def test_a_share_that_splits_nothing_has_no_ratio(share: float) -> None:
+    with pytest.raises(ValueError, match="a split has one between 0 and 1"):
+        RatioGuard(share)
