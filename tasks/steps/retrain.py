@@ -86,7 +86,7 @@ def _refuse_second(use_case: str, holders: list[FlowRun]) -> Refusal | None:
         "other_retrain_runs",
         use_case=use_case,
         runs=[f"{run.name!r} ({run.id})" for run in holders],
-        ways=[f"prefect flow-run cancel {run.id}" for run in holders],
+        ways=[f"laurel cancel {run.id}" for run in holders],
     )
     return Refusal("running", reason) if holders else None
 

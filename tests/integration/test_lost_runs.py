@@ -268,7 +268,7 @@ def test_place_of_a_dead_run_goes_to_one_of_five_that_start_at_once(alone: Stack
         if refusal is not None:
             assert refusal.reason.startswith(f"another retrain of {CASE!r} is running: run ")
             assert refusal.reason.endswith(
-                f"Wait for it to end, or cancel it: prefect flow-run cancel {holder}"
+                f"Wait for it to end, or cancel it: laurel cancel {holder}"
             )
 
 

@@ -284,5 +284,5 @@ def test_of_two_retrains_for_the_first_time_at_once_one_runs_and_the_other_is_sk
     ]
     assert skipped.message == (
         f"another retrain of 'toy_hopeless' is running: run 'toy_hopeless latest' ({ran.run_id}). "
-        f"Wait for it to end, or cancel it: prefect flow-run cancel {ran.run_id}"
+        f"Wait for it to end, or cancel it: laurel cancel {ran.run_id}"
     )
