@@ -2,7 +2,7 @@
 # as well. After that nothing needs the network.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: wheel audit workflows-lint images images-test infra-test help demo test test-quick key lint up down status exports lock reset clean venv tools
+.PHONY: wheel audit workflows-lint images images-test infra-test help demo test test-all test-quick key lint up down status exports lock reset clean venv tools
 
 BIN := .venv/bin
 comma := ,
@@ -29,6 +29,9 @@ demo: venv ## Run the whole loop on real flights, on a stack of its own that sta
 
 test: tools ## Run all tests, on real servers, in three lanes (ARGS='-k ports': some)
 	@$(BIN)/pytest -n 3 $(ARGS)
+
+test-all: tools ## Run the nightly tests as well: longer worlds, waits, and further variants of what `make test` proves
+	@$(BIN)/pytest -n 3 --nightly $(ARGS)
 
 test-quick: tools ## Run the unit tests that start no server, for use while editing
 	@$(BIN)/pytest -n 2 -m "not slow" tests/unit $(ARGS)

@@ -43,6 +43,34 @@ searching.register_profile(
 searching.load_profile("ci")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--nightly", action="store_true", help="run what is marked nightly as well")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is marked ``nightly``, unless it is asked for: by ``--nightly``, or by the
+    name of its file.
+    """
+    if config.getoption("--nightly"):
+        return
+    named = {Path(argument.partition("::")[0]).resolve() for argument in config.args}
+    left = [item for item in items if is_nightly(item) and item.path not in named]
+    config.hook.pytest_deselected(items=left)
+    gone = set(left)
+    items[:] = [item for item in items if item not in gone]
+
+
+def is_nightly(item: pytest.Item) -> bool:
+    """Whether the test, or its variant, is marked ``nightly``. The mark's ``only`` has words of the
+    variants' ids; the others run on each change.
+    """
+    variant = callspec.id if (callspec := getattr(item, "callspec", None)) else ""
+    return any(
+        not (only := mark.kwargs.get("only", ())) or any(word in variant for word in only)
+        for mark in item.iter_markers("nightly")
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Keep tests away from the user's folders and settings. This runs before anything imports
     Prefect, which reads its home then.

@@ -38,8 +38,8 @@ from tasks.models.modelling import dense, encode, encoded_together, encoders_of,
 from tasks.models.vectorizers import vocabularies_of
 from tasks.packages.calibration import Calibrated, declared_outputs, learn_quantiles
 from tasks.packages.error_quantiles import ErrorQuantiles
-from tasks.packages.exporters.registry import export
-from tasks.packages.proof import expected_numbers, prove
+from tasks.packages.exporters.registry import forms_of
+from tasks.packages.proof import ParityBroken, expected_numbers, prove
 from usecases.definition import SCORE, UseCase, period_named
 
 if TYPE_CHECKING:
@@ -113,18 +113,13 @@ def make_package(
     ``watched``, such as a challenger's, which is refitted before it serves, has neither: they cost
     several fits. Raises ``NotConvertible``, ``ParityBroken``, or ``PackageError`` if ONNX Runtime
     rejects the model."""
-    model, dtype = export(fitted.named_steps["model"], len(owners(case, fitted)))
-    manifest = _manifest(case, fitted, origin, dtype)
-    vocabularies = vocabularies_of(case, fitted)
-    quantiles = None
+    manifest, quantiles = _manifest(case, fitted, origin), None
     if has_quantiles(manifest.outputs):
         unseen = unseen or cross_fit(case, fitted, training, seed)
         quantiles = learn_quantiles(case, fitted, training, unseen.scores, seed)
-        model = quantiles.into(model)
-    package = Package(manifest, model, Smoke([], []), vocabularies)
+    package, model = _proven(case, fitted, manifest, proof, seed, quantiles)
+    manifest, vocabularies = package.manifest, vocabularies_of(case, fitted)
     smoke = _smoke(case, fitted, package, proof, seed, quantiles)
-    parity = prove(case, fitted, package, proof, seed, quantiles)
-    manifest = msgspec.structs.replace(manifest, parity=parity)
     if watched:
         unseen = unseen or cross_fit(case, fitted, training, seed)
         watch, described = by_traits(case, training)  # once: an image is decoded for its traits
@@ -145,6 +140,32 @@ def make_package(
     return SavedPackage(folder, sha256, read_manifest((folder / MANIFEST).read_bytes()))
 
 
+def _proven(
+    case: UseCase,
+    fitted: "Pipeline",
+    manifest: Manifest,
+    proof: pl.DataFrame,
+    seed: int,
+    quantiles: ErrorQuantiles | None,
+) -> tuple[Package, bytes]:
+    """Return ``fitted`` in the fastest form that answers as it does, and its ONNX. Raises
+    ``ParityBroken`` of the first form where there is none."""
+    vocabularies, broken = vocabularies_of(case, fitted), None
+    for model, dtype in forms_of(fitted.named_steps["model"], len(owners(case, fitted))):
+        model = quantiles.into(model) if quantiles else model
+        manifest = msgspec.structs.replace(manifest, dtype=dtype)
+        package = Package(manifest, model, Smoke([], []), vocabularies)
+        try:
+            parity = prove(case, fitted, package, proof, seed, quantiles)
+        except ParityBroken as error:
+            broken = broken or error
+        else:
+            package.manifest = msgspec.structs.replace(manifest, parity=parity)
+            return package, model
+    assert broken is not None
+    raise broken
+
+
 def _smoke(
     case: UseCase,
     fitted: "Pipeline",
@@ -160,8 +181,9 @@ def _smoke(
     return Smoke(rows.select(case.column_names).to_dicts(), expected.tolist())
 
 
-def _manifest(case: UseCase, fitted: "Pipeline", origin: Origin, dtype: str) -> Manifest:
-    """Return all but what is measured on rows: parity, and what drift is judged by."""
+def _manifest(case: UseCase, fitted: "Pipeline", origin: Origin) -> Manifest:
+    """Return all but the form of the model, and what is measured on rows: parity, and what drift is
+    judged by."""
     calibrated = origin.holdout.calibrated or Calibrated(declared_outputs(case))
     return Manifest(
         **_declared(case),
@@ -169,7 +191,7 @@ def _manifest(case: UseCase, fitted: "Pipeline", origin: Origin, dtype: str) -> 
         outputs=calibrated.outputs,
         coverage=calibrated.coverage or UNSET,
         features=_features(case, fitted),
-        dtype=dtype,
+        dtype="",
         parity=Parity(0, 0.0, 0),
         drift_thresholds={},
         drift_calibrated=False,

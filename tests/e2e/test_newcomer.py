@@ -119,6 +119,7 @@ def test_from_a_csv_to_a_served_champion(newcomer: Newcomer) -> None:
     assert "✗" not in newcomer.types("doctor")
 
 
+@pytest.mark.nightly("a second evening")
 def test_use_case_that_is_younger_than_the_stack_needs_no_second_up(newcomer: Newcomer) -> None:
     newcomer.types("new", "orders.csv", "--name", "younger")
     told = newcomer.types("run", "ingest", "younger")

@@ -139,6 +139,7 @@ def lines(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Line, L
         Lake.of(settings).save(LAKE, overwrite=True)
 
 
+@pytest.mark.nightly("waits for real seconds")
 def test_outage_that_lasts_fails_the_run_clearly_and_a_rerun_completes(
     loop: Loop, ingested: str, lines: tuple[Line, Line]
 ) -> None:

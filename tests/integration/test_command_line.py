@@ -156,6 +156,7 @@ def test_a_row_is_predicted_and_a_wrong_one_named(loop: Loop, laurel: Laurel, se
     assert wrong.returncode == 1 and "frist" in wrong.stderr and "Traceback" not in wrong.stderr
 
 
+@pytest.mark.nightly("a rollback on a worker; test_rollback.py proves the flow")
 def test_a_rollback_is_told_and_recorded_with_who_and_why(
     loop: Loop, laurel: Laurel, first: str, second: str
 ) -> None:
@@ -170,6 +171,7 @@ def test_a_rollback_is_told_and_recorded_with_who_and_why(
     assert "no champion before" in again.stdout
 
 
+@pytest.mark.nightly("waits for real seconds")
 def test_the_newest_run_s_log_is_shown_and_a_followed_one_ends(laurel: Laurel) -> None:
     shown = laurel("logs", CASE, "-n", "5")
     assert shown.returncode == 0 and " rollback  " in shown.stdout
@@ -180,11 +182,13 @@ def test_the_newest_run_s_log_is_shown_and_a_followed_one_ends(laurel: Laurel) -
     assert program.returncode == 0 and program.stdout.count("\n") == 1
 
 
+@pytest.mark.nightly("a run on a worker; test_explain_and_history.py proves the flow")
 def test_an_explanation_is_the_ledger_s(laurel: Laurel, first: str) -> None:
     ended = laurel("explain", CASE, "--question", "champion")
     assert ended.returncode == 0 and f"**Version {first}**" in ended.stdout
 
 
+@pytest.mark.nightly("doctor looks at everything, three times")
 def test_doctor_finds_an_alias_that_was_moved_by_hand(
     loop: Loop, laurel: Laurel, first: str, second: str
 ) -> None:
@@ -232,6 +236,7 @@ def held(loop: Loop) -> Iterator[Path]:
     hold.unlink()
 
 
+@pytest.mark.nightly("waits for real seconds")
 def test_an_interrupt_asks_and_cancels_and_a_second_retrain_is_refused_meanwhile(
     shell: tuple[Path, dict[str, str]], laurel: Laurel, loop: Loop, held: Path
 ) -> None:

@@ -201,6 +201,7 @@ def test_without_serve_invocations_ask_for_a_key_as_everything_does(
         assert invoke(service).status_code == 401
 
 
+@pytest.mark.nightly("a further variant")
 def test_all_workers_of_serve_answer_alike(sagemaker: Served, tmp_path: Path) -> None:
     service = sagemaker(
         serving_workers=2, serving_model_folder=write_model(tmp_path / "model", bias=1.0)

@@ -97,6 +97,7 @@ def run_schemathesis(
     assert service.client.get("/ready").status_code == 200
 
 
+@pytest.mark.nightly("thousands of requests")
 def test_no_request_of_any_kind_fails_or_is_answered_otherwise_than_documented(
     service: ServiceProcess, tmp_path: Path
 ) -> None:

@@ -366,6 +366,7 @@ def test_a_head_that_is_none_is_a_fault(loop: Loop) -> None:
     assert audit(CASE)[0] == 0
 
 
+@pytest.mark.nightly("each flow once; test_attacks.py proves the ledger")
 def test_ledger_that_somebody_added_to_is_added_to_by_no_flow_until_a_person_accepts_it(
     loop: Loop,
 ) -> None:

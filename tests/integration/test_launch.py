@@ -158,6 +158,7 @@ def test_cancelled_run_ends(runs: Runs, loop: Loop) -> None:
         ("keeper", signal.SIGKILL),
     ],
 )
+@pytest.mark.nightly("a further variant")
 def test_run_that_is_ended_from_outside_is_crashed_and_nothing_is_left(
     runs: Runs, victim: str, number: signal.Signals
 ) -> None:

@@ -18,6 +18,7 @@ from tests.fixtures.processes import wait_until
 from tests.integration.planting import Loop
 from usecases.definition import load, period_named
 
+pytestmark = pytest.mark.nightly("a further variant", only=("weekly",))
 AT_ONCE = 280
 
 

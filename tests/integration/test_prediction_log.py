@@ -73,6 +73,7 @@ def logged_ids(service: ServiceProcess) -> list[str]:
 
 
 @pytest.mark.parametrize("durability", ["os", "fsync"])
+@pytest.mark.nightly("a further variant", only=("os",))
 def test_every_id_that_a_caller_received_is_in_the_lake_after_kills_under_traffic(
     mlflow: RegistryServer, tmp_path: Path, durability: str
 ) -> None:

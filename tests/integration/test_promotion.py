@@ -467,6 +467,7 @@ def test_challenger_that_learned_some_rows_of_the_holdout_is_unfair(
     )
 
 
+@pytest.mark.nightly("a forest of a thousand trees; test_latency.py proves the verdict")
 def test_challenger_that_is_much_slower_does_not_win(loop: Loop, reigning: ModelVersion) -> None:
     slow = loop.plant(
         STRICT,

@@ -1,5 +1,7 @@
 """The reviews, from their invented months to a served champion that reads Korean."""
 
+import pytest
+
 from blocks.registry import ModelVersion
 from flows.retrain import retrain
 from tasks.packages.registered import read_manifest
@@ -7,6 +9,7 @@ from tests.fixtures.processes import wait_until
 from tests.integration.planting import Loop
 
 
+@pytest.mark.nightly("a search over texts; backtest/test_reviews.py proves the loop")
 def test_reviews_get_a_champion_that_reads_korean(loop: Loop) -> None:
     outcome = loop.run(retrain, "reviews", through="2024-06")
     assert outcome.name == "Completed", outcome.message

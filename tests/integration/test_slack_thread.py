@@ -156,6 +156,7 @@ def test_slack_that_is_away_at_the_start_still_makes_one_thread_with_the_picture
     }
 
 
+@pytest.mark.nightly("waits for real seconds")
 def test_a_run_that_was_killed_and_goes_on_continues_its_thread(loop: Loop) -> None:
     before = len(loop.slack.messages)
     (loop.settings.state / "held").unlink(missing_ok=True)

@@ -3,6 +3,8 @@ file."""
 
 from typing import Any
 
+import pytest
+
 from flows.explain import explain
 from flows.retrain import retrain
 from tasks.packages.registered import read_manifest
@@ -41,6 +43,7 @@ def test_one_new_month_is_too_few_and_the_run_says_which_there_is(loop: Loop) ->
     )
 
 
+@pytest.mark.nightly("a third retrain")
 def test_a_rematch_is_held_on_both_months_against_the_version_before_the_refit(
     loop: Loop,
 ) -> None:

@@ -176,6 +176,7 @@ def test_workers_end_when_their_parent_is_killed(service: ServiceProcess) -> Non
     assert [worker["id"] for worker in service.describe()["workers"]] == ["1", "2"]
 
 
+@pytest.mark.nightly("waits for real seconds")
 def test_a_worker_that_cannot_start_is_tried_later_and_later_while_the_other_answers(
     service: ServiceProcess, tmp_path: Path
 ) -> None:

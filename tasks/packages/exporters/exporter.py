@@ -23,13 +23,15 @@ class Exporter:
 
     ``supports`` describes in words the models that ``takes`` accepts. ``export`` returns the ONNX
     bytes of a model on ``n_features`` and the dtype of its matrix (``float64`` or ``float32``), and
-    raises ``NotConvertible``. ``thresholds`` are the values, by feature position, beside which its
-    conversion would go wrong first."""
+    raises ``NotConvertible``. ``export_in_doubles`` does the same in ``float64``, for what single
+    precision is too coarse for; not every exporter has it. ``thresholds`` are the values, by
+    feature position, beside which its conversion would go wrong first."""
 
     supports: str
     takes: Callable[[Any], bool]
     export: Callable[[Any, int], tuple[bytes, str]]
     thresholds: Callable[[Any], dict[int, np.ndarray]] = lambda model: {}
+    export_in_doubles: Callable[[Any, int], tuple[bytes, str]] | None = None
 
 
 def package_of(model: Any) -> str:

@@ -1,5 +1,7 @@
 """The exporters in order: the first that takes a model exports it."""
 
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +19,17 @@ if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
 
 EXPORTERS: list[Exporter] = [OWN, BOOSTING, FORESTS, LIGHTGBM, XGBOOST, CATBOOST, SCIKIT_LEARN]
+
+
+def forms_of(model: "BaseEstimator", n_features: int) -> Iterator[tuple[bytes, str]]:
+    """Yield the forms in which ``model`` can be served, the fastest first: what ``export`` returns,
+    and then the same in doubles, where there is that. Raises ``NotConvertible`` as ``export`` does.
+    """
+    yield (first := export(model, n_features))
+    in_doubles = _exporter_of(model).export_in_doubles
+    if in_doubles and first[1] != "float64":
+        with suppress(NotConvertible):
+            yield in_doubles(model, n_features)
 
 
 def export(model: "BaseEstimator", n_features: int) -> tuple[bytes, str]:

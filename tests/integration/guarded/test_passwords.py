@@ -487,6 +487,7 @@ def renewed(guarded: Settings, crowned: ModelVersion) -> Settings:
     return settings
 
 
+@pytest.mark.nightly("starts the stack anew")
 def test_after_a_restart_with_new_secrets_the_old_ones_are_good_for_nothing(
     guarded: Settings, renewed: Settings
 ) -> None:
@@ -511,6 +512,7 @@ def test_after_a_restart_with_new_secrets_the_old_ones_are_good_for_nothing(
         )
 
 
+@pytest.mark.nightly("starts the stack anew")
 def test_after_a_restart_with_new_secrets_flows_service_and_webhook_work(
     renewed: Settings, crowned: ModelVersion
 ) -> None:

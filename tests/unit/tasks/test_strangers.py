@@ -373,6 +373,7 @@ STRANGERS = {
 
 
 @pytest.mark.parametrize("name", STRANGERS)
+@pytest.mark.nightly("large data", only=("shops", "claims"))
 def test_table_goes_from_its_source_to_a_package_that_answers(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

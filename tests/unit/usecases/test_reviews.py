@@ -32,6 +32,7 @@ def auc(recipe: str, learned: pl.DataFrame, rows: pl.DataFrame) -> float:
 
 
 @pytest.mark.parametrize("recipe", ["words", "letters"])
+@pytest.mark.nightly("fits and searches many models")
 def test_september_costs_a_model_what_a_retrain_gives_back(recipe: str) -> None:
     before = months(1, 6)
     assert auc(recipe, before, months(7, 7)) > CASE.gate.threshold

@@ -296,6 +296,7 @@ def test_parent_dies_with_the_worker(own: Checkout) -> None:
     assert not own.run().facts["warm"]
 
 
+@pytest.mark.nightly("waits for real seconds")
 def test_parent_that_does_not_answer_is_not_waited_for(
     own: Checkout,
 ) -> None:

@@ -509,6 +509,7 @@ def hung_s3() -> Iterator[str]:
 @pytest.mark.parametrize(
     "path", ["drift", "decisions", "decisions/1", "approvals", "champions", "series"]
 )
+@pytest.mark.nightly("a further variant", only=("approvals", "champions", "series", "decisions/1"))
 def test_a_lake_that_says_nothing_is_told_as_away_while_somebody_still_waits(
     hung_s3: str, tmp_path: Path, path: str
 ) -> None:

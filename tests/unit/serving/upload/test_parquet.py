@@ -201,6 +201,7 @@ def test_a_line_that_needs_care_among_many_costs_no_row_and_no_order(tmp_path: P
 
 
 @pytest.mark.slow("cuts a segment everywhere")
+@pytest.mark.nightly("each byte of a segment")
 def test_wherever_a_crash_cut_a_segment_the_whole_lines_are_read(tmp_path: Path) -> None:
     lines = [line(request(PLAIN, PLAIN), 2, number * 2) for number in range(2)]
     whole = segment(tmp_path, *lines).read_bytes()
@@ -380,6 +381,7 @@ print(megabytes("VmHWM") - before, megabytes("VmRSS") - before, "pandas" in sys.
 @pytest.mark.parametrize(
     ("days", "most_megabytes", "left_megabytes"), [(1, 60, 20), (20_000, 120, 40)]
 )
+@pytest.mark.nightly("large data")
 def test_a_large_segment_takes_little_memory_and_gives_it_back_and_no_pandas_is_loaded(
     tmp_path: Path, days: int, most_megabytes: float, left_megabytes: float
 ) -> None:

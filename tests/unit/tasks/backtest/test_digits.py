@@ -16,6 +16,7 @@ def test_each_digit_comes_once_and_a_month_is_always_the_same() -> None:
 
 
 @pytest.mark.slow("replays months of contests")
+@pytest.mark.nightly("months of a loop")
 def test_the_loop_notices_each_fault_and_learns_the_turned_digits(one_thread: None) -> None:
     """With the logistic regression alone, which is fitted in a tenth of a second."""
     fast = tuple(one for one in USE_CASE.candidates if one.name == "logistic")

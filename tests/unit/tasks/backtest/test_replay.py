@@ -92,6 +92,7 @@ def test_a_month_is_answered_by_who_was_champion_before_its_labels_came(
 
 
 @pytest.mark.slow("replays months of contests")
+@pytest.mark.nightly("months of a loop")
 def test_another_policy_gives_another_history(case: UseCase, one_thread: None) -> None:
     deaf = with_policy(
         case,

@@ -8,6 +8,7 @@ pytestmark = pytest.mark.slow("fits and packages the candidates of four use case
 
 
 @pytest.mark.parametrize("name", ["flights", "diabetes", "digits", "reviews"])
+@pytest.mark.nightly("a further variant", only=("digits", "reviews"))
 def test_a_use_case_that_ships_passes(name: str) -> None:
     findings = list(run_checks(name, rows=10_000))
     assert [found for found in findings if found.state in ("wrong", "not checked")] == []

@@ -17,6 +17,7 @@ def outcome(name: str, limit: float = 60.0):
     return findings
 
 
+@pytest.mark.nightly("waits for real seconds")
 def test_a_source_that_hangs_is_ended_and_the_rest_is_not_checked(written) -> None:
     name, _ = written((PERIODS, "        import time; time.sleep(10_000)\n"))
     *_, last, rest = outcome(name, limit=8)

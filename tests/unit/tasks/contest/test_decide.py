@@ -95,6 +95,7 @@ def test_a_model_that_was_fitted_on_the_holdout_is_suspicious_under_each_metric(
 
 @pytest.mark.parametrize("copied", [0.25, 0.0], ids=["copies", "honest"])
 @pytest.mark.parametrize("gate", GATES, ids=lambda gate: gate.metric.name)
+@pytest.mark.nightly("a further variant", only=("brier", "log_loss"))
 def test_copies_of_the_holdout_in_the_training_data_make_a_winner_suspicious(
     gate: Gate, copied: float, one_thread: None
 ) -> None:

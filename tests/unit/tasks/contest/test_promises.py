@@ -6,6 +6,7 @@ from benchmarks.contest.promises import POWER, SINGLE, Row, World, crowned, quic
 
 
 @pytest.mark.slow("thousands of contests")
+@pytest.mark.nightly("hundreds of contests")
 def test_the_contest_keeps_its_promises(capsys: pytest.CaptureFixture[str]) -> None:
     assert quick() == 0, capsys.readouterr().out
 

@@ -23,6 +23,7 @@ def champion(one_thread: None) -> Iterator[Champion]:
 
 
 @pytest.mark.slow("hundreds of windows")
+@pytest.mark.nightly("hundreds of windows")
 def test_fewer_than_one_window_in_twenty_is_called_drifted_or_broken_where_nothing_changed(
     champion: Champion,
 ) -> None:

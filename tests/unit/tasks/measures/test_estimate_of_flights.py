@@ -15,6 +15,7 @@ NANNYML = 0.0114
 
 
 @pytest.mark.slow("fits a model of flights")
+@pytest.mark.nightly("nine months of flights")
 def test_its_mean_error_on_nine_months_is_below_nannyml_s(one_thread: None) -> None:
     case = load("flights")
     source = source_of(case)

@@ -25,15 +25,21 @@ from sklearn.ensemble import (
     RandomForestRegressor,
 )
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import FeatureUnion, make_pipeline
-from sklearn.preprocessing import OneHotEncoder, SplineTransformer, StandardScaler
+from sklearn.preprocessing import (
+    OneHotEncoder,
+    PolynomialFeatures,
+    SplineTransformer,
+    StandardScaler,
+)
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from threadpoolctl import threadpool_limits
 
 from tasks.packages.exporters import registry
 from tasks.packages.exporters.exporter import OUTPUT, Exporter, NotConvertible, finish
-from tasks.packages.exporters.registry import EXPORTERS, export, thresholds
+from tasks.packages.exporters.registry import EXPORTERS, export, forms_of, thresholds
 
 # skl2onnx writes booleans into a field of integers, which protobuf below 7 allows.
 pytestmark = pytest.mark.filterwarnings("ignore:Field onnx.AttributeProto:DeprecationWarning")
@@ -253,6 +259,43 @@ def test_the_score_is_one_flat_tensor_for_any_number_of_rows(
         assert exported(model, LATER[:1]).shape == (1,)
         assert exported(model, LATER[:7]).shape == (7,)
     assert [export(model, 4)[1] for model in (boosted, linear)] == ["float64", "float32"]
+
+
+FAR = 2017 + TRAIN / 100  # what single precision rounds to a hundredth of its spread
+
+
+@pytest.mark.parametrize(
+    ("model", "answers_of"),
+    [
+        (LogisticRegression(max_iter=500), lambda model: model.predict_proba(FAR)[:, 1]),
+        (
+            MLPClassifier(8, max_iter=20, random_state=0),
+            lambda model: model.predict_proba(FAR)[:, 1],
+        ),
+        (Ridge(), lambda model: model.predict(FAR)),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_the_second_form_of_a_pipeline_has_the_precision_of_doubles(
+    model: Any, answers_of: Any
+) -> None:
+    fitted = make_pipeline(SimpleImputer(), StandardScaler(), model).fit(FAR, LABELS)
+    forms = list(forms_of(fitted, FAR.shape[1]))
+    assert [dtype for _, dtype in forms] == ["float32", "float64"]
+    single, double = (
+        np.abs(answers(data, FAR.astype(dtype)) - answers_of(fitted)).max() for data, dtype in forms
+    )
+    assert single > 1e-5 and double < 1e-6
+
+
+def test_what_has_no_operator_in_doubles_has_one_form() -> None:
+    steps = SimpleImputer(), PolynomialFeatures(), LogisticRegression(max_iter=500)
+    fitted = make_pipeline(*steps).fit(TRAIN, LABELS)
+    assert [dtype for _, dtype in forms_of(fitted, TRAIN.shape[1])] == ["float32"]
+
+
+def test_what_is_in_doubles_already_has_one_form(boosted: HistGradientBoostingClassifier) -> None:
+    assert [dtype for _, dtype in forms_of(boosted, 4)] == ["float64"]
 
 
 FORESTS = [

@@ -161,6 +161,7 @@ assert not any(name.startswith("usecases.toy") for name in sys.modules), "no cod
 
 @pytest.mark.slow("a process that imports MLflow")
 @pytest.mark.parametrize("target", ["binary"], indirect=True)
+@pytest.mark.nightly("imports MLflow in a new process")
 def test_mlflow_reads_it_back_without_the_code_of_the_use_case(
     case: UseCase,
     months: list[pl.DataFrame],

@@ -136,6 +136,24 @@ def test_the_logistic_baseline_is_packaged_too(
     )
 
 
+def test_numbers_too_large_beside_their_spread_for_single_precision_are_served_in_doubles(
+    case: UseCase, training: pl.DataFrame, proof: pl.DataFrame, tmp_path: Path
+) -> None:
+    """As a longitude or a year is: no linear model of such a table could be packaged."""
+    where = pl.col("first") / 100_000 - 93.2
+    training, proof = (rows.with_columns(first=where) for rows in (training, proof))
+    fitted = fit(case, case.candidate("logistic"), {}, training, 7)
+    saved = make_package(tmp_path, case, fitted, ORIGIN, training, proof, 7)
+    assert saved.manifest.dtype == "float64"
+    assert saved.manifest.parity.largest_difference < 1e-6
+    np.testing.assert_allclose(
+        score_rows(load(tmp_path, saved.sha256), proof),
+        predict(fitted, case, proof),
+        rtol=0,
+        atol=1e-6,
+    )
+
+
 def test_the_package_encodes_as_the_pipeline_does(
     saved: SavedPackage, boosted: Pipeline, case: UseCase, proof: pl.DataFrame
 ) -> None:

@@ -163,6 +163,7 @@ print(largest() - before)
 
 @pytest.mark.slow("a million rows in a process of its own")
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's /proc")
+@pytest.mark.nightly("large data")
 def test_a_million_rows_need_little_memory(package: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", _LARGE, str(package), str(tmp_path)],

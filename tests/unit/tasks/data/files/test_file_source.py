@@ -411,6 +411,7 @@ def test_impossible_statement_is_refused_when_the_use_case_is_loaded(
 
 
 @pytest.mark.slow("a million rows in a process of its own")
+@pytest.mark.nightly("large data")
 def test_a_million_rows_need_little_memory(tmp_path: Path) -> None:
     path = tmp_path / "orders.csv"
     with path.open("w") as file:
