@@ -14,6 +14,7 @@ from tasks.drafts.inference.limits import arguments, periods_of
 from tasks.drafts.inference.targets import Target, likely_targets, named_target, target_of
 from tasks.drafts.inference.times import timing_of
 from tasks.drafts.reading.columns import describe_columns
+from tasks.drafts.reading.dates import date_in_parts
 from tasks.drafts.reading.facts import Facts
 from tasks.drafts.reading.tables import NoDraft, Table, repeated_in
 from tasks.drafts.writing.usecase_file import write
@@ -43,11 +44,16 @@ def draft_of(table: Table, name: str, path: str, wishes: Wishes, ask: Ask) -> tu
             f"{table.place} has the one column {next(iter(facts))!r} ({table.form}): a target and "
             "something to predict it from are needed. Is the separator one of , ; tab and |?"
         )
+    if table.query is None and (date := date_in_parts(facts)):
+        facts |= {date.name: date}
     chosen = wishes.target or named_target(facts)
     target = target_of(facts, chosen or ask(likely_targets(facts)))
+    facts = {name: one for name, one in facts.items() if target.name not in one.parts}
     timing = timing_of(facts, target, table.step, wishes.time)
     event = facts[timing.column] if timing.column else None
-    able, left_out = _inputs(facts, target.name, timing.column)
+    # A date of parts is there for the event time only.
+    facts = {name: one for name, one in facts.items() if not one.parts or one is event}
+    able, left_out = _inputs(facts, target.name, event)
     leaks = find_leaks(able, target, event)
     left_out |= leaks.sure
     inputs = [column for column in able if column.name not in leaks.sure]
@@ -55,7 +61,10 @@ def draft_of(table: Table, name: str, path: str, wishes: Wishes, ask: Ask) -> tu
         why = "; ".join(f"{column}: {reason}" for column, reason in left_out.items())
         raise NoDraft(f"No column is left to predict {target.name!r} from: {why}.")
     key = _checked(
-        table, key_of(facts, timing, target, [column.name for column in inputs], wishes.key), wishes
+        table,
+        key_of(facts, timing, target, [column.name for column in inputs], wishes.key),
+        wishes,
+        facts,
     )
     left_out = {column: why for column, why in left_out.items() if column not in key.columns}
     periods = periods_of(timing, event)
@@ -88,16 +97,18 @@ def case_of(text: str) -> UseCase:
 
 
 def _inputs(
-    facts: Mapping[str, Facts], target: str, time: str | None
+    facts: Mapping[str, Facts], target: str, event: Facts | None
 ) -> tuple[list[Facts], dict[str, str]]:
     """The columns that a model can have, and those left out."""
     able, left_out = list[Facts](), dict[str, str]()
     for name, column in facts.items():
-        if name in (target, time):
+        if name == target or column is event:
             continue
-        if column.kind == "none":
+        if event is not None and name in event.parts:
+            left_out[name] = f"part of {event.name}"
+        elif column.kind == "none":
             left_out[name] = column.why or "an id"
-        elif column.kind == "datetime" and column.ambiguous and time is None:
+        elif column.kind == "datetime" and column.ambiguous and event is None:
             left_out[name] = "its dates can be read with the day or the month first"
         else:
             able.append(column)
@@ -128,12 +139,12 @@ def _renamed(
     return renamed
 
 
-def _checked(table: Table, key: Key, wishes: Wishes) -> Key:
+def _checked(table: Table, key: Key, wishes: Wishes, facts: Mapping[str, Facts]) -> Key:
     """The key is looked at in all rows, where the sample has only some."""
     if table.step == 1 or not key.columns or wishes.key:
         return key
-    repeated = repeated_in(table, list(key.columns))
-    return replace(key, repeated=repeated)
+    columns = [own for name in key.columns for own in facts[name].parts or (name,)]
+    return replace(key, repeated=repeated_in(table, columns))
 
 
 def relative_path(path: str, home: Path, folder: Path) -> str:

@@ -93,9 +93,11 @@ class FileSource(TableSource):
     ``s3://bucket/...``, or ``lake://...`` for Laurel's own lake. A relative one begins at the
     folder of the use case's file. What is not stated is found in the files, and each ingest says
     what it found: the ``encoding``, ``separator`` and ``decimal`` mark of a CSV, and the
-    ``date_format`` of the event time (as ``strptime`` names it). Times with a zone become local
-    times of ``time_zone``. Empty texts are null, and so are those in ``nulls``. ``rename`` gives
-    columns of the files the names that the use case has for them: ``{"class": "cabin"}``."""
+    ``date_format`` of the event time (as ``strptime`` names it). ``date_parts`` are the columns of
+    year, month and day that make the event time, where no column has all three. Times with a zone
+    become local times of ``time_zone``. Empty texts are null, and so are those in ``nulls``.
+    ``rename`` gives columns of the files the names that the use case has for them:
+    ``{"class": "cabin"}``."""
 
     path: str = Field(pattern=r"\S")
     format: FileFormat | None = None
@@ -103,9 +105,17 @@ class FileSource(TableSource):
     separator: str | None = Field(None, min_length=1, max_length=1)
     decimal: Literal[".", ","] | None = None
     date_format: str | None = None
+    date_parts: tuple[str, str, str] | None = None
     time_zone: TimeZone | None = None
     nulls: tuple[str, ...] = ()
     rename: Mapping[str, str] = {}
+
+    @field_validator("date_parts")
+    @classmethod
+    def _are_three(cls, parts: tuple[str, str, str] | None) -> tuple[str, str, str] | None:
+        if parts is not None and len(set(parts)) < len(parts):
+            raise ValueError(f"date_parts names a column twice: {list(parts)}")
+        return parts
 
     @field_validator("rename")
     @classmethod

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import polars as pl
 
-from tasks.data.files import delimited
+from tasks.data.files import delimited, values
 from tasks.data.files.json_lines import JsonLines
 from tasks.data.files.places import StoredFile, find_files
 from tasks.data.files.typing import Typing, count, wanted_columns
@@ -87,13 +87,16 @@ def stage_frames(
 @dataclass(frozen=True)
 class _Raw:
     """A file as Parquet on this machine. ``columns`` are all that it has, by the names of the use
-    case, and ``own`` are its own names of those that have another one.
+    case, and ``own`` are its own names of those that have another one. ``made`` is the one that
+    is made of ``parts``: its year, month and day.
     """
 
     name: str
     path: Path
     columns: set[str]
     own: Mapping[str, str] = field(default_factory=dict)
+    made: str = ""
+    parts: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -108,12 +111,17 @@ class _Raw:
         if not self.path.exists():
             return
         names = [name for name in wanted if name in self.columns]
-        theirs = [self.own.get(name, name) for name in names]
+        own = {name: self.own.get(name, name) for name in names if name != self.made}
+        parts = self.parts if self.made in names else ()
+        read = list(dict.fromkeys([*own.values(), *parts]))
         # With its buffer pyarrow keeps what was read: the memory would grow with the file.
         with pq.ParquetFile(self.path, pre_buffer=False) as file:
-            for batch in file.iter_batches(_BLOCK_ROWS, columns=theirs):
-                frame = pl.DataFrame(pl.from_arrow(batch)).select(theirs)
-                yield frame.rename(dict(zip(theirs, names, strict=True)))
+            for batch in file.iter_batches(_BLOCK_ROWS, columns=read):
+                frame = pl.DataFrame(pl.from_arrow(batch))
+                columns = {name: pl.col(theirs) for name, theirs in own.items()}
+                if parts:
+                    columns[self.made] = values.date_of(*parts)
+                yield frame.select(columns[name].alias(name) for name in names)
 
 
 class _Stage:
@@ -132,7 +140,10 @@ class _Stage:
         self._wanted = list(dict.fromkeys([*needed, *if_there]))
         self._rename = dict(source.rename)
         self._own = {name: theirs for theirs, name in self._rename.items()}
-        self._theirs = [self._own.get(name, name) for name in self._wanted]
+        self._parts = source.date_parts or ()
+        self._made = case.event_time if self._parts else ""
+        own = [self._own.get(name, name) for name in self._wanted if name != self._made]
+        self._theirs = list(dict.fromkeys([*own, *self._parts]))
         self._votes = Votes()
         self._notes: list[str] = []
 
@@ -159,13 +170,13 @@ class _Stage:
     def _staged(self, read: Callable[[Path], list[_Raw]]) -> Staged:
         folder = tempfile.TemporaryDirectory(prefix="laurel-files-")
         try:
-            parts, columns = self._parts(Path(folder.name), read(Path(folder.name)))
+            parts, columns = self._typed(Path(folder.name), read(Path(folder.name)))
         except BaseException:
             folder.cleanup()
             raise
         return Staged(folder, tuple(parts), tuple(self._notes), columns)
 
-    def _parts(self, folder: Path, raw: list[_Raw]) -> tuple[list[Path], frozenset[str]]:
+    def _typed(self, folder: Path, raw: list[_Raw]) -> tuple[list[Path], frozenset[str]]:
         filled = [one for one in raw if one.rows]
         if not filled and (self._check is None or not any(one.columns for one in raw)):
             raise SourceError(f"{', '.join(one.name for one in raw)}: no rows.")
@@ -195,7 +206,7 @@ class _Stage:
         source, wanted, path = self._source, self._theirs, folder / "raw"
         if file.format == "parquet":
             try:
-                raw = _Raw(file.name, copy, self._named(pl.read_parquet_schema(copy)), self._own)
+                raw = self._raw_of(file.name, copy, pl.read_parquet_schema(copy))
                 for block in raw.blocks(self._wanted):
                     count(self._votes, self._case, block)
             except (pa.ArrowInvalid, pl.exceptions.PolarsError, OSError) as error:
@@ -204,7 +215,7 @@ class _Stage:
         if file.format == "jsonl":
             lines = JsonLines(copy, file.name, file.compression, source.encoding)
             _write(path, self._counted(lines.frames(wanted)))
-            return _Raw(file.name, path, self._named(lines.columns), self._own)
+            return self._raw_of(file.name, path, lines.columns)
         form = delimited.inspect(
             copy, file.name, file.compression, source.encoding, source.separator
         )
@@ -213,10 +224,17 @@ class _Stage:
         self._notes.append(f"{file.name}: {form}")
         frames = delimited.read(copy, file.name, file.compression, form, wanted, self._notes)
         _write(path, self._counted(frames))
-        return _Raw(file.name, path, self._named(cell.strip() for cell in form.header), self._own)
+        return self._raw_of(file.name, path, (cell.strip() for cell in form.header))
 
-    def _named(self, columns: Iterable[str]) -> set[str]:
-        return {self._rename.get(column, column) for column in columns}
+    def _raw_of(self, name: str, path: Path, columns: Iterable[str]) -> _Raw:
+        theirs = set(columns)
+        named = {self._rename.get(column, column) for column in theirs}
+        absent = [part for part in self._parts if part not in theirs]
+        if absent and self._made in self._needed:
+            raise SourceError(f"{name} lacks {absent} of date_parts. It has {sorted(theirs)}.")
+        if absent or not self._parts:
+            return _Raw(name, path, named, self._own)
+        return _Raw(name, path, {*named, self._made}, self._own, self._made, self._parts)
 
     def _counted(self, frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
         for frame in frames:

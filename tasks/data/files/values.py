@@ -184,6 +184,17 @@ def times(texts: pl.Series, reading: Reading) -> tuple[pl.Series, pl.Series]:
     return moments, known.is_not_null() & moments.is_null()
 
 
+def date_of(year: str, month: str, day: str) -> pl.Expr:
+    """The date whose year, month and day stand in three columns, as numbers or as their texts; null
+    where there is no such day.
+    """
+    whole = [pl.col(name).cast(pl.Float64, strict=False) for name in (year, month, day)]
+    texts = [part.cast(pl.Int32, strict=False).cast(pl.String) for part in whole]
+    is_whole = pl.all_horizontal(part == part.floor() for part in whole)
+    text = pl.concat_str(texts, separator="-")
+    return pl.when(is_whole).then(text).str.to_datetime("%Y-%m-%d", time_unit="us", strict=False)
+
+
 def local_times(moments: pl.Series, column: str, time_zone: str | None) -> pl.Series:
     """Dates, and times with or without a zone, as local times. Raises ``SourceError``."""
     moments = moments.cast(pl.Datetime("us")) if moments.dtype == pl.Date else moments

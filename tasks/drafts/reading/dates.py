@@ -1,5 +1,7 @@
 """Which columns are dates, and how they are read."""
 
+from collections.abc import Mapping
+
 import polars as pl
 
 from tasks.data.files import values
@@ -12,6 +14,30 @@ _BOTH_WAYS = ("day first", "month first")
 _LOOKS_DATED = r"\d[-/.: ]\d|[A-Za-z]{3}.*\d"
 _EPOCH_SECONDS = (631_152_000, 4_102_444_800)  # 1990 to 2100
 _ALL_YEARS = (1000, 9999)
+_USUAL_YEARS = (1900, 2100)
+_PARTS = ({"year", "yr", "yyyy"}, {"month", "mon", "mm"}, {"day", "dom", "dd", "mday"})
+
+
+def date_in_parts(facts: Mapping[str, Facts]) -> Facts | None:
+    """The date that three columns named year, month and day make, if nearly all rows have one.
+    ``None`` where the table has a date already: the parts repeat it.
+    """
+    if any(column.kind == "datetime" for column in facts.values()):
+        return None
+    parts = [
+        [one.name for one in facts.values() if one.is_integer and set(words_of(one.name)) & names]
+        for names in _PARTS
+    ]
+    if any(len(names) != 1 for names in parts):
+        return None
+    (year,), (month,), (day,) = parts
+    frame = pl.DataFrame([facts[name].values for name in (year, month, day)])
+    moments = frame.select(values.date_of(year, month, day)).to_series()
+    years = moments.dt.year().is_between(*_USUAL_YEARS)
+    if (years.fill_null(False).mean() or 0) <= _MOSTLY:
+        return None
+    name = next(name for name in ("date", "event_date", "event_time") if name not in facts)
+    return Facts(name, "datetime", moments.alias(name), parts=(year, month, day))
 
 
 def dates_in_digits(column: pl.Series, known: pl.Series) -> Facts | None:

@@ -13,8 +13,9 @@ class Facts:
     """One column. ``values`` are those of the sample by its kind; of ``none`` there are none, and
     ``why`` says why it is left out. ``distinct`` is the share of distinct values among the known,
     ``order`` how its dates are read, ``ambiguous`` whether the month may as well stand first,
-    ``date_format`` the form that is assumed then, ``zoned`` whether they need a zone, and ``marks``
-    the texts that stand for null in it."""
+    ``date_format`` the form that is assumed then, ``zoned`` whether they need a zone, ``parts`` the
+    columns of year, month and day that it is made of, and ``marks`` the texts that stand for null
+    in it."""
 
     name: str
     kind: Kind
@@ -27,6 +28,7 @@ class Facts:
     ambiguous: bool = False
     date_format: str | None = None
     zoned: bool = False
+    parts: tuple[str, ...] = ()
     marks: tuple[str, ...] = ()
 
     @property

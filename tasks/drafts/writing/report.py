@@ -62,6 +62,7 @@ def _time(draft: Draft) -> str:
         return "none: rows arrive, and are dealt over ten weeks"
     first, last = (str(moment)[:10] for moment in (event.values.min(), event.values.max()))
     order = f", {event.order}" if event.order and "first" in event.order else ""
+    order = f", of {' + '.join(event.parts)}" if event.parts else order
     assumed = " (assumed)" if event.ambiguous else ""
     return (
         f"{_padded(event.name)}{first} … {last}{order}{assumed}   "

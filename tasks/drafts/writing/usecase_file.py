@@ -116,6 +116,8 @@ def _source(draft: Draft) -> Call:
         notes["date_format"] = [
             f"{CHOOSE} the dates of {event.name} can be read with the day or the month first."
         ]
+    if event is not None and event.parts:
+        made["date_parts"] = event.parts
     used = [*draft.inputs, *([event] if event else [])]
     if any(column.zoned for column in used):
         made["time_zone"] = "UTC"

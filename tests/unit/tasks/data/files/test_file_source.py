@@ -189,6 +189,46 @@ def test_times_with_a_zone_need_the_zone_of_a_day(tmp_path: Path, moments: tuple
     assert source_of(case(path, time_zone="Europe/Berlin")).periods() == ["2024-02"]
 
 
+@pytest.mark.parametrize("written", ["csv", "parquet", "jsonl"])
+def test_year_month_and_day_in_three_columns_make_the_event_time(
+    tmp_path: Path, written: str
+) -> None:
+    frame = pl.DataFrame(
+        {
+            "order": ["a1", "a2", "a3", "a4"],
+            "jahr": [2024, 2024, 2024, 2024],
+            "month": [1, 1, 2, 2],
+            "day": [2, 31, 29, 30],
+            "price": [1.0, 2.0, 3.0, 4.0],
+            "department": ["shoes"] * 4,
+            "returned": [0, 1, 0, 1],
+        }
+    )
+    path = tmp_path / f"orders.{written}"
+    {"csv": frame.write_csv, "parquet": frame.write_parquet, "jsonl": frame.write_ndjson}[written](
+        path
+    )
+    of = case(path, date_parts=("jahr", "month", "day"))
+    found = rows(of)
+    assert source_of(of).periods() == ["2024-01", "2024-02"]
+    assert found["shipped_at"].to_list() == [
+        datetime(2024, 1, 2),
+        datetime(2024, 1, 31),
+        datetime(2024, 2, 29),
+        None,  # there is no 30 February
+    ]
+    assert found["price"].to_list() == [1.0, 2.0, 3.0, 4.0]
+
+
+def test_a_part_may_be_an_input_as_well_and_a_missing_one_is_named(tmp_path: Path) -> None:
+    text = "order,year,price,day,department,returned\na1,2024,7,2,shoes,0\n"
+    path = write(tmp_path, text)
+    of = case(path, date_parts=("year", "price", "day"))
+    assert rows(of).select("shipped_at", "price").row(0) == (datetime(2024, 7, 2), 7.0)
+    with pytest.raises(SourceError, match=r"lacks \['month'\] of date_parts. It has .*'year'"):
+        rows(case(path, date_parts=("year", "month", "day")))
+
+
 def test_text_that_is_no_number_goes_to_quarantine_with_the_text(tmp_path: Path) -> None:
     lines = "".join(f"b{n},2024-01-05 10:00,{n},shoes,0\n" for n in range(20))
     of = case(write(tmp_path, CSV + lines + "c,2024-01-09 10:00,cheap,shoes,0\n"))

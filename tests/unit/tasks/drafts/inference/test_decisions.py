@@ -16,6 +16,7 @@ from tasks.drafts.inference.times import timing_of
 from tasks.drafts.reading.columns import describe_columns
 from tasks.drafts.reading.tables import NoDraft, Table
 from tests.fixtures import drafted
+from usecases.definition import FileSource
 
 
 def never(candidates: Sequence[str]) -> str:
@@ -255,3 +256,57 @@ def test_a_last_month_that_has_just_begun_is_held_out_with_the_one_before() -> N
     timing = timing_of(facts, target_of(facts, "y"), 1)
     assert (timing.period, timing.holdout_periods) == ("month", 2)
     assert timing.holdout_rows > 300
+
+
+def in_parts(**changed: object) -> pl.DataFrame:
+    """A table whose dates stand in three columns, such as that of the flights of New York."""
+    chance = np.random.default_rng(4)
+    days = np.sort(chance.integers(0, 365, 4000))
+    dates = [datetime(2013, 1, 1) + timedelta(int(day)) for day in days]
+    distance = chance.normal(1000, 300, 4000).round()
+    columns: dict[str, object] = {
+        "year": [one.year for one in dates],
+        "month": [one.month for one in dates],
+        "day": [one.day for one in dates],
+        "hour": chance.integers(5, 23, 4000),
+        "distance": distance,
+        "late": (distance + chance.normal(0, 300, 4000) > 1100).astype(int),
+    }
+    return pl.DataFrame(columns | changed)
+
+
+def test_year_month_and_day_in_three_columns_are_one_date() -> None:
+    made, text = draft(in_parts(), target="late")
+    assert (made.timing.column, made.timing.period) == ("date", "month")
+    assert made.event is not None and made.event.parts == ("year", "month", "day")
+    assert {column.name for column in made.inputs} == {"hour", "distance"}
+    assert {made.left_out[part] for part in made.event.parts} == {"part of date"}
+    case = case_of(text)
+    assert case.event_time == "date"
+    assert isinstance(case.source, FileSource)
+    assert case.source.date_parts == ("year", "month", "day")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"day": [45] * 4000},
+        {"year": [3] * 4000},
+        {"month": ["spring"] * 4000},
+        {"day": [1.5] * 4000},
+        {"mday": [1] * 4000},
+        {"flown": [f"2013-{1 + at * 12 // 4000:02}-03" for at in range(4000)]},
+    ],
+    ids=["no such day", "no year", "no month", "half days", "two days", "a date is there"],
+)
+def test_what_only_looks_like_the_parts_of_a_date_stays_as_it_is(
+    changed: dict[str, object],
+) -> None:
+    made, _ = draft(in_parts(**changed), target="late")
+    assert "date" not in made.facts
+    assert all(why != "part of date" for why in made.left_out.values())
+
+
+def test_a_part_that_is_the_target_makes_no_date() -> None:
+    made, _ = draft(in_parts(), target="day")
+    assert made.timing.column is None and "date" not in made.facts
