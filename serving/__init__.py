@@ -17,7 +17,8 @@ Rooms, from the lowest to the highest; each may import those above it in this li
                   form_data; encodings, event_window, feedback; outputs in every form
     log           prediction_log, segments, folders, policy
     upload        uploader, carrier, parquet, row_tables, column_tables, sieve, line_halves
-    rollouts      terms (a rollout's step), routing (whom it sends to the challenger), guards
+    rollouts      terms (a rollout's step), routing (whom it sends to the challenger), guards;
+                  shadow (feeds and keeps a process that scores copies), copies
     champions     use_cases, package_cache, champion, trouble; canary
     scoring       scorer, large_requests, predictions, pixels, column_lines, remarks,
                   answers
@@ -26,6 +27,7 @@ Rooms, from the lowest to the highest; each may import those above it in this li
                   security_headers, openapi, language
     history       checks, window_order, drift, ledger, decisions, reigns, comparisons, series,
                   traffic, fleet, approvals
+    shadow        the process of a shadow: __main__, pairs
     service       service, served_use_cases, workers, siblings, description
     callbacks     signatures; webhook (MLflow), slack_actions, slack_press, slack_replies
     routes        predict, mlflow_protocol, inference_protocol, inference_openapi, explain,

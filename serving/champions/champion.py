@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from blocks.clients.registry import CHAMPION, ROLLOUT
 from serving.champions.package_cache import PackageCache
@@ -170,6 +171,10 @@ class ChampionWatch:
         self._trouble.tell(
             f"rollout {rollout}", f"version {version} was reverted", "The champion answers all."
         )
+
+    def folder_of(self, version: str) -> Path:
+        """The folder of a version's package on this disk."""
+        return self._cache.path_of(version)
 
     def check(self) -> None:
         """Look at the alias and follow it. Blocking: called in a thread; a second call waits for

@@ -154,6 +154,10 @@ class PackageCache:
             raise PackageError(f"{self._record.name} cannot be read: {error}.") from error
         return last, load(self.folder / last.version, last.sha256)
 
+    def path_of(self, version: str) -> Path:
+        """The folder of a version's package, if it is on this disk."""
+        return self.folder / version
+
     def keep(self, version: str, sha256: str) -> None:
         """Record the role's version; delete all packages but each role's next, current and previous
         one.

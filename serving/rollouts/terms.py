@@ -10,12 +10,13 @@ from serving.errors import PackageError
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One step of a rollout. ``id`` names the rollout and salts its routing; the challenger answers
-    a ``share`` (0-1) of the callers. ``header`` names the header whose value is the routing key, in
-    lower case; empty: the request's id, so that each request is routed on its own."""
+    a ``share`` (0-1) of the callers; a shadow answers none, and scores a copy of all requests.
+    ``header`` names the header whose value is the routing key, in lower case; empty: the request's
+    id, so that each request is routed on its own."""
 
     id: str
-    kind: Literal["canary", "ab"]
-    share: float
+    kind: Literal["shadow", "canary", "ab"]
+    share: float = 0.0
     header: str = ""
 
     def __post_init__(self) -> None:

@@ -8,8 +8,9 @@ there, its rows are divided among the cores. A request with very many rows is sc
 than ``queue_cells`` values in them, are refused: a refusal is better than an endless wait."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -25,6 +26,7 @@ from serving.log.prediction_log import PredictionLog
 from serving.log.segments import line_of
 from serving.metrics.counters import Metrics
 from serving.package.model import Package
+from serving.rollouts.shadow import Shadow
 from serving.scoring.column_lines import column_line
 from serving.scoring.large_requests import (
     WHOLE_CELLS,
@@ -85,7 +87,9 @@ Outcome = tuple[Call, bytes | Exception, int, Sequence[UnknownCategory]]
 
 
 class Scorer:
-    """One for each process. ``submit``, ``score`` and ``run`` are called on the event loop."""
+    """One for each process. ``submit``, ``score`` and ``run`` are called on the event loop.
+
+    ``shadows`` are fed what is answered and logged, by use case."""
 
     def __init__(
         self,
@@ -95,11 +99,13 @@ class Scorer:
         queue_limit: int,
         max_rows: int,
         queue_cells: int = _QUEUE_CELLS,
+        shadows: Mapping[str, Shadow] = MappingProxyType({}),
     ) -> None:
         self.large = 0
         self.cells = Cells(queue_cells)
         self._log = log
         self._metrics = metrics
+        self._shadows = shadows
         self._ids = PredictionIds()
         self._queue_limit = queue_limit
         self._max_rows = max_rows
@@ -267,6 +273,8 @@ class Scorer:
             raise
         if draft is not None:
             draft.keep(len(scored.ids))
+            if (shadow := self._shadow_of(champion)) is not None:
+                shadow.drop()  # too large for a datagram
         return scored
 
     def _flush(self) -> None:
@@ -343,15 +351,32 @@ class Scorer:
                     else [row for request in requests for row in request.rows]
                 )
                 self._log.append(champion.column_header, use_case, column_line(scored, rows), count)
+                self._feed(scored, requests)
             return
-        lines, row_count = [], 0
+        lines, row_count, at, shadow = [], 0, 0, self._shadow_of(champion)
         for request, answer in zip(requests, answers, strict=True):
             body = champion.log_request(request.json)
             if body is not None:
                 lines.append(line_of(body, answer, len(request.rows)))
                 row_count += len(request.rows)
+                if shadow is not None:
+                    shadow.feed(request.json, scored.ids[at : at + len(request.rows)])
+            at += len(request.rows)
         if lines:
             self._log.append(champion.log_header, use_case, b"".join(lines), row_count)
+
+    def _feed(self, scored: Scored, requests: Sequence[CheckedRows]) -> None:
+        """Give all requests to the shadow, if there is one."""
+        shadow, at = self._shadow_of(scored.champion), 0
+        if shadow is not None:
+            for request in requests:
+                shadow.feed(request.json, scored.ids[at : at + len(request.rows)])
+                at += len(request.rows)
+
+    def _shadow_of(self, champion: Champion) -> Shadow | None:
+        """The shadow beside a champion; ``None`` if there is none, or it has been crowned."""
+        shadow = self._shadows.get(champion.package.manifest.use_case)
+        return shadow if shadow is not None and shadow.version != champion.version else None
 
     def _deliver(self, outcomes: list[Outcome]) -> None:
         self._metrics.batches.observe(len(outcomes))

@@ -122,6 +122,7 @@ class Service:
             os.cpu_count() or 1,
             settings.serving_queue_requests,
             settings.serving_max_rows,
+            shadows=self.use_cases.shadows,
         )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ticking: asyncio.Task[None] | None = None
@@ -147,7 +148,9 @@ class Service:
             self._ticking.cancel()
             await asyncio.wait([self._ticking])
         self.scorer.stop()
+        end = time.monotonic() + _SHUTDOWN_SECONDS
         await asyncio.to_thread(self.uploader.stop, _SHUTDOWN_SECONDS)
+        await asyncio.to_thread(self.use_cases.join_shadows, end - time.monotonic())
         self.log.stop()
         self.access_log.stop()
         self.board.publish(facts(self.use_cases.watches, self.log, self.metrics))
