@@ -11,7 +11,7 @@ Rooms, from the lowest to the highest; each may import those above it in this li
                   ledger, outcomes, needs; wording and template render them
     records       what flows write and the service reads: contest, performance, drift, ledger,
                   chain, heads, traffic; reasons (a sentence with its code), record
-    metrics       counters for Prometheus, traffic for the page
+    metrics       counters and variants (of a rollout) for Prometheus, traffic for the page
     outside       registry (MLflow), model_folder in its stead, prefect_api, slack, lake
     formats       rows in: bodies by media type; rows, columns, csv_rows, tensors, arrow, mlflow,
                   form_data; encodings, event_window, feedback; outputs in every form

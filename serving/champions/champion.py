@@ -163,14 +163,16 @@ class ChampionWatch:
     def revert(self, rollout: str, reason: str) -> None:
         """End a rollout in every worker of this disk, now and after a restart, and tell people.
         If the disk refuses, it ends in this process."""
+        is_first = True
         with suppress(OSError):
-            self._cache.revert(rollout, reason)
+            is_first = self._cache.revert(rollout, reason)
         self.poke()
         version = self.champion.version if self.champion else "?"
         self._trouble.last = f"Version {version} {reason}."
-        self._trouble.tell(
-            f"rollout {rollout}", f"version {version} was reverted", "The champion answers all."
-        )
+        if is_first:
+            self._trouble.tell(
+                f"rollout {rollout}", f"version {version} was reverted", "The champion answers all."
+            )
 
     def folder_of(self, version: str) -> Path:
         """The folder of a version's package on this disk."""

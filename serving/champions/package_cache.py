@@ -224,11 +224,17 @@ class PackageCache:
         except OSError:
             return 0
 
-    def revert(self, rollout: str, reason: str) -> None:
-        """End a rollout for every worker, also after a restart. Raises ``OSError``."""
+    def revert(self, rollout: str, reason: str) -> bool:
+        """End a rollout for every worker, also after a restart; whether no other has. Raises
+        ``OSError``."""
         path = self._reverted(rollout)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(reason)
+        try:
+            with path.open("x") as file:
+                file.write(reason)
+        except FileExistsError:
+            return False
+        return True
 
     def is_reverted(self, rollout: str) -> bool:
         return self._reverted(rollout).exists()

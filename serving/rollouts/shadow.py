@@ -19,6 +19,7 @@ from typing import IO
 
 import msgspec
 
+from serving.metrics.variants import ShadowStats
 from serving.rollouts.copies import MOST_DATAGRAM_BYTES, Copy, Report, Task, pack, read_report
 
 _MOST_COPIES = 32  # in a datagram
@@ -44,25 +45,6 @@ class Patience:
     longest_pause_seconds: float = 60.0
 
 
-@dataclass
-class ShadowCounts:
-    """Of all its processes. ``dropped`` are requests that never reached one; ``restarts`` the
-    processes that did not end in order."""
-
-    requests: int = 0
-    rows: int = 0
-    failures: int = 0
-    seconds: float = 0.0
-    dropped: int = 0
-    restarts: int = 0
-
-    def add(self, before: Report, after: Report) -> None:
-        self.requests += after.requests - before.requests
-        self.rows += after.rows - before.rows
-        self.failures += after.failures - before.failures
-        self.seconds += after.seconds - before.seconds
-
-
 class Shadow:
     """The shadow of one use case in this process. ``feed`` may be called from any thread.
 
@@ -72,12 +54,13 @@ class Shadow:
     def __init__(
         self,
         task: Task,
+        stats: ShadowStats,
         on_trouble: Callable[[str], None] = lambda _: None,
         patience: Patience | None = None,
         program: str = "serving.shadow",
     ) -> None:
         self.version = task.version
-        self.counts = ShadowCounts()
+        self.stats = stats
         self.pid = 0
         self.task = task
         self._on_trouble = on_trouble
@@ -116,7 +99,7 @@ class Shadow:
     def drop(self) -> None:
         """Count a request that is too large to be copied."""
         with self._turn:
-            self.counts.dropped += 1
+            self.stats.dropped += 1
 
     def _send(self) -> None:
         copies, self._copies, self._bytes = self._copies, [], 0
@@ -129,7 +112,7 @@ class Shadow:
                 return
             except OSError:  # full, or its process is gone
                 pass
-        self.counts.dropped += len(copies)
+        self.stats.dropped += len(copies)
 
     def _run(self) -> None:
         """Keep a process alive until the end."""
@@ -142,7 +125,7 @@ class Shadow:
                 trouble = f"cannot be started: {error.strerror or error}"
             if self._ending.is_set():
                 return
-            self.counts.restarts += 1
+            self.stats.restarts += 1
             patience = self._patience
             is_steady = time.monotonic() - began >= patience.steady_seconds
             pause = (
@@ -200,7 +183,7 @@ class Shadow:
                 report = _next_report(process.stdout)
                 if report is None:
                     return _end_of(process)
-                self.counts.add(last, report)
+                _add(self.stats, last, report)
                 first, last = first or report, report
                 deadline = time.monotonic() + patience.silent_seconds
                 if report.memory_bytes - first.memory_bytes > patience.grown_bytes:
@@ -223,6 +206,14 @@ class Shadow:
             process.kill()
             process.wait()
         process.stdout.close()
+
+
+def _add(stats: ShadowStats, before: Report, after: Report) -> None:
+    """Add what a process did between two of its reports."""
+    stats.requests += after.requests - before.requests
+    stats.rows += after.rows - before.rows
+    stats.failures += after.failures - before.failures
+    stats.seconds += after.seconds - before.seconds
 
 
 def _end_of(process: "subprocess.Popen[bytes]") -> str:

@@ -8,6 +8,7 @@ there, its rows are divided among the cores. A request with very many rows is sc
 than ``queue_cells`` values in them, are refused: a refusal is better than an endless wait."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import MappingProxyType
@@ -18,7 +19,7 @@ import numpy as np
 
 from serving.champions.canary import Canary
 from serving.champions.champion import Champion
-from serving.errors import Overloaded
+from serving.errors import InputError, Overloaded
 from serving.formats.bodies import JSON, read_json, read_pieces
 from serving.formats.rows import CheckedRows
 from serving.log.policy import is_chosen
@@ -68,12 +69,15 @@ Read = Callable[[Champion, int | None], Iterable[CheckedRows]]
 
 class Call(Protocol):
     """A request that waits for a native answer. ``succeed`` or ``fail`` is called once, on the
-    event loop. ``canary`` is set if the caller is on the side of a challenger: what that one fails,
-    ``stand_in`` answers, the champion.
+    event loop. ``canary`` is set while a challenger answers some callers; if this one is on its
+    side (``challenged``), ``stand_in`` answers what it fails, the champion. ``pace`` has the rows
+    and the seconds of the batch whose first call this is.
     """
 
     champion: Champion
     canary: Canary | None
+    challenged: bool
+    pace: tuple[int, float] | None
     stand_in: Champion | None
     body: bytes
     checked_rows: CheckedRows | None
@@ -326,7 +330,10 @@ class Scorer:
             if len(requests) == 1
             else [row for request in requests for row in request.rows]
         )
+        began = time.perf_counter()
         scored = predict(champion, rows, self._ids, self._divide)
+        if calls[0].canary is not None:
+            calls[0].pace = (len(rows), time.perf_counter() - began)
         parts = _parts(scored, requests)
         answers = list(map(answer_json, parts))
         self._keep(scored, requests, answers)
@@ -384,12 +391,14 @@ class Scorer:
         for call, answer, count, unknown in outcomes:
             if isinstance(answer, bytes):
                 if call.canary is not None:
-                    call.canary.note(failed=call.stand_in is None)
+                    _note(call, call.canary)
                 self._metrics.rows[call.champion.package.manifest.use_case] += count
                 if unknown:
                     self._count_unknown(call.champion.package.manifest.use_case, unknown)
                 call.succeed(answer, count)
             else:
+                if call.canary is not None and not isinstance(answer, InputError):
+                    call.canary.note_failure(call.champion)
                 call.fail(answer)
 
     def _count_unknown(self, use_case: str, unknown: Sequence[UnknownCategory]) -> None:
@@ -411,6 +420,13 @@ def fall_back(call: Call) -> bool:
         return False
     call.champion, call.stand_in, call.checked_rows = call.stand_in, None, None
     return True
+
+
+def _note(call: Call, canary: Canary) -> None:
+    """Tell the rollout of an answer."""
+    canary.note(call.champion, challenged=call.challenged)
+    if call.pace is not None:
+        canary.note_pace(call.champion, *call.pace)
 
 
 def _loop_bytes(champion: Champion) -> int:

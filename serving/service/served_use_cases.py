@@ -17,6 +17,7 @@ from serving.champions.use_cases import MOST, all_of, named_by, serves_all
 from serving.edge.openapi import PREDICT_PATH
 from serving.errors import NotReady, RegistryAway, UnknownUseCase, UnseenUseCase
 from serving.metrics.counters import Metrics, RouteStats
+from serving.metrics.variants import Variants
 from serving.outside.lake import NO_LAKE
 from serving.outside.registry import Registry
 from serving.outside.slack import Slack
@@ -45,7 +46,8 @@ class ServedUseCases:
 
     ``on_swap`` is called on the thread that has swapped a champion. ``canaries`` are the
     challengers that some callers meet now, by use case, on the terms that the watches of
-    ``challengers`` read; ``shadows`` score copies of what the champion answers."""
+    ``challengers`` read; ``shadows`` score copies of what the champion answers, and
+    ``variants`` has the figures of both."""
 
     def __init__(
         self,
@@ -66,6 +68,7 @@ class ServedUseCases:
         self.challengers: dict[str, ChampionWatch] = {}
         self.canaries: dict[str, Canary] = {}
         self.shadows: dict[str, Shadow] = {}
+        self.variants = Variants()
         self.hot_routes: dict[bytes, HotRoute] = {}
         for name in all_of(settings) if self.serves_all else self._named:
             self._add(name)
@@ -174,12 +177,15 @@ class ServedUseCases:
         watch, before = self.challengers[name], self.canaries.get(name)
         challenger = watch.champion
         self._renew_shadow(name, challenger)
+        self.variants.states.pop(name, None)
+        if challenger is not None and (terms := challenger.terms) is not None:
+            self.variants.states[name] = (challenger.version, terms.id, terms.kind, "running")
         if challenger is None or challenger.terms is None or challenger.terms.kind == "shadow":
             self.canaries.pop(name, None)
         elif before is not None and before.terms.id == challenger.terms.id:
             self.canaries[name] = before.step(challenger, challenger.terms)
         else:
-            self.canaries[name] = Canary(challenger, challenger.terms, watch.revert)
+            self.canaries[name] = Canary(challenger, challenger.terms, watch.revert, self.variants)
         self._on_swap()
 
     def _renew_shadow(self, name: str, challenger: Champion | None) -> None:
@@ -191,7 +197,8 @@ class ServedUseCases:
         if before is not None and before.task != wanted:
             self.shadows.pop(name).end()
         if wanted is not None and (before is None or before.task != wanted):
-            self.shadows[name] = shadow = Shadow(wanted, partial(self._tell, wanted))
+            stats = self.variants.shadows[name, wanted.version]
+            self.shadows[name] = shadow = Shadow(wanted, stats, partial(self._tell, wanted))
             shadow.start()
 
     def _task_of(self, name: str, challenger: Champion) -> Task | None:

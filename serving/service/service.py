@@ -192,11 +192,11 @@ class Service:
         """Have a complete, admitted request of the hot path answered. Raises ``ServingError``."""
         use_case = call.route.use_case
         champion = call.champion = self.use_cases.champion(use_case)
-        canary = self.use_cases.canaries.get(use_case)
+        canary = call.canary = self.use_cases.canaries.get(use_case)
         if canary is None or not canary.takes(champion, call.headers, call.request_id):
             self.scorer.submit(call)
             return
-        call.canary, call.champion, call.stand_in = canary, canary.challenger, champion
+        call.challenged, call.champion, call.stand_in = True, canary.challenger, champion
         try:
             self.scorer.submit(call)
         except InputError:  # of another schema, perhaps
@@ -213,21 +213,19 @@ class Service:
         champion = self.use_cases.champion(use_case)
         canary = self.use_cases.canaries.get(use_case)
         score = partial(self.scorer.score, body=body, kind=kind, read=read, logged=logged)
-        if (
-            canary is None
-            or "version" in caller["path_params"]  # the caller has chosen
-            or not canary.takes(champion, caller["headers"], caller["laurel.request_id"])
-        ):
+        if canary is None or "version" in caller["path_params"]:  # the caller has chosen
             return await score(champion)
-        failed = False
-        try:
-            scored = await score(canary.challenger)
-        except Overloaded:
-            raise
-        except Exception:  # noqa: BLE001 - the champion answers, or raises its own
-            failed = True
+        challenged = canary.takes(champion, caller["headers"], caller["laurel.request_id"])
+        if challenged:
+            try:
+                scored = await score(canary.challenger)
+            except Overloaded:
+                raise
+            except Exception:  # noqa: BLE001 - the champion answers, or raises its own
+                scored = await score(champion)
+        else:
             scored = await score(champion)
-        canary.note(failed=failed)
+        canary.note(scored.champion, challenged=challenged)
         return scored
 
     async def keep_feedback(self, use_case: str, body: bytes) -> int:

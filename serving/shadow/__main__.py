@@ -77,11 +77,12 @@ def _take_copies(source: socket.socket, pairs: Pairs) -> None:
     buffer = memoryview(bytearray(MOST_DATAGRAM_BYTES))
     next_report = 0.0
     readable: list[Any] = []
+    inputs: list[Any] = [source, _INPUT]
     while _INPUT not in readable:  # it is never written to: it ends
         if time.monotonic() >= next_report:
             next_report = time.monotonic() + _REPORT_SECONDS
             _report(pairs.report)
-        readable, _, _ = select.select([source, _INPUT], [], [], _REPORT_SECONDS)
+        readable, _, _ = select.select(inputs, [], [], _REPORT_SECONDS)
         pairs.add(_receive(source, buffer))
     while datagrams := _receive(source, buffer):
         pairs.add(datagrams)

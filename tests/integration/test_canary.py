@@ -1,13 +1,17 @@
 """A challenger answers some callers of a real service: who meets it, what callers notice when it is
 sick, and how every worker and each restart forgets it."""
 
+import itertools
 import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
+from onnx import helper, numpy_helper
 
 from tests.fakes.registry import RegistryServer
 from tests.fakes.slack import SlackServer
@@ -46,6 +50,34 @@ def with_a_column_more(folder: Path) -> str:
     return write_package(folder, features=more, smoke_rows=rows, kind=kind)
 
 
+def slow(folder: Path) -> str:
+    """Version 5 answers as version 1 does, some milliseconds later."""
+    graph = onnx.load_model_from_string(model(1.0))
+    wide, weights = np.zeros((1, 1500), np.float32), np.zeros((1500, 1500), np.float32)
+    constants = {"wide": wide, "heavy": weights, "first": np.array([1], np.int64)}
+    last = graph.graph.node.pop()
+    sigmoid = graph.graph.node.pop()
+    graph.graph.initializer.extend(
+        numpy_helper.from_array(value, name) for name, value in constants.items()
+    )
+    graph.graph.node.extend(
+        [
+            helper.make_node("MatMul", ["margin", "wide"], ["spread"]),
+            *(
+                helper.make_node("MatMul", [source, "heavy"], [target])
+                for source, target in itertools.pairwise(["spread", *"abcdefgh"])
+            ),
+            helper.make_node("ReduceSum", ["h", "first"], ["none"]),
+            helper.make_node("Add", ["margin", "none"], ["late"]),
+            helper.make_node("Sigmoid", ["late"], list(sigmoid.output)),
+            last,
+        ]
+    )
+    scores = [expected_score(row, 1.0) for row in SMOKE_ROWS]
+    kind = PackageKind(OUTPUTS, graph.SerializeToString(), scores, 0.5)
+    return write_package(folder, kind=kind)
+
+
 @pytest.fixture
 def mlflow(tmp_path: Path) -> Iterator[RegistryServer]:
     with RegistryServer(tmp_path / "artifacts") as server:
@@ -55,6 +87,7 @@ def mlflow(tmp_path: Path) -> Iterator[RegistryServer]:
             )
         server.register("toy", 3, rooted)
         server.register("toy", 4, with_a_column_more)
+        server.register("toy", 5, slow)
         server.crown("toy", 1)
         yield server
 
@@ -80,6 +113,11 @@ def wait_for_share(service: ServiceProcess, version: str, least: int, most: int 
         lambda: least <= versions(service).count(version) <= most,
         f"{least} to {most} of 60 callers meet version {version}",
     )
+
+
+def figure(metrics: str, series: str) -> float:
+    (line,) = [line for line in metrics.splitlines() if line.startswith(series)]
+    return float(line.rpartition(" ")[2])
 
 
 def test_a_caller_stays_on_one_side_while_the_share_grows_and_through_restarts(
@@ -157,6 +195,32 @@ def test_a_sick_challenger_is_reverted_and_no_request_fails(
         assert set(versions(service, 20)) == {"1"}
         roll_out(mlflow, 2, 1.0, id="second")
         wait_for_share(service, "2", 60)
+
+
+def test_a_slow_challenger_is_reverted_and_the_variants_are_counted(
+    mlflow: RegistryServer, tmp_path: Path
+) -> None:
+    with ServiceProcess(tmp_path, mlflow.url) as service:
+        service.wait_for_version("1")
+        roll_out(mlflow, 2, 0.5)
+        wait_for_share(service, "2", 15, 45)
+        for _ in range(5):
+            versions(service)
+        assert "2" in versions(service), "one that is as fast stays"
+        metrics = service.client.get("/metrics").text
+        for role, version in (("champion", "1"), ("rollout", "2")):
+            labels = f'{{role="{role}",use_case="toy",version="{version}"}}'
+            assert figure(metrics, f"laurel_rollout_requests_total{labels}") > 50
+            assert figure(metrics, f"laurel_rollout_failures_total{labels}") == 0
+            assert figure(metrics, f"laurel_rollout_scoring_seconds_count{labels}") > 50
+        assert 'kind="canary",rollout="first",state="running",use_case="toy",version="2"' in metrics
+        roll_out(mlflow, 5, 0.5, id="second")
+        wait_for_share(service, "5", 1)
+        wait_for_share(service, "5", 0, 0)
+        metrics = service.client.get("/metrics").text
+        reverts = 'laurel_rollout_reverts_total{use_case="toy",version="5"}'
+        assert figure(metrics, reverts) == 1
+        assert "times the champion's median time" in service.output.read_text()
 
 
 @pytest.mark.parametrize("rows", [1, 100, 40_000])

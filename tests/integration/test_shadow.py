@@ -71,6 +71,11 @@ def scores_of(service: ServiceProcess, role: str) -> dict[str, float]:
     return {row["id"]: row["score"] for row in rows if row["role"] == role}
 
 
+def figure(metrics: str, series: str) -> float:
+    (line,) = [line for line in metrics.splitlines() if line.startswith(series)]
+    return float(line.rpartition(" ")[2])
+
+
 def wait_for_shadow(service: ServiceProcess, workers: int = 1) -> None:
     """Wait until as many shadows score: each in a process that has begun to take copies."""
     wait_until(
@@ -150,6 +155,10 @@ def test_what_a_sick_shadow_cannot_score_costs_no_answer(
             lambda: {ids[0], ids[2]} <= scores_of(service, "rollout").keys(), "the others scored"
         )
         assert ids[1] not in scores_of(service, "rollout")
+        failures = 'laurel_shadow_failures_total{use_case="toy",version="3"}'
+        wait_until(
+            lambda: figure(service.client.get("/metrics").text, failures) == 1, "it is counted"
+        )
 
 
 def test_a_shadow_that_is_killed_or_stopped_costs_no_answer_and_is_told_once(
@@ -181,6 +190,10 @@ def test_a_shadow_that_is_killed_or_stopped_costs_no_answer_and_is_told_once(
         assert {prediction.version for prediction in callers.predictions} == {"1"}
         assert [message["text"] for message in slack.messages] == [slack.messages[0]["text"]]
         assert "shadow, version 2" in slack.messages[0]["text"]
+        metrics = service.client.get("/metrics").text
+        labels = '{use_case="toy",version="2"}'
+        assert figure(metrics, f"laurel_shadow_restarts_total{labels}") == 2
+        assert figure(metrics, f"laurel_shadow_dropped_total{labels}") > 0
         latest = service.predict(ROW)["predictions"][0]["id"]
         wait_until(lambda: latest in scores_of(service, "rollout"), "it scores again")
 

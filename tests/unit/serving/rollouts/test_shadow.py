@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from serving.metrics.variants import ShadowStats
 from serving.rollouts.copies import Task
 from serving.rollouts.shadow import Patience, Shadow
 from tests.fixtures.processes import wait_until
@@ -18,7 +19,7 @@ SHORT = Patience(start_seconds=3.0, silent_seconds=1.0, end_seconds=2.0, first_p
 def shadow(ailment: str, told: list[str] | None = None) -> Iterator[Shadow]:
     task = Task("first", ailment, "2", "0", "nowhere")
     troubles = [] if told is None else told
-    process = Shadow(task, troubles.append, SHORT, program="tests.fakes.sick_shadow")
+    process = Shadow(task, ShadowStats(), troubles.append, SHORT, program="tests.fakes.sick_shadow")
     process.start()
     try:
         yield process
@@ -32,8 +33,8 @@ def test_each_copy_reaches_a_healthy_one() -> None:
         wait_until(lambda: process.pid > 0, "it lives")
         for number in range(100):
             process.feed(BODY, [f"id-{number}"])
-        wait_until(lambda: process.counts.requests == 100, "all copies arrived")
-        assert process.counts.dropped == process.counts.restarts == 0
+        wait_until(lambda: process.stats.requests == 100, "all copies arrived")
+        assert process.stats.dropped == process.stats.restarts == 0
 
 
 @pytest.mark.parametrize(
@@ -51,7 +52,7 @@ def test_a_sick_one_is_started_again_and_told_once(ailment: str, trouble: str) -
 
         def restarts(count: int) -> bool:
             process.feed(BODY, ["id"])
-            return process.counts.restarts >= count
+            return process.stats.restarts >= count
 
         wait_until(lambda: restarts(2), "it was started a third time")
         assert len(told) == 1 and trouble in told[0]
@@ -64,8 +65,8 @@ def test_what_a_slow_one_does_not_take_is_dropped_and_nobody_waits() -> None:
         for _ in range(copies):
             process.feed(BODY + b" " * 1000, ["id"])
         assert time.perf_counter() - began < 5.0
-        assert 0 < process.counts.dropped < copies
-        assert process.counts.restarts == 0
+        assert 0 < process.stats.dropped < copies
+        assert process.stats.restarts == 0
 
 
 def test_a_request_larger_than_a_datagram_is_dropped() -> None:
@@ -73,8 +74,8 @@ def test_a_request_larger_than_a_datagram_is_dropped() -> None:
         wait_until(lambda: process.pid > 0, "it lives")
         process.feed(b" " * 2**21, ["id"])
         process.feed(BODY, ["id"])
-        wait_until(lambda: process.counts.requests == 1, "the next one arrived")
-        assert process.counts.dropped == 1
+        wait_until(lambda: process.stats.requests == 1, "the next one arrived")
+        assert process.stats.dropped == 1
 
 
 def test_without_a_process_copies_are_dropped() -> None:
@@ -84,4 +85,4 @@ def test_without_a_process_copies_are_dropped() -> None:
         assert process.pid == 0
         for _ in range(100):
             process.feed(BODY, ["id"])
-        assert process.counts.dropped >= 90
+        assert process.stats.dropped >= 90
