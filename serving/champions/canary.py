@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from serving.champions.champion import Champion
 from serving.metrics.variants import Variants, VariantStats
 from serving.rollouts.guards import Guards
-from serving.rollouts.routing import Split
+from serving.rollouts.routing import RowKey, Split
 from serving.rollouts.terms import Terms
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -38,6 +38,7 @@ class Canary:
         self._use_case = challenger.package.manifest.use_case
         self._split = Split(terms.id, terms.share)
         self._header = terms.header.encode()
+        self._row_key = RowKey(terms.field) if terms.field else None
         self._on_revert = on_revert
         self._variants = variants
 
@@ -47,11 +48,21 @@ class Canary:
         after.reverted = self.reverted
         return after
 
-    def takes(self, champion: Champion, headers: Headers, request_id: bytes) -> bool:
-        """Whether the challenger answers this request, and not the champion."""
+    def takes(
+        self, champion: Champion, headers: Headers, request_id: bytes, body: bytes = b""
+    ) -> bool:
+        """Whether the challenger answers this request, and not the champion. ``body`` is its native
+        JSON, which is read if a field of the row is the key (``needs_row``)."""
         if self.reverted or champion.version == self.challenger.version:
             return False
-        return self._split.takes(self._key(headers) or request_id)
+        key = self._key(headers)
+        if not key and self._row_key is not None:
+            key = self._row_key.of(body)
+        return self._split.takes(key or request_id)
+
+    @property
+    def needs_row(self) -> bool:
+        return self._row_key is not None
 
     def note(self, answering: Champion, *, challenged: bool) -> None:
         """Count an answered request, by the champion if the challenger, on whose side it was

@@ -273,6 +273,10 @@ class ChampionWatch:
         try:
             terms = self._terms(crowned)
         except PackageError as error:
+            # The last step must not go on: nobody could say how long, or end it.
+            if now.terms is not None:
+                self.champion = replace(now, terms=None)
+                self._on_swap()
             self._refuse(crowned, error)
             return
         if (now.created, now.terms) != (crowned.created, terms):
@@ -366,4 +370,7 @@ class ChampionWatch:
     @property
     def _fallback(self) -> str:
         now = self.champion
+        if self.role == ROLLOUT:
+            is_on = now is not None and now.terms is not None
+            return "The rollout goes on as it is." if is_on else "The champion answers all."
         return f"Version {now.version} keeps serving." if now else "There is nothing to serve yet."

@@ -65,7 +65,7 @@ class Variants:
     def _states(self) -> Iterable[Metric]:
         info = GaugeMetricFamily(
             "laurel_rollout_info",
-            "The rollout of now; its state is running, or unreadable",
+            "The rollout of now; its state is running, or without terms",
             labels=["use_case", "version", "rollout", "kind", "state"],
         )
         for use_case, state in list(self.states.items()):

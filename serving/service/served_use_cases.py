@@ -177,9 +177,7 @@ class ServedUseCases:
         watch, before = self.challengers[name], self.canaries.get(name)
         challenger = watch.champion
         self._renew_shadow(name, challenger)
-        self.variants.states.pop(name, None)
-        if challenger is not None and (terms := challenger.terms) is not None:
-            self.variants.states[name] = (challenger.version, terms.id, terms.kind, "running")
+        self._note_state(name, challenger)
         if challenger is None or challenger.terms is None or challenger.terms.kind == "shadow":
             self.canaries.pop(name, None)
         elif before is not None and before.terms.id == challenger.terms.id:
@@ -187,6 +185,15 @@ class ServedUseCases:
         else:
             self.canaries[name] = Canary(challenger, challenger.terms, watch.revert, self.variants)
         self._on_swap()
+
+    def _note_state(self, name: str, challenger: Champion | None) -> None:
+        """Show at ``/metrics`` what runs now."""
+        if challenger is None:
+            self.variants.states.pop(name, None)
+        elif (terms := challenger.terms) is None:
+            self.variants.states[name] = (challenger.version, "", "", "without terms")
+        else:
+            self.variants.states[name] = (challenger.version, terms.id, terms.kind, "running")
 
     def _renew_shadow(self, name: str, challenger: Champion | None) -> None:
         """End a shadow that is no longer wanted, and begin a new one. Without a lake nobody could

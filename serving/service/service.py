@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from blocks.settings import Settings
+from serving.champions.champion import Champion
 from serving.edge.access_log import AccessLog
 from serving.edge.requests import Budget, Headers, RequestIds
 from serving.errors import InputError, NotReady, Overloaded, Refused
@@ -193,7 +194,7 @@ class Service:
         use_case = call.route.use_case
         champion = call.champion = self.use_cases.champion(use_case)
         canary = call.canary = self.use_cases.canaries.get(use_case)
-        if canary is None or not canary.takes(champion, call.headers, call.request_id):
+        if canary is None or not canary.takes(champion, call.headers, call.request_id, call.body):
             self.scorer.submit(call)
             return
         call.challenged, call.champion, call.stand_in = True, canary.challenger, champion
@@ -215,7 +216,8 @@ class Service:
         score = partial(self.scorer.score, body=body, kind=kind, read=read, logged=logged)
         if canary is None or "version" in caller["path_params"]:  # the caller has chosen
             return await score(champion)
-        challenged = canary.takes(champion, caller["headers"], caller["laurel.request_id"])
+        json = _native_json(champion, body, read) if canary.needs_row else b""
+        challenged = canary.takes(champion, caller["headers"], caller["laurel.request_id"], json)
         if challenged:
             try:
                 scored = await score(canary.challenger)
@@ -363,3 +365,14 @@ class Service:
                 async with asyncio.timeout(_TICK_SECONDS):
                     await self._swapped.wait()
             self._swapped.clear()
+
+
+def _native_json(champion: Champion, body: bytes, read: Read) -> bytes:
+    """The request as native JSON, to find its routing key; empty for a large one, which is then
+    routed on its own, and for one that will be refused."""
+    if len(body) > LOOP_BODY_BYTES or champion.package.takes_files:
+        return b""
+    try:
+        return next(iter(read(champion, None))).json
+    except InputError:
+        return b""

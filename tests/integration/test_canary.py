@@ -140,6 +140,67 @@ def test_a_caller_stays_on_one_side_while_the_share_grows_and_through_restarts(
         wait_for_share(service, "2", 0, 0)
 
 
+def test_a_field_of_the_row_keeps_a_caller_on_one_side_in_every_form(
+    mlflow: RegistryServer, tmp_path: Path
+) -> None:
+    roll_out(mlflow, 2, 0.5, field="distance")
+    with ServiceProcess(tmp_path, mlflow.url) as service:
+        service.wait_for_version("1")
+        rows = [{**ROW, "distance": float(distance)} for distance in range(40)]
+
+        def sides() -> list[str]:
+            return [version_for(service, row) for row in rows]
+
+        wait_until(lambda: 5 <= sides().count("2") <= 35, "some callers meet version 2")
+        first = sides()
+        assert sides() == first
+        for row, version in zip(rows, first, strict=True):
+            csv = service.client.post(
+                "/v1/toy/predict",
+                content=f"carrier,distance,wind\nAA,{int(row['distance'])},3\n",
+                headers={"Content-Type": "text/csv", "Accept": "text/csv"},
+            )
+            assert csv.text.splitlines()[1].endswith(f",{version}")
+
+
+def test_without_the_key_each_request_is_routed_on_its_own(
+    mlflow: RegistryServer, tmp_path: Path
+) -> None:
+    roll_out(mlflow, 2, 0.5, header="x-user", field="wind")
+    with ServiceProcess(tmp_path, mlflow.url) as service:
+        service.wait_for_version("1")
+        wait_until(
+            lambda: {version_for(service, {**ROW, "wind": None}) for _ in range(20)} == {"1", "2"},
+            "both sides answer",
+        )
+        assert len({version_for(service, **{"X-User": "ann"}) for _ in range(20)}) == 1
+
+
+@pytest.mark.parametrize("tag", [None, "{"])
+def test_terms_that_become_unreadable_end_the_rollout_until_they_are_readable_again(
+    mlflow: RegistryServer, tmp_path: Path, tag: str | None
+) -> None:
+    slack = SlackServer()
+    with (
+        slack,
+        ServiceProcess(
+            tmp_path, mlflow.url, slack_token=slack.token, slack_api_url=slack.url
+        ) as service,
+    ):
+        service.wait_for_version("1")
+        roll_out(mlflow, 2, 1.0)
+        wait_for_share(service, "2", 60)
+        del mlflow.versions["toy", 2]["laurel.rollout"]
+        if tag is not None:
+            mlflow.versions["toy", 2]["laurel.rollout"] = tag
+        wait_for_share(service, "2", 0, 0)
+        wait_until(lambda: bool(slack.messages), "people hear of it")
+        assert "version 2 cannot be served" in slack.messages[0]["text"]
+        roll_out(mlflow, 2, 1.0)
+        wait_for_share(service, "2", 60)
+        assert len(slack.messages) == 1
+
+
 def test_every_form_of_request_is_routed(mlflow: RegistryServer, tmp_path: Path) -> None:
     roll_out(mlflow, 2, 1.0)
     with ServiceProcess(tmp_path, mlflow.url) as service:
