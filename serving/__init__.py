@@ -19,7 +19,7 @@ Rooms, from the lowest to the highest; each may import those above it in this li
     upload        uploader, carrier, parquet, row_tables, column_tables, sieve, line_halves
     rollouts      terms (a rollout's step), routing (whom it sends to the challenger), guards;
                   shadow (feeds and keeps a process that scores copies), copies
-    champions     use_cases, package_cache, champion, trouble; canary
+    champions     use_cases, package_cache, champion, trouble; canary, reverts
     scoring       scorer, large_requests, predictions, pixels, column_lines, remarks,
                   answers
     keys          scopes, admission; keyring, file, command; peers, proxies

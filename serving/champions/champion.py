@@ -18,6 +18,7 @@ from pathlib import Path
 
 from blocks.clients.registry import CHAMPION, ROLLOUT
 from serving.champions.package_cache import PackageCache
+from serving.champions.reverts import Reverts
 from serving.champions.trouble import Trouble
 from serving.errors import PackageError, RegistryAway
 from serving.formats.event_window import EventWindow
@@ -109,7 +110,8 @@ class ChampionWatch:
     the role ``champion`` the only attribute that a request reads.
 
     ``on_swap`` is called after each change, on the thread that made it. ``slack`` reports, once for
-    all workers, a refused version, and a registry that was unreachable for ``away_seconds``."""
+    all workers, a refused version, and a registry that was unreachable for ``away_seconds``.
+    ``reverts`` are the rollouts that other replicas have ended."""
 
     def __init__(
         self,
@@ -122,9 +124,11 @@ class ChampionWatch:
         on_swap: Callable[[], None] = lambda: None,
         away_seconds: float = 60.0,
         role: str = CHAMPION,
+        reverts: Reverts | None = None,
     ) -> None:
         self.use_case = use_case
         self.role = role
+        self._reverts = reverts
         self.champion: Champion | None = None
         self.alias_version: str | None = None
         self.checked: datetime | None = None
@@ -184,7 +188,7 @@ class ChampionWatch:
         """
         with self._turn:
             now = self.champion
-            if now is not None and now.terms and self._cache.is_reverted(now.terms.id):
+            if now is not None and now.terms and self._has_ended(now.version, now.terms.id):
                 self._vacate()  # before the registry is asked, which may be slow
             try:
                 crowned = self._look()
@@ -290,7 +294,27 @@ class ChampionWatch:
             terms = self._terms(crowned)
         except PackageError:
             return False
-        return terms is not None and self._cache.is_reverted(terms.id)
+        running = self.champion and self.champion.terms
+        if terms is None or (running and running.id == terms.id):  # ``check`` has looked
+            return False
+        return self._has_ended(crowned.version, terms.id)
+
+    def _has_ended(self, version: str, rollout: str) -> bool:
+        """Whether a guard has ended the rollout here or, as the lake says, on another replica.
+        What one knows, the other learns."""
+        reason = self._cache.why_reverted(rollout)
+        if self._reverts is None:
+            return reason is not None
+        if reason is not None:
+            self._reverts.keep(rollout, version, reason)
+        elif (reason := self._reverts.find(rollout)) is not None:
+            with suppress(OSError):
+                self._cache.revert(rollout, reason)
+            logger.warning(
+                "rollout was reverted elsewhere use_case=%s version=%s rollout=%s: %s",
+                *(self.use_case, version, rollout, reason),
+            )
+        return reason is not None
 
     def _terms(self, crowned: Crowned) -> Terms | None:
         """Raises ``PackageError`` for terms that cannot be read."""

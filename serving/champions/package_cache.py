@@ -236,8 +236,12 @@ class PackageCache:
             return False
         return True
 
-    def is_reverted(self, rollout: str) -> bool:
-        return self._reverted(rollout).exists()
+    def why_reverted(self, rollout: str) -> str | None:
+        """The reason; ``None`` if the rollout goes on."""
+        try:
+            return self._reverted(rollout).read_text()
+        except OSError:
+            return None
 
     def _reverted(self, rollout: str) -> Path:
         return self.folder / _REVERTED / _name_of(rollout)

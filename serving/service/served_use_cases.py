@@ -13,12 +13,13 @@ from blocks.settings import Settings
 from serving.champions.canary import Canary
 from serving.champions.champion import Champion, ChampionWatch
 from serving.champions.package_cache import PackageCache
+from serving.champions.reverts import Reverts
 from serving.champions.use_cases import MOST, all_of, named_by, serves_all
 from serving.edge.openapi import PREDICT_PATH
 from serving.errors import NotReady, RegistryAway, UnknownUseCase, UnseenUseCase
 from serving.metrics.counters import Metrics, RouteStats
 from serving.metrics.variants import Variants
-from serving.outside.lake import NO_LAKE
+from serving.outside.lake import NO_LAKE, open_lake
 from serving.outside.registry import Registry
 from serving.outside.slack import Slack
 from serving.rollouts.copies import Task
@@ -60,6 +61,7 @@ class ServedUseCases:
         self._registry = registry
         self._metrics = metrics
         self._slack = Slack.of(settings)
+        self._lake = open_lake(settings, for_page=True)  # a poll asks again
         self._on_swap = on_swap
         self._named = named_by(settings)
         self._tasks: list[asyncio.Task[None]] = []
@@ -168,6 +170,7 @@ class ServedUseCases:
             self._slack,
             self._on_swap if role == CHAMPION else partial(self._renew_rollout, name),
             role=role,
+            reverts=Reverts(name, self._lake) if role == ROLLOUT else None,
         )
 
     def _renew_rollout(self, name: str) -> None:

@@ -26,7 +26,7 @@ from serving.log.prediction_log import NoPredictionLog, PredictionLog
 from serving.log.segments import feedback_header, line_of
 from serving.metrics.counters import Metrics
 from serving.metrics.traffic import Flow, Traffic, flow_of
-from serving.outside.lake import NO_LAKE, open_lake
+from serving.outside.lake import NO_LAKE
 from serving.outside.model_folder import ModelFolder
 from serving.outside.prefect_api import PrefectApi
 from serving.outside.registry import Registry
@@ -110,7 +110,6 @@ class Service:
             settings.log_backlog_megabytes * 1_000_000,
             settings.log_durability,
         )
-        open_lake(settings)  # an invalid address is refused now, and not by the carrier
         self.uploader = Uploader(
             self.log,
             Carrier(_CARRIER_IDLE_SECONDS),

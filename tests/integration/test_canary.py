@@ -337,3 +337,31 @@ def test_a_registry_that_goes_away_leaves_the_rollout_as_it_is(
         asked = len(mlflow.requests)
         wait_until(lambda: len(mlflow.requests) > asked + 4, "the registry was asked in vain")
         assert versions(service) == before
+
+
+def test_a_revert_on_one_replica_ends_the_rollout_on_the_others(
+    mlflow: RegistryServer, tmp_path: Path
+) -> None:
+    lake = f"file://{tmp_path / 'lake'}"
+    roll_out(mlflow, 3, 1.0)
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    with (
+        ServiceProcess(tmp_path / "one", mlflow.url, lake=lake) as one,
+        ServiceProcess(tmp_path / "two", mlflow.url, lake=lake) as two,
+    ):
+        for service in (one, two):
+            service.wait_for_version("1")
+            wait_for_share(service, "3", 60)
+        mlflow.broken = True  # the registry cannot tell them
+        for _ in range(20):
+            assert version_for(one, SICK_ROW) == "1"
+        wait_for_share(one, "3", 0, 0)
+        wait_for_share(two, "3", 0, 0)
+        mlflow.broken = False
+        before = len(mlflow.requests)
+        wait_until(lambda: len(mlflow.requests) > before + 8, "the registry was asked again")
+        assert set(versions(two, 20)) == {"1"}
+        assert "was reverted elsewhere" in two.output.read_text()
+    revert = json.loads((tmp_path / "lake/rollouts/toy/first/reverted.json").read_text())
+    assert revert["version"] == "3" and revert["reason"].startswith("failed ")
