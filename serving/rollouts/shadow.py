@@ -37,7 +37,7 @@ class Patience:
     A process that lived for ``steady_seconds`` did not fail at its start."""
 
     start_seconds: float = 60.0
-    silent_seconds: float = 20.0
+    silent_seconds: float = 60.0
     end_seconds: float = 10.0
     grown_bytes: int = 512 * 2**20
     steady_seconds: float = 60.0

@@ -27,7 +27,7 @@ from serving.shadow.pairs import Pairs
 from serving.upload.carrier import Carrier
 from serving.upload.uploader import Uploader
 
-_NICE = 10
+_START_NICE, _NICE = 10, 19  # a busy machine must not keep it from its start
 _REPORT_SECONDS = 1.0
 _MOST_DATAGRAMS = 16  # between two looks at the clock
 _CARRIER_IDLE_SECONDS = 5.0
@@ -39,7 +39,7 @@ logger = logging.getLogger("serving.shadow")
 
 def main(task: Task) -> None:
     """Score until the service ends the process. Raises ``PackageError``, ``OSError``."""
-    give_way()
+    give_way(_START_NICE)
     settings = Settings.read()
     package = load(Path(task.package), task.sha256)
     challenger = Champion.crown(task.use_case, task.version, task.sha256, package, ROLLOUT)
@@ -57,6 +57,7 @@ def main(task: Task) -> None:
         tick_seconds=min(1.0, settings.log_flush_seconds / 4),
     )
     uploader.start()
+    give_way(_NICE)
     logger.info("shadow scores use_case=%s version=%s", task.use_case, task.version)
     with socket.socket(fileno=task.socket) as source:
         _take_copies(source, Pairs(challenger, log, settings.serving_max_rows))
@@ -64,9 +65,9 @@ def main(task: Task) -> None:
     log.stop()
 
 
-def give_way() -> None:
+def give_way(nice: int) -> None:
     """Let the processes that answer go first."""
-    os.nice(_NICE)
+    os.nice(max(0, nice - os.nice(0)))
     with suppress(OSError):  # no such file outside Linux
         Path("/proc/self/oom_score_adj").write_text("1000")
 

@@ -178,7 +178,7 @@ def test_a_shadow_that_is_killed_or_stopped_costs_no_answer_and_is_told_once(
             callers.wait_for(50)
             (pid,) = shadow_pids("2")
             os.kill(pid, signal.SIGSTOP)
-            callers.wait_for(2000)
+            callers.wait_for(300)
             os.kill(pid, signal.SIGKILL)
             wait_until(lambda: bool(slack.messages), "people hear of it")
             wait_for_shadow(service, 2)
