@@ -1,17 +1,13 @@
 """A challenger answers some callers of a real service: who meets it, what callers notice when it is
 sick, and how every worker and each restart forgets it."""
 
-import itertools
 import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnx
 import pytest
-from onnx import helper, numpy_helper
 
 from tests.fakes.registry import RegistryServer
 from tests.fakes.slack import SlackServer
@@ -25,6 +21,7 @@ from tests.fixtures.packages import (
     expected_score,
     model,
     write_package,
+    write_slow_package,
 )
 from tests.fixtures.processes import ServiceProcess, wait_until
 
@@ -50,34 +47,6 @@ def with_a_column_more(folder: Path) -> str:
     return write_package(folder, features=more, smoke_rows=rows, kind=kind)
 
 
-def slow(folder: Path) -> str:
-    """Version 5 answers as version 1 does, some milliseconds later."""
-    graph = onnx.load_model_from_string(model(1.0))
-    wide, weights = np.zeros((1, 1500), np.float32), np.zeros((1500, 1500), np.float32)
-    constants = {"wide": wide, "heavy": weights, "first": np.array([1], np.int64)}
-    last = graph.graph.node.pop()
-    sigmoid = graph.graph.node.pop()
-    graph.graph.initializer.extend(
-        numpy_helper.from_array(value, name) for name, value in constants.items()
-    )
-    graph.graph.node.extend(
-        [
-            helper.make_node("MatMul", ["margin", "wide"], ["spread"]),
-            *(
-                helper.make_node("MatMul", [source, "heavy"], [target])
-                for source, target in itertools.pairwise(["spread", *"abcdefgh"])
-            ),
-            helper.make_node("ReduceSum", ["h", "first"], ["none"]),
-            helper.make_node("Add", ["margin", "none"], ["late"]),
-            helper.make_node("Sigmoid", ["late"], list(sigmoid.output)),
-            last,
-        ]
-    )
-    scores = [expected_score(row, 1.0) for row in SMOKE_ROWS]
-    kind = PackageKind(OUTPUTS, graph.SerializeToString(), scores, 0.5)
-    return write_package(folder, kind=kind)
-
-
 @pytest.fixture
 def mlflow(tmp_path: Path) -> Iterator[RegistryServer]:
     with RegistryServer(tmp_path / "artifacts") as server:
@@ -87,7 +56,7 @@ def mlflow(tmp_path: Path) -> Iterator[RegistryServer]:
             )
         server.register("toy", 3, rooted)
         server.register("toy", 4, with_a_column_more)
-        server.register("toy", 5, slow)
+        server.register("toy", 5, write_slow_package)
         server.crown("toy", 1)
         yield server
 

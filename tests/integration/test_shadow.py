@@ -22,6 +22,7 @@ from tests.fixtures.packages import (
     expected_score,
     model,
     write_package,
+    write_slow_package,
 )
 from tests.fixtures.processes import ServiceProcess, wait_until
 
@@ -45,6 +46,7 @@ def mlflow(tmp_path: Path) -> Iterator[RegistryServer]:
                 "toy", version, lambda folder, bias=version: write_package(folder, bias=float(bias))
             )
         server.register("toy", 3, rooted)
+        server.register("toy", 5, write_slow_package)
         server.crown("toy", 1)
         yield server
 
@@ -159,6 +161,21 @@ def test_what_a_sick_shadow_cannot_score_costs_no_answer(
         wait_until(
             lambda: figure(service.client.get("/metrics").text, failures) == 1, "it is counted"
         )
+
+
+def test_callers_do_not_wait_for_a_slow_shadow(mlflow: RegistryServer, tmp_path: Path) -> None:
+    shadow(mlflow, 5)
+    with ServiceProcess(tmp_path, mlflow.url) as service:
+        service.wait_for_version("1")
+        wait_for_shadow(service)
+        with Callers(str(service.client.base_url), ROW, 4) as callers:
+            callers.wait_for(500)
+        assert not callers.refused and not callers.broken
+        assert {prediction.version for prediction in callers.predictions} == {"1"}
+        metrics = service.client.get("/metrics").text
+        labels = '{use_case="toy",version="5"}'
+        assert figure(metrics, f"laurel_shadow_restarts_total{labels}") == 0
+        wait_until(lambda: bool(scores_of(service, "rollout")), "it scores what it can")
 
 
 def test_a_shadow_that_is_killed_or_stopped_costs_no_answer_and_is_told_once(
