@@ -11,14 +11,15 @@ Rooms, from the lowest to the highest; each may import those above it in this li
                   ledger, outcomes, needs; wording and template render them
     records       what flows write and the service reads: contest, performance, drift, ledger,
                   chain, heads, traffic; reasons (a sentence with its code), record
-    metrics       counters for Prometheus, traffic for the page
+    metrics       counters and variants (of a rollout) for Prometheus, traffic for the page
     outside       registry (MLflow), model_folder in its stead, prefect_api, slack, lake
     formats       rows in: bodies by media type; rows, columns, csv_rows, tensors, arrow, mlflow,
                   form_data; encodings, event_window, feedback; outputs in every form
     log           prediction_log, segments, folders, policy
     upload        uploader, carrier, parquet, row_tables, column_tables, sieve, line_halves
-    rollouts      terms (a rollout's step), routing (whom it sends to the challenger), guards
-    champions     use_cases, package_cache, champion, trouble; canary
+    rollouts      terms (a rollout's step), routing (whom it sends to the challenger), guards;
+                  shadow (feeds and keeps a process that scores copies), copies
+    champions     use_cases, package_cache, champion, trouble; canary, reverts
     scoring       scorer, large_requests, predictions, pixels, column_lines, remarks,
                   answers
     keys          scopes, admission; keyring, file, command; peers, proxies
@@ -26,6 +27,7 @@ Rooms, from the lowest to the highest; each may import those above it in this li
                   security_headers, openapi, language
     history       checks, window_order, drift, ledger, decisions, reigns, comparisons, series,
                   traffic, fleet, approvals
+    shadow        the process of a shadow: __main__, pairs
     service       service, served_use_cases, workers, siblings, description
     callbacks     signatures; webhook (MLflow), slack_actions, slack_press, slack_replies
     routes        predict, mlflow_protocol, inference_protocol, inference_openapi, explain,

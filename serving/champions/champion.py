@@ -14,9 +14,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from blocks.clients.registry import CHAMPION, ROLLOUT
 from serving.champions.package_cache import PackageCache
+from serving.champions.reverts import Reverts
 from serving.champions.trouble import Trouble
 from serving.errors import PackageError, RegistryAway
 from serving.formats.event_window import EventWindow
@@ -108,7 +110,8 @@ class ChampionWatch:
     the role ``champion`` the only attribute that a request reads.
 
     ``on_swap`` is called after each change, on the thread that made it. ``slack`` reports, once for
-    all workers, a refused version, and a registry that was unreachable for ``away_seconds``."""
+    all workers, a refused version, and a registry that was unreachable for ``away_seconds``.
+    ``reverts`` are the rollouts that other replicas have ended."""
 
     def __init__(
         self,
@@ -121,9 +124,11 @@ class ChampionWatch:
         on_swap: Callable[[], None] = lambda: None,
         away_seconds: float = 60.0,
         role: str = CHAMPION,
+        reverts: Reverts | None = None,
     ) -> None:
         self.use_case = use_case
         self.role = role
+        self._reverts = reverts
         self.champion: Champion | None = None
         self.alias_version: str | None = None
         self.checked: datetime | None = None
@@ -162,14 +167,20 @@ class ChampionWatch:
     def revert(self, rollout: str, reason: str) -> None:
         """End a rollout in every worker of this disk, now and after a restart, and tell people.
         If the disk refuses, it ends in this process."""
+        is_first = True
         with suppress(OSError):
-            self._cache.revert(rollout, reason)
+            is_first = self._cache.revert(rollout, reason)
         self.poke()
         version = self.champion.version if self.champion else "?"
         self._trouble.last = f"Version {version} {reason}."
-        self._trouble.tell(
-            f"rollout {rollout}", f"version {version} was reverted", "The champion answers all."
-        )
+        if is_first:
+            self._trouble.tell(
+                f"rollout {rollout}", f"version {version} was reverted", "The champion answers all."
+            )
+
+    def folder_of(self, version: str) -> Path:
+        """The folder of a version's package on this disk."""
+        return self._cache.path_of(version)
 
     def check(self) -> None:
         """Look at the alias and follow it. Blocking: called in a thread; a second call waits for
@@ -177,7 +188,7 @@ class ChampionWatch:
         """
         with self._turn:
             now = self.champion
-            if now is not None and now.terms and self._cache.is_reverted(now.terms.id):
+            if now is not None and now.terms and self._has_ended(now.version, now.terms.id):
                 self._vacate()  # before the registry is asked, which may be slow
             try:
                 crowned = self._look()
@@ -266,6 +277,10 @@ class ChampionWatch:
         try:
             terms = self._terms(crowned)
         except PackageError as error:
+            # The last step must not go on: nobody could say how long, or end it.
+            if now.terms is not None:
+                self.champion = replace(now, terms=None)
+                self._on_swap()
             self._refuse(crowned, error)
             return
         if (now.created, now.terms) != (crowned.created, terms):
@@ -279,7 +294,27 @@ class ChampionWatch:
             terms = self._terms(crowned)
         except PackageError:
             return False
-        return terms is not None and self._cache.is_reverted(terms.id)
+        running = self.champion and self.champion.terms
+        if terms is None or (running and running.id == terms.id):  # ``check`` has looked
+            return False
+        return self._has_ended(crowned.version, terms.id)
+
+    def _has_ended(self, version: str, rollout: str) -> bool:
+        """Whether a guard has ended the rollout here or, as the lake says, on another replica.
+        What one knows, the other learns."""
+        reason = self._cache.why_reverted(rollout)
+        if self._reverts is None:
+            return reason is not None
+        if reason is not None:
+            self._reverts.keep(rollout, version, reason)
+        elif (reason := self._reverts.find(rollout)) is not None:
+            with suppress(OSError):
+                self._cache.revert(rollout, reason)
+            logger.warning(
+                "rollout was reverted elsewhere use_case=%s version=%s rollout=%s: %s",
+                *(self.use_case, version, rollout, reason),
+            )
+        return reason is not None
 
     def _terms(self, crowned: Crowned) -> Terms | None:
         """Raises ``PackageError`` for terms that cannot be read."""
@@ -359,4 +394,7 @@ class ChampionWatch:
     @property
     def _fallback(self) -> str:
         now = self.champion
+        if self.role == ROLLOUT:
+            is_on = now is not None and now.terms is not None
+            return "The rollout goes on as it is." if is_on else "The champion answers all."
         return f"Version {now.version} keeps serving." if now else "There is nothing to serve yet."

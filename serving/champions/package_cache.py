@@ -154,6 +154,10 @@ class PackageCache:
             raise PackageError(f"{self._record.name} cannot be read: {error}.") from error
         return last, load(self.folder / last.version, last.sha256)
 
+    def path_of(self, version: str) -> Path:
+        """The folder of a version's package, if it is on this disk."""
+        return self.folder / version
+
     def keep(self, version: str, sha256: str) -> None:
         """Record the role's version; delete all packages but each role's next, current and previous
         one.
@@ -220,14 +224,24 @@ class PackageCache:
         except OSError:
             return 0
 
-    def revert(self, rollout: str, reason: str) -> None:
-        """End a rollout for every worker, also after a restart. Raises ``OSError``."""
+    def revert(self, rollout: str, reason: str) -> bool:
+        """End a rollout for every worker, also after a restart; whether no other has. Raises
+        ``OSError``."""
         path = self._reverted(rollout)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(reason)
+        try:
+            with path.open("x") as file:
+                file.write(reason)
+        except FileExistsError:
+            return False
+        return True
 
-    def is_reverted(self, rollout: str) -> bool:
-        return self._reverted(rollout).exists()
+    def why_reverted(self, rollout: str) -> str | None:
+        """The reason; ``None`` if the rollout goes on."""
+        try:
+            return self._reverted(rollout).read_text()
+        except OSError:
+            return None
 
     def _reverted(self, rollout: str) -> Path:
         return self.folder / _REVERTED / _name_of(rollout)

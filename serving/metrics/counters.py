@@ -157,7 +157,7 @@ class Metrics:
         for (use_case, route), stats in list(self.routes.items()):
             for status, count in list(stats.statuses.items()):
                 requests.add_metric([use_case, route, str(status)], count)
-            latency.add_metric([use_case, route], *_buckets(stats.latency))
+            latency.add_metric([use_case, route], *buckets(stats.latency))
         for use_case, count in list(self.rows.items()):
             rows.add_metric([use_case], count)
         help_text = (
@@ -175,7 +175,7 @@ class Metrics:
         )
         for use_case, count in list(self.ignored_columns.items()):
             ignored.add_metric([use_case], count)
-        batches.add_metric([], *_buckets(self.batches))
+        batches.add_metric([], *buckets(self.batches))
         return [requests, latency, rows, batches, unknown, ignored]
 
 
@@ -190,7 +190,7 @@ class _Collector(Collector):
         return self._families()
 
 
-def _buckets(histogram: Histogram) -> tuple[list[tuple[str, float]], float]:
+def buckets(histogram: Histogram) -> tuple[list[tuple[str, float]], float]:
     """Cumulative, as Prometheus has them, and the sum."""
     total, buckets = 0, []
     for bound, count in zip(

@@ -60,11 +60,13 @@ def failure_guard() -> RateGuard:
 class LatencyGuard:
     """Evidence that the challenger's scoring takes more than ``SLOW`` times the champion's median.
 
-    Half of the answers of one that takes just so long are slower, so that half are tolerated."""
+    Half of the answers of one that takes just so long are slower, so that half are tolerated. A
+    median of long ago is no measure: it is not judged while the champion answers nobody."""
 
-    _rate: RateGuard = field(default_factory=lambda: RateGuard(TOLERATED_SLOW, _SLOWED))
+    rate: RateGuard = field(default_factory=lambda: RateGuard(TOLERATED_SLOW, _SLOWED))
     _latest: deque[float] = field(default_factory=lambda: deque(maxlen=_TIMES))
     _sorted: list[float] = field(default_factory=list)
+    _since: int = 0
 
     def add_champion(self, seconds: float) -> None:
         """Add the scoring time of a request that the champion answered."""
@@ -72,16 +74,61 @@ class LatencyGuard:
             del self._sorted[bisect_left(self._sorted, self._latest[0])]
         self._latest.append(seconds)
         insort(self._sorted, seconds)
+        self._since = 0
 
     def add_challenger(self, seconds: float) -> None:
         """Add the scoring time of a request that the challenger answered."""
-        if len(self._sorted) >= _FEW_TIMES:
+        self._since += 1
+        if len(self._sorted) >= _FEW_TIMES and self._since <= _TIMES:
             median = self._sorted[len(self._sorted) // 2]
-            self._rate.add(int(seconds > SLOW * median), 1)
+            self.rate.add(int(seconds > SLOW * median), 1)
 
     @property
     def is_breached(self) -> bool:
-        return self._rate.is_breached
+        return self.rate.is_breached
+
+
+class PaceGuard:
+    """A ``LatencyGuard`` for batches of any size. Requests that arrive together are scored
+    together, and the larger share has the larger batches: a time is compared with those of batches
+    of up to twice as many rows, or half, and all of them are one evidence."""
+
+    def __init__(self) -> None:
+        self.rate = RateGuard(TOLERATED_SLOW, _SLOWED)
+        self._guards: dict[int, LatencyGuard] = {}
+
+    def add(self, rows: int, seconds: float, *, challenger: bool) -> None:
+        """Add the scoring time of a batch."""
+        guard = self._guards.get(rows.bit_length())
+        if guard is None:
+            guard = self._guards[rows.bit_length()] = LatencyGuard(self.rate)
+        (guard.add_challenger if challenger else guard.add_champion)(seconds)
+
+    @property
+    def is_breached(self) -> bool:
+        return self.rate.is_breached
+
+
+@dataclass
+class Guards:
+    """What is known of a challenger in one process, from its first step to its last."""
+
+    failures: RateGuard = field(default_factory=failure_guard)
+    pace: PaceGuard = field(default_factory=PaceGuard)
+
+    @property
+    def breach(self) -> str:
+        """Why the challenger must go; empty if it may stay."""
+        if self.failures.is_breached:
+            bad, trials = self.failures.bad, self.failures.trials
+            return f"failed {bad:,} of {trials:,} requests that the champion answers"
+        if self.pace.is_breached:
+            slow, trials = self.pace.rate.bad, self.pace.rate.trials
+            return (
+                f"took more than {SLOW:g} times the champion's median time for {slow:,} of "
+                f"{trials:,} batches"
+            )
+        return ""
 
 
 @dataclass

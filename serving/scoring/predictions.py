@@ -7,7 +7,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
@@ -73,6 +73,12 @@ class Scored(msgspec.Struct, frozen=True):
         return self.manifest.use_case
 
 
+class Ids(Protocol):
+    """Names the rows of a request, in order."""
+
+    def take(self, rows: int) -> list[str]: ...
+
+
 class PredictionIds:
     """Makes ids such as ``019aa3f2c1b-4fa2c1-0000002a``: start of the process (ms, hex), a random
     part, and a count.
@@ -102,9 +108,7 @@ def check_finite(version: str, numbers: Sequence[float]) -> None:
         )
 
 
-def predict(
-    champion: Champion, rows: Sequence[tuple[Any, ...]], ids: PredictionIds, score: Score
-) -> Scored:
+def predict(champion: Champion, rows: Sequence[tuple[Any, ...]], ids: Ids, score: Score) -> Scored:
     """Score rows that ``champion.reader`` has read. Raises ``PackageError`` if the model gives a
     number that is not finite.
     """

@@ -8,8 +8,10 @@ there, its rows are divided among the cores. A request with very many rows is sc
 than ``queue_cells`` values in them, are refused: a refusal is better than an endless wait."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -17,7 +19,7 @@ import numpy as np
 
 from serving.champions.canary import Canary
 from serving.champions.champion import Champion
-from serving.errors import Overloaded
+from serving.errors import InputError, Overloaded
 from serving.formats.bodies import JSON, read_json, read_pieces
 from serving.formats.rows import CheckedRows
 from serving.log.policy import is_chosen
@@ -25,6 +27,7 @@ from serving.log.prediction_log import PredictionLog
 from serving.log.segments import line_of
 from serving.metrics.counters import Metrics
 from serving.package.model import Package
+from serving.rollouts.shadow import Shadow
 from serving.scoring.column_lines import column_line
 from serving.scoring.large_requests import (
     WHOLE_CELLS,
@@ -66,12 +69,15 @@ Read = Callable[[Champion, int | None], Iterable[CheckedRows]]
 
 class Call(Protocol):
     """A request that waits for a native answer. ``succeed`` or ``fail`` is called once, on the
-    event loop. ``canary`` is set if the caller is on the side of a challenger: what that one fails,
-    ``stand_in`` answers, the champion.
+    event loop. ``canary`` is set while a challenger answers some callers; if this one is on its
+    side (``challenged``), ``stand_in`` answers what it fails, the champion. ``pace`` has the rows
+    and the seconds of the batch whose first call this is.
     """
 
     champion: Champion
     canary: Canary | None
+    challenged: bool
+    pace: tuple[int, float] | None
     stand_in: Champion | None
     body: bytes
     checked_rows: CheckedRows | None
@@ -85,7 +91,9 @@ Outcome = tuple[Call, bytes | Exception, int, Sequence[UnknownCategory]]
 
 
 class Scorer:
-    """One for each process. ``submit``, ``score`` and ``run`` are called on the event loop."""
+    """One for each process. ``submit``, ``score`` and ``run`` are called on the event loop.
+
+    ``shadows`` are fed what is answered and logged, by use case."""
 
     def __init__(
         self,
@@ -95,11 +103,13 @@ class Scorer:
         queue_limit: int,
         max_rows: int,
         queue_cells: int = _QUEUE_CELLS,
+        shadows: Mapping[str, Shadow] = MappingProxyType({}),
     ) -> None:
         self.large = 0
         self.cells = Cells(queue_cells)
         self._log = log
         self._metrics = metrics
+        self._shadows = shadows
         self._ids = PredictionIds()
         self._queue_limit = queue_limit
         self._max_rows = max_rows
@@ -267,6 +277,8 @@ class Scorer:
             raise
         if draft is not None:
             draft.keep(len(scored.ids))
+            if (shadow := self._shadow_of(champion)) is not None:
+                shadow.drop()  # too large for a datagram
         return scored
 
     def _flush(self) -> None:
@@ -318,7 +330,10 @@ class Scorer:
             if len(requests) == 1
             else [row for request in requests for row in request.rows]
         )
+        began = time.perf_counter()
         scored = predict(champion, rows, self._ids, self._divide)
+        if calls[0].canary is not None:
+            calls[0].pace = (len(rows), time.perf_counter() - began)
         parts = _parts(scored, requests)
         answers = list(map(answer_json, parts))
         self._keep(scored, requests, answers)
@@ -343,15 +358,32 @@ class Scorer:
                     else [row for request in requests for row in request.rows]
                 )
                 self._log.append(champion.column_header, use_case, column_line(scored, rows), count)
+                self._feed(scored, requests)
             return
-        lines, row_count = [], 0
+        lines, row_count, at, shadow = [], 0, 0, self._shadow_of(champion)
         for request, answer in zip(requests, answers, strict=True):
             body = champion.log_request(request.json)
             if body is not None:
                 lines.append(line_of(body, answer, len(request.rows)))
                 row_count += len(request.rows)
+                if shadow is not None:
+                    shadow.feed(request.json, scored.ids[at : at + len(request.rows)])
+            at += len(request.rows)
         if lines:
             self._log.append(champion.log_header, use_case, b"".join(lines), row_count)
+
+    def _feed(self, scored: Scored, requests: Sequence[CheckedRows]) -> None:
+        """Give all requests to the shadow, if there is one."""
+        shadow, at = self._shadow_of(scored.champion), 0
+        if shadow is not None:
+            for request in requests:
+                shadow.feed(request.json, scored.ids[at : at + len(request.rows)])
+                at += len(request.rows)
+
+    def _shadow_of(self, champion: Champion) -> Shadow | None:
+        """The shadow beside a champion; ``None`` if there is none, or it has been crowned."""
+        shadow = self._shadows.get(champion.package.manifest.use_case)
+        return shadow if shadow is not None and shadow.version != champion.version else None
 
     def _deliver(self, outcomes: list[Outcome]) -> None:
         self._metrics.batches.observe(len(outcomes))
@@ -359,12 +391,14 @@ class Scorer:
         for call, answer, count, unknown in outcomes:
             if isinstance(answer, bytes):
                 if call.canary is not None:
-                    call.canary.note(failed=call.stand_in is None)
+                    _note(call, call.canary)
                 self._metrics.rows[call.champion.package.manifest.use_case] += count
                 if unknown:
                     self._count_unknown(call.champion.package.manifest.use_case, unknown)
                 call.succeed(answer, count)
             else:
+                if call.canary is not None and not isinstance(answer, InputError):
+                    call.canary.note_failure(call.champion)
                 call.fail(answer)
 
     def _count_unknown(self, use_case: str, unknown: Sequence[UnknownCategory]) -> None:
@@ -386,6 +420,13 @@ def fall_back(call: Call) -> bool:
         return False
     call.champion, call.stand_in, call.checked_rows = call.stand_in, None, None
     return True
+
+
+def _note(call: Call, canary: Canary) -> None:
+    """Tell the rollout of an answer."""
+    canary.note(call.champion, challenged=call.challenged)
+    if call.pace is not None:
+        canary.note_pace(call.champion, *call.pace)
 
 
 def _loop_bytes(champion: Champion) -> int:

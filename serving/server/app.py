@@ -72,6 +72,7 @@ def create_app(settings: Settings, open_path: str | None = None) -> FastAPI:
     app.state.service = service
     app.openapi = _document_of(app, service)  # type: ignore[method-assign]
     service.metrics.watch(lambda: families(service))
+    service.metrics.watch(service.use_cases.variants.families)
     app.add_middleware(GzipAnswers)
     app.add_middleware(
         Edge, admit=service.admit, account=service.account_asgi, ids=service.request_ids

@@ -42,6 +42,7 @@ class PredictCall:
             "began",
             "body",
             "canary",
+            "challenged",
             "champion",
             "disconnected",
             "headers",
@@ -51,7 +52,16 @@ class PredictCall:
             "more_body",
             "pieces",
         ),
-        *("protocol", "refusal", "request_id", "response_complete", "route", "size", "stand_in"),
+        *(
+            "pace",
+            "protocol",
+            "refusal",
+            "request_id",
+            "response_complete",
+            "route",
+            "size",
+            "stand_in",
+        ),
     )
 
     def __init__(
@@ -75,6 +85,8 @@ class PredictCall:
         self.checked_rows: CheckedRows | None = None
         self.champion: Champion = None  # type: ignore[assignment]  # set when the body is there
         self.canary: Canary | None = None
+        self.challenged = False
+        self.pace: tuple[int, float] | None = None
         self.stand_in: Champion | None = None
         self.more_body = True
         self.keep_alive = True

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,12 +13,17 @@ from blocks.settings import Settings
 from serving.champions.canary import Canary
 from serving.champions.champion import Champion, ChampionWatch
 from serving.champions.package_cache import PackageCache
+from serving.champions.reverts import Reverts
 from serving.champions.use_cases import MOST, all_of, named_by, serves_all
 from serving.edge.openapi import PREDICT_PATH
 from serving.errors import NotReady, RegistryAway, UnknownUseCase, UnseenUseCase
 from serving.metrics.counters import Metrics, RouteStats
+from serving.metrics.variants import Variants
+from serving.outside.lake import NO_LAKE, open_lake
 from serving.outside.registry import Registry
 from serving.outside.slack import Slack
+from serving.rollouts.copies import Task
+from serving.rollouts.shadow import Shadow
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +47,8 @@ class ServedUseCases:
 
     ``on_swap`` is called on the thread that has swapped a champion. ``canaries`` are the
     challengers that some callers meet now, by use case, on the terms that the watches of
-    ``challengers`` read."""
+    ``challengers`` read; ``shadows`` score copies of what the champion answers, and
+    ``variants`` has the figures of both."""
 
     def __init__(
         self,
@@ -54,6 +61,7 @@ class ServedUseCases:
         self._registry = registry
         self._metrics = metrics
         self._slack = Slack.of(settings)
+        self._lake = open_lake(settings, for_page=True)  # a poll asks again
         self._on_swap = on_swap
         self._named = named_by(settings)
         self._tasks: list[asyncio.Task[None]] = []
@@ -61,6 +69,8 @@ class ServedUseCases:
         self.watches: dict[str, ChampionWatch] = {}
         self.challengers: dict[str, ChampionWatch] = {}
         self.canaries: dict[str, Canary] = {}
+        self.shadows: dict[str, Shadow] = {}
+        self.variants = Variants()
         self.hot_routes: dict[bytes, HotRoute] = {}
         for name in all_of(settings) if self.serves_all else self._named:
             self._add(name)
@@ -76,6 +86,14 @@ class ServedUseCases:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for shadow in self.shadows.values():
+            shadow.end()
+
+    def join_shadows(self, seconds: float) -> None:
+        """Wait until the shadows have ended, at most so long."""
+        end = time.monotonic() + seconds
+        for shadow in self.shadows.values():
+            shadow.join(max(0.0, end - time.monotonic()))
 
     def watch(self, use_case: str) -> ChampionWatch:
         """Return the use case's watch. Raises ``UnknownUseCase``."""
@@ -150,22 +168,67 @@ class ServedUseCases:
             self._settings.serving_poll_seconds,
             self._metrics,
             self._slack,
-            self._on_swap if role == CHAMPION else partial(self._renew_canary, name),
+            self._on_swap if role == CHAMPION else partial(self._renew_rollout, name),
             role=role,
+            reverts=Reverts(name, self._lake) if role == ROLLOUT else None,
         )
 
-    def _renew_canary(self, name: str) -> None:
-        """Send callers to the challenger on the terms of its watch, or no longer. A reverted
-        rollout stays reverted, and a running one keeps its guard from step to step."""
+    def _renew_rollout(self, name: str) -> None:
+        """Send callers, or copies of their requests, to the challenger on the terms of its watch,
+        or no longer. A reverted rollout stays reverted, and a running one keeps its guard from step
+        to step."""
         watch, before = self.challengers[name], self.canaries.get(name)
         challenger = watch.champion
-        if challenger is None or challenger.terms is None:
+        self._renew_shadow(name, challenger)
+        self._note_state(name, challenger)
+        if challenger is None or challenger.terms is None or challenger.terms.kind == "shadow":
             self.canaries.pop(name, None)
         elif before is not None and before.terms.id == challenger.terms.id:
             self.canaries[name] = before.step(challenger, challenger.terms)
         else:
-            self.canaries[name] = Canary(challenger, challenger.terms, watch.revert)
+            self.canaries[name] = Canary(challenger, challenger.terms, watch.revert, self.variants)
         self._on_swap()
+
+    def _note_state(self, name: str, challenger: Champion | None) -> None:
+        """Show at ``/metrics`` what runs now."""
+        if challenger is None:
+            self.variants.states.pop(name, None)
+        elif (terms := challenger.terms) is None:
+            self.variants.states[name] = (challenger.version, "", "", "without terms")
+        else:
+            self.variants.states[name] = (challenger.version, terms.id, terms.kind, "running")
+
+    def _renew_shadow(self, name: str, challenger: Champion | None) -> None:
+        """End a shadow that is no longer wanted, and begin a new one. Without a lake nobody could
+        judge its answers."""
+        before, wanted = self.shadows.get(name), None
+        if challenger is not None and self._settings.lake != NO_LAKE:
+            wanted = self._task_of(name, challenger)
+        if before is not None and before.task != wanted:
+            self.shadows.pop(name).end()
+        if wanted is not None and (before is None or before.task != wanted):
+            stats = self.variants.shadows[name, wanted.version]
+            self.shadows[name] = shadow = Shadow(wanted, stats, partial(self._tell, wanted))
+            shadow.start()
+
+    def _task_of(self, name: str, challenger: Champion) -> Task | None:
+        """What the process of a shadow needs; ``None`` if the challenger is none."""
+        terms = challenger.terms
+        if terms is None or terms.kind != "shadow":
+            return None
+        folder = self.challengers[name].folder_of(challenger.version)
+        return Task(terms.id, name, challenger.version, challenger.sha256, str(folder.absolute()))
+
+    def _tell(self, task: Task, trouble: str) -> None:
+        """Tell people of a shadow's trouble, once for all workers."""
+        cache = PackageCache(self._settings.state / "serving" / task.use_case, "shadow")
+        with suppress(OSError):
+            if cache.claim_report(f"{task.rollout} {task.version}"):
+                self._slack.tell(
+                    f":warning: {task.use_case}: the shadow, version {task.version}, is sick\n"
+                    f"It {trouble}.\nThe champion answers as before, and the shadow is started "
+                    "again; what it misses is counted as dropped."
+                )
 
     async def _follow(self, name: str) -> None:
         for watch in (self.watches[name], self.challengers[name]):

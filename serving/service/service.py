@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from blocks.settings import Settings
+from serving.champions.champion import Champion
 from serving.edge.access_log import AccessLog
 from serving.edge.requests import Budget, Headers, RequestIds
 from serving.errors import InputError, NotReady, Overloaded, Refused
@@ -25,7 +26,7 @@ from serving.log.prediction_log import NoPredictionLog, PredictionLog
 from serving.log.segments import feedback_header, line_of
 from serving.metrics.counters import Metrics
 from serving.metrics.traffic import Flow, Traffic, flow_of
-from serving.outside.lake import NO_LAKE, open_lake
+from serving.outside.lake import NO_LAKE
 from serving.outside.model_folder import ModelFolder
 from serving.outside.prefect_api import PrefectApi
 from serving.outside.registry import Registry
@@ -109,7 +110,6 @@ class Service:
             settings.log_backlog_megabytes * 1_000_000,
             settings.log_durability,
         )
-        open_lake(settings)  # an invalid address is refused now, and not by the carrier
         self.uploader = Uploader(
             self.log,
             Carrier(_CARRIER_IDLE_SECONDS),
@@ -122,6 +122,7 @@ class Service:
             os.cpu_count() or 1,
             settings.serving_queue_requests,
             settings.serving_max_rows,
+            shadows=self.use_cases.shadows,
         )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ticking: asyncio.Task[None] | None = None
@@ -147,7 +148,9 @@ class Service:
             self._ticking.cancel()
             await asyncio.wait([self._ticking])
         self.scorer.stop()
+        end = time.monotonic() + _SHUTDOWN_SECONDS
         await asyncio.to_thread(self.uploader.stop, _SHUTDOWN_SECONDS)
+        await asyncio.to_thread(self.use_cases.join_shadows, end - time.monotonic())
         self.log.stop()
         self.access_log.stop()
         self.board.publish(facts(self.use_cases.watches, self.log, self.metrics))
@@ -189,11 +192,11 @@ class Service:
         """Have a complete, admitted request of the hot path answered. Raises ``ServingError``."""
         use_case = call.route.use_case
         champion = call.champion = self.use_cases.champion(use_case)
-        canary = self.use_cases.canaries.get(use_case)
-        if canary is None or not canary.takes(champion, call.headers, call.request_id):
+        canary = call.canary = self.use_cases.canaries.get(use_case)
+        if canary is None or not canary.takes(champion, call.headers, call.request_id, call.body):
             self.scorer.submit(call)
             return
-        call.canary, call.champion, call.stand_in = canary, canary.challenger, champion
+        call.challenged, call.champion, call.stand_in = True, canary.challenger, champion
         try:
             self.scorer.submit(call)
         except InputError:  # of another schema, perhaps
@@ -210,21 +213,20 @@ class Service:
         champion = self.use_cases.champion(use_case)
         canary = self.use_cases.canaries.get(use_case)
         score = partial(self.scorer.score, body=body, kind=kind, read=read, logged=logged)
-        if (
-            canary is None
-            or "version" in caller["path_params"]  # the caller has chosen
-            or not canary.takes(champion, caller["headers"], caller["laurel.request_id"])
-        ):
+        if canary is None or "version" in caller["path_params"]:  # the caller has chosen
             return await score(champion)
-        failed = False
-        try:
-            scored = await score(canary.challenger)
-        except Overloaded:
-            raise
-        except Exception:  # noqa: BLE001 - the champion answers, or raises its own
-            failed = True
+        json = _native_json(champion, body, read) if canary.needs_row else b""
+        challenged = canary.takes(champion, caller["headers"], caller["laurel.request_id"], json)
+        if challenged:
+            try:
+                scored = await score(canary.challenger)
+            except Overloaded:
+                raise
+            except Exception:  # noqa: BLE001 - the champion answers, or raises its own
+                scored = await score(champion)
+        else:
             scored = await score(champion)
-        canary.note(failed=failed)
+        canary.note(scored.champion, challenged=challenged)
         return scored
 
     async def keep_feedback(self, use_case: str, body: bytes) -> int:
@@ -362,3 +364,14 @@ class Service:
                 async with asyncio.timeout(_TICK_SECONDS):
                     await self._swapped.wait()
             self._swapped.clear()
+
+
+def _native_json(champion: Champion, body: bytes, read: Read) -> bytes:
+    """The request as native JSON, to find its routing key; empty for a large one, which is then
+    routed on its own, and for one that will be refused."""
+    if len(body) > LOOP_BODY_BYTES or champion.package.takes_files:
+        return b""
+    try:
+        return next(iter(read(champion, None))).json
+    except InputError:
+        return b""

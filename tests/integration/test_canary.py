@@ -21,6 +21,7 @@ from tests.fixtures.packages import (
     expected_score,
     model,
     write_package,
+    write_slow_package,
 )
 from tests.fixtures.processes import ServiceProcess, wait_until
 
@@ -55,6 +56,7 @@ def mlflow(tmp_path: Path) -> Iterator[RegistryServer]:
             )
         server.register("toy", 3, rooted)
         server.register("toy", 4, with_a_column_more)
+        server.register("toy", 5, write_slow_package)
         server.crown("toy", 1)
         yield server
 
@@ -82,6 +84,11 @@ def wait_for_share(service: ServiceProcess, version: str, least: int, most: int 
     )
 
 
+def figure(metrics: str, series: str) -> float:
+    (line,) = [line for line in metrics.splitlines() if line.startswith(series)]
+    return float(line.rpartition(" ")[2])
+
+
 def test_a_caller_stays_on_one_side_while_the_share_grows_and_through_restarts(
     mlflow: RegistryServer, tmp_path: Path
 ) -> None:
@@ -100,6 +107,67 @@ def test_a_caller_stays_on_one_side_while_the_share_grows_and_through_restarts(
         assert versions(service) == later
         del mlflow.aliases[ALIAS]
         wait_for_share(service, "2", 0, 0)
+
+
+def test_a_field_of_the_row_keeps_a_caller_on_one_side_in_every_form(
+    mlflow: RegistryServer, tmp_path: Path
+) -> None:
+    roll_out(mlflow, 2, 0.5, field="distance")
+    with ServiceProcess(tmp_path, mlflow.url) as service:
+        service.wait_for_version("1")
+        rows = [{**ROW, "distance": float(distance)} for distance in range(40)]
+
+        def sides() -> list[str]:
+            return [version_for(service, row) for row in rows]
+
+        wait_until(lambda: 5 <= sides().count("2") <= 35, "some callers meet version 2")
+        first = sides()
+        assert sides() == first
+        for row, version in zip(rows, first, strict=True):
+            csv = service.client.post(
+                "/v1/toy/predict",
+                content=f"carrier,distance,wind\nAA,{int(row['distance'])},3\n",
+                headers={"Content-Type": "text/csv", "Accept": "text/csv"},
+            )
+            assert csv.text.splitlines()[1].endswith(f",{version}")
+
+
+def test_without_the_key_each_request_is_routed_on_its_own(
+    mlflow: RegistryServer, tmp_path: Path
+) -> None:
+    roll_out(mlflow, 2, 0.5, header="x-user", field="wind")
+    with ServiceProcess(tmp_path, mlflow.url) as service:
+        service.wait_for_version("1")
+        wait_until(
+            lambda: {version_for(service, {**ROW, "wind": None}) for _ in range(20)} == {"1", "2"},
+            "both sides answer",
+        )
+        assert len({version_for(service, **{"X-User": "ann"}) for _ in range(20)}) == 1
+
+
+@pytest.mark.parametrize("tag", [None, "{"])
+def test_terms_that_become_unreadable_end_the_rollout_until_they_are_readable_again(
+    mlflow: RegistryServer, tmp_path: Path, tag: str | None
+) -> None:
+    slack = SlackServer()
+    with (
+        slack,
+        ServiceProcess(
+            tmp_path, mlflow.url, slack_token=slack.token, slack_api_url=slack.url
+        ) as service,
+    ):
+        service.wait_for_version("1")
+        roll_out(mlflow, 2, 1.0)
+        wait_for_share(service, "2", 60)
+        del mlflow.versions["toy", 2]["laurel.rollout"]
+        if tag is not None:
+            mlflow.versions["toy", 2]["laurel.rollout"] = tag
+        wait_for_share(service, "2", 0, 0)
+        wait_until(lambda: bool(slack.messages), "people hear of it")
+        assert "version 2 cannot be served" in slack.messages[0]["text"]
+        roll_out(mlflow, 2, 1.0)
+        wait_for_share(service, "2", 60)
+        assert len(slack.messages) == 1
 
 
 def test_every_form_of_request_is_routed(mlflow: RegistryServer, tmp_path: Path) -> None:
@@ -159,6 +227,32 @@ def test_a_sick_challenger_is_reverted_and_no_request_fails(
         wait_for_share(service, "2", 60)
 
 
+def test_a_slow_challenger_is_reverted_and_the_variants_are_counted(
+    mlflow: RegistryServer, tmp_path: Path
+) -> None:
+    with ServiceProcess(tmp_path, mlflow.url) as service:
+        service.wait_for_version("1")
+        roll_out(mlflow, 2, 0.5)
+        wait_for_share(service, "2", 15, 45)
+        for _ in range(5):
+            versions(service)
+        assert "2" in versions(service), "one that is as fast stays"
+        metrics = service.client.get("/metrics").text
+        for role, version in (("champion", "1"), ("rollout", "2")):
+            labels = f'{{role="{role}",use_case="toy",version="{version}"}}'
+            assert figure(metrics, f"laurel_rollout_requests_total{labels}") > 50
+            assert figure(metrics, f"laurel_rollout_failures_total{labels}") == 0
+            assert figure(metrics, f"laurel_rollout_scoring_seconds_count{labels}") > 50
+        assert 'kind="canary",rollout="first",state="running",use_case="toy",version="2"' in metrics
+        roll_out(mlflow, 5, 0.5, id="second")
+        wait_for_share(service, "5", 1)
+        wait_for_share(service, "5", 0, 0)
+        metrics = service.client.get("/metrics").text
+        reverts = 'laurel_rollout_reverts_total{use_case="toy",version="5"}'
+        assert figure(metrics, reverts) == 1
+        assert "times the champion's median time" in service.output.read_text()
+
+
 @pytest.mark.parametrize("rows", [1, 100, 40_000])
 def test_the_champion_stands_in_for_requests_of_every_size(
     mlflow: RegistryServer, tmp_path: Path, rows: int
@@ -212,3 +306,31 @@ def test_a_registry_that_goes_away_leaves_the_rollout_as_it_is(
         asked = len(mlflow.requests)
         wait_until(lambda: len(mlflow.requests) > asked + 4, "the registry was asked in vain")
         assert versions(service) == before
+
+
+def test_a_revert_on_one_replica_ends_the_rollout_on_the_others(
+    mlflow: RegistryServer, tmp_path: Path
+) -> None:
+    lake = f"file://{tmp_path / 'lake'}"
+    roll_out(mlflow, 3, 1.0)
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    with (
+        ServiceProcess(tmp_path / "one", mlflow.url, lake=lake) as one,
+        ServiceProcess(tmp_path / "two", mlflow.url, lake=lake) as two,
+    ):
+        for service in (one, two):
+            service.wait_for_version("1")
+            wait_for_share(service, "3", 60)
+        mlflow.broken = True  # the registry cannot tell them
+        for _ in range(20):
+            assert version_for(one, SICK_ROW) == "1"
+        wait_for_share(one, "3", 0, 0)
+        wait_for_share(two, "3", 0, 0)
+        mlflow.broken = False
+        before = len(mlflow.requests)
+        wait_until(lambda: len(mlflow.requests) > before + 8, "the registry was asked again")
+        assert set(versions(two, 20)) == {"1"}
+        assert "was reverted elsewhere" in two.output.read_text()
+    revert = json.loads((tmp_path / "lake/rollouts/toy/first/reverted.json").read_text())
+    assert revert["version"] == "3" and revert["reason"].startswith("failed ")

@@ -7,7 +7,9 @@ import pytest
 
 from serving.rollouts.guards import (
     TOLERATED_FAILURES,
+    Guards,
     LatencyGuard,
+    PaceGuard,
     RateGuard,
     RatioGuard,
     failure_guard,
@@ -82,6 +84,44 @@ def test_latency_is_not_judged_before_the_champion_is_known() -> None:
     for _ in range(500):
         guard.add_challenger(99.0)
     assert not guard.is_breached
+
+
+def test_latency_is_not_judged_by_a_median_of_long_ago() -> None:
+    guard = LatencyGuard()
+    for _ in range(100):
+        guard.add_champion(1.0)
+        guard.add_challenger(1.0)
+    for _ in range(1000):  # the machine has slowed down, and the champion answers nobody
+        guard.add_challenger(1.9)
+    trials = guard.rate.trials
+    for _ in range(1000):
+        guard.add_challenger(9.0)
+    assert guard.rate.trials == trials and not guard.is_breached
+
+
+@pytest.mark.parametrize(("times", "breached"), [(1.0, False), (10.0, True)])
+def test_whoever_scores_larger_batches_is_not_slower(times: float, breached: bool) -> None:
+    guard, chance = PaceGuard(), np.random.default_rng(0)
+    for batch in range(3000):
+        challenger = batch % 3 == 0
+        rows = int(chance.integers(1, 4 if challenger else 20))
+        seconds = (10 + rows) * math.exp(chance.normal(0, 0.1)) * (times if challenger else 1.0)
+        guard.add(rows, seconds, challenger=challenger)
+    for _ in range(100):
+        guard.add(1000, 1e6, challenger=True)  # of a size that the champion never had
+    assert guard.is_breached == breached
+
+
+def test_a_breach_says_what_was_seen() -> None:
+    guards = Guards()
+    assert guards.breach == ""
+    guards.failures.add(3, 3)
+    assert guards.breach == "failed 3 of 3 requests that the champion answers"
+    guards = Guards()
+    for _ in range(40):
+        guards.pace.add(1, 1.0, challenger=False)
+        guards.pace.add(1, 5.0, challenger=True)
+    assert "more than 2 times the champion's median time for 21 of 21 batches" in guards.breach
 
 
 @pytest.mark.parametrize("share", [0.01, 0.05, 0.5])

@@ -3,9 +3,12 @@
 import subprocess
 import sys
 
+import msgspec
 import pytest
 
-from serving.rollouts.routing import Split
+from serving.errors import PackageError
+from serving.rollouts.routing import RowKey, Split
+from serving.rollouts.terms import terms_of
 
 KEYS = [f"caller-{number}".encode() for number in range(20_000)]
 
@@ -43,3 +46,34 @@ def test_another_process_takes_the_same_callers() -> None:
 def test_a_key_may_be_anything() -> None:
     split = Split("지갑", 0.5)
     assert [split.takes(key) for key in (b"", b"\0" * 10_000, "키".encode())]
+
+
+@pytest.mark.parametrize(
+    ("body", "key"),
+    [
+        (b'{"rows":[{"user":"ann","age":3},{"user":"bob"}]}', b"ann"),
+        (b'{"rows":[{"age":3,"user":7}]}', b"7.0"),
+        (b'{"rows":[{"user":7.0}]}', b"7.0"),
+        (b'{"rows":[{"user":9007199254740993}]}', b"9007199254740993"),
+        (b'{"rows":[{"user":null}]}', b""),
+        (b'{"rows":[{"user":["ann"]}]}', b""),
+        (b'{"rows":[{"age":3}]}', b""),
+        (b'{"rows":[]}', b""),
+        (b'{"rows":"ann"}', b""),
+        (b"\xff", b""),
+    ],
+)
+def test_the_key_is_the_first_row_s_in_every_form(body: bytes, key: bytes) -> None:
+    assert RowKey("user").of(body) == key
+
+
+@pytest.mark.parametrize("name", ["사용자", "user id", "user.id", "key"])
+def test_any_column_can_be_the_key(name: str) -> None:
+    body = msgspec.json.encode({"rows": [{name: "ann"}]})
+    assert RowKey(terms_of("2", f'{{"id":"a","kind":"ab","field":"{name}"}}').field).of(body)
+
+
+@pytest.mark.parametrize("tag", ['{"id":"a","kind":"ab","field":"a\\"b"}', '{"id":"\ud800"}', "{"])
+def test_terms_that_cannot_be_followed_are_refused(tag: str) -> None:
+    with pytest.raises(PackageError, match="rollout's terms of version 2"):
+        terms_of("2", tag)

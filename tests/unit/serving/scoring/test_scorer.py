@@ -31,7 +31,8 @@ class Asking:
         self.champion = champion
         self.body = msgspec.json.encode({"rows": rows})
         self.checked_rows: CheckedRows | None = None
-        self.canary = self.stand_in = None
+        self.canary = self.stand_in = self.pace = None
+        self.challenged = False
         self.answer: Answer | None = None
         self.error: Exception | None = None
         self.told = asyncio.Event()

@@ -1,0 +1,121 @@
+"""Figures of a rollout at ``/metrics``, by variant: champion and challenger side by side.
+
+They are counted while a rollout runs, so that a service without one pays nothing."""
+
+from collections import Counter as Tally
+from collections import defaultdict
+from collections.abc import Iterable
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+
+from serving.metrics.counters import LATENCY_BOUNDS, Histogram, buckets
+
+Labels = tuple[str, str, str]  # use case, role, version
+
+
+class VariantStats:
+    """Requests that a variant answered, and that it could not score; ``fallbacks`` are those of
+    them that the champion answered. ``scoring`` has one time (seconds) for each batch."""
+
+    __slots__ = ("failures", "fallbacks", "requests", "scoring")
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.failures = 0
+        self.fallbacks = 0
+        self.scoring = Histogram(LATENCY_BOUNDS)
+
+
+class ShadowStats:
+    """Of all processes of a shadow: ``seconds`` were spent on the requests that did not fail;
+    ``dropped`` never reached one; ``restarts`` are processes that did not end in order."""
+
+    __slots__ = ("dropped", "failures", "requests", "restarts", "rows", "seconds")
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.rows = 0
+        self.failures = 0
+        self.seconds = 0.0
+        self.dropped = 0
+        self.restarts = 0
+
+
+class Variants:
+    """The figures of one service's rollouts. ``states`` has those of now: use case to version,
+    rollout, kind and state. ``reverts`` counts what guards of this process ended."""
+
+    def __init__(self) -> None:
+        self.answering: dict[Labels, VariantStats] = defaultdict(VariantStats)
+        self.shadows: dict[tuple[str, str], ShadowStats] = defaultdict(ShadowStats)
+        self.reverts: Tally[tuple[str, str]] = Tally()
+        self.states: dict[str, tuple[str, str, str, str]] = {}
+
+    def families(self) -> Iterable[Metric]:
+        """For ``Metrics.watch``."""
+        yield from self._states()
+        yield from self._answering()
+        yield from self._shadows()
+
+    def _states(self) -> Iterable[Metric]:
+        info = GaugeMetricFamily(
+            "laurel_rollout_info",
+            "The rollout of now; its state is running, or without terms",
+            labels=["use_case", "version", "rollout", "kind", "state"],
+        )
+        for use_case, state in list(self.states.items()):
+            info.add_metric([use_case, *state], 1)
+        yield info
+        reverts = CounterMetricFamily(
+            "laurel_rollout_reverts",
+            "Rollouts that a guard of this service ended",
+            labels=["use_case", "version"],
+        )
+        for variant, count in list(self.reverts.items()):
+            reverts.add_metric(variant, count)
+        yield reverts
+
+    def _answering(self) -> Iterable[Metric]:
+        labels = ["use_case", "role", "version"]
+        requests = CounterMetricFamily(
+            "laurel_rollout_requests", "Requests that a variant answered", labels=labels
+        )
+        failures = CounterMetricFamily(
+            "laurel_rollout_failures", "Requests that a variant could not score", labels=labels
+        )
+        fallbacks = CounterMetricFamily(
+            "laurel_rollout_fallbacks",
+            "Requests that the challenger failed and the champion answered",
+            labels=labels,
+        )
+        scoring = HistogramMetricFamily(
+            "laurel_rollout_scoring_seconds", "Scoring of a batch of requests", labels=labels
+        )
+        for variant, stats in list(self.answering.items()):
+            requests.add_metric(variant, stats.requests)
+            failures.add_metric(variant, stats.failures)
+            fallbacks.add_metric(variant, stats.fallbacks)
+            scoring.add_metric(variant, *buckets(stats.scoring))
+        return [requests, failures, fallbacks, scoring]
+
+    def _shadows(self) -> Iterable[Metric]:
+        figures = {
+            "requests": "Copies of requests that a shadow took",
+            "rows": "Rows that a shadow scored",
+            "failures": "Copies that a shadow could not score",
+            "seconds": "Time that a shadow spent on scoring",
+            "dropped": "Copies that a shadow could not take, and nobody waited for",
+            "restarts": "Processes of a shadow that did not end in order",
+        }
+        for figure, words in figures.items():
+            family = CounterMetricFamily(
+                f"laurel_shadow_{figure}", words, labels=["use_case", "version"]
+            )
+            for variant, stats in list(self.shadows.items()):
+                family.add_metric(variant, getattr(stats, figure))
+            yield family
