@@ -9,7 +9,6 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from usecases.definition.columns import Frozen
 from usecases.definition.metrics import METRICS, Metric, RegisteredMetric
 
-BLOCK_DAYS = 2  # gains are judged by blocks of so many days of event time
 FEWEST_DAYS, MOST_DAYS = 8, 56  # where the test's errors were measured
 
 MissingLabel = Literal["unknown", "negative"]
@@ -112,7 +111,7 @@ def rollout_named(text: str, written: Rollout | Sequence[Rollout]) -> tuple[Stag
     if text.strip().startswith(("{", "[")):
         chain = _read_chain(text)
     else:
-        own = {stage.kind: stage for stage in stages_of(written)}
+        own: dict[str, Stage] = {stage.kind: stage for stage in stages_of(written)}
         names = [name.strip() for name in text.split(",")]
         chain = tuple(own.get(name) or _kind_named(name)() for name in names)
     if problem := chain_problem(chain):

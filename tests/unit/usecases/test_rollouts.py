@@ -58,7 +58,7 @@ def test_only_a_yes_or_no_that_is_missing_may_be_a_no() -> None:
         (lambda: Canary(minimum_minutes=1e5), "patience_days"),
         (lambda: AB(share=1), "less than 1"),
         (lambda: Shadow(days=60), "less than or equal to 56"),
-        (lambda: Shadow(day=20), "day"),
+        (lambda: Shadow(**{"day": 20}), "day"),
     ],
 )
 def test_a_stage_that_cannot_be_is_refused(make: Any, message: str) -> None:
