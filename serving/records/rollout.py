@@ -6,6 +6,12 @@ from typing import Annotated, Literal
 
 from serving.records.record import OneOf, record
 
+# What an entry of kind ``rollout`` decides: it goes on, it won and is to be crowned, or it ends and
+# the champion stays.
+RUNNING = ("began", "judged", "stepped", "held", "resumed")
+WON = "won"
+ENDS = ("lost", "no difference", "not enough traffic", "inconclusive", "reverted")
+
 StageKind = Literal["shadow", "canary", "ab"]
 
 

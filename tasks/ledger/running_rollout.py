@@ -7,9 +7,8 @@ from blocks.clients.registry import ROLLOUT
 from blocks.lake import Lake
 from blocks.registry import ModelRegistry
 from serving.records.ledger import Decision, Entry
-from serving.records.rollout import Rollout
+from serving.records.rollout import RUNNING, WON, Rollout
 from tasks.ledger.entries import read, read_back
-from tasks.rollouts.course import RUNNING, WON
 
 _RECENT_ENTRIES = 200
 

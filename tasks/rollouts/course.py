@@ -17,13 +17,11 @@ from tasks.rollouts.blocks import (
     is_informative,
     judge_days,
 )
+from tasks.rollouts.moves import Move, go_on
 from tasks.rollouts.sequential import Look, first_finding
-from tasks.rollouts.stages import MOST_DAYS, horizon_of, stage_in_words
+from tasks.rollouts.stages import MOST_DAYS, horizon_of
 from usecases.definition import Metric
 
-RUNNING = ("began", "judged", "stepped", "held", "resumed")
-ENDS = ("lost", "no difference", "not enough traffic", "inconclusive", "reverted")
-WON = "won"
 _TOO_LONG = 2  # times the planned days
 
 
@@ -40,16 +38,6 @@ class Sight:
     through: int | None = None
 
 
-@dataclass(frozen=True)
-class Move:
-    """``verdict`` is the ledger's word, empty if nothing is decided; ``rollout`` is where it is
-    then."""
-
-    verdict: str
-    reasons: list[Reason]
-    rollout: Rollout
-
-
 def next_move(rollout: Rollout, sight: Sight, metric: Metric | None) -> Move:
     """Judge what was seen. ``metric`` is the stage's; a canary has none."""
     if rollout.held:
@@ -57,30 +45,6 @@ def next_move(rollout: Rollout, sight: Sight, metric: Metric | None) -> Move:
     if metric is None:
         return _judge_canary(replace(rollout, requests=sight.requests), sight)
     return _judge_days(rollout, sight, metric)
-
-
-def go_on(rollout: Rollout, reasons: list[Reason], now: datetime) -> Move:
-    """The next step, the next stage, or the crown."""
-    steps = rollout.now.steps
-    if rollout.step + 1 < len(steps):
-        after = replace(rollout, step=rollout.step + 1)
-    elif rollout.stage + 1 < len(rollout.stages):
-        after = replace(rollout, stage=rollout.stage + 1, step=0)
-    else:
-        return Move(WON, reasons, replace(rollout, held=False))
-    after = replace(
-        after,
-        since=now.isoformat(timespec="milliseconds"),
-        held=False,
-        blocks=[],
-        next_day=None,
-        gain=None,
-        low=None,
-        high=None,
-        requests=None,
-    )
-    following = because("rollout_goes_on", stage=stage_in_words(after))
-    return Move("stepped", [*reasons, following], after)
 
 
 def _judge_canary(rollout: Rollout, sight: Sight) -> Move:

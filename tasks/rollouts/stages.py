@@ -8,7 +8,7 @@ import numpy as np
 
 from serving.records.contest import Contest
 from serving.records.reasons import Reason, because
-from serving.records.rollout import Rollout, Stage
+from serving.records.rollout import Stage
 from tasks.rollouts.blocks import BLOCK_DAYS
 from tasks.rollouts.planning import Spread, decidable, plan, spread_of
 from tasks.rollouts.sequential import MOST_BLOCKS
@@ -117,12 +117,3 @@ def _for_smallest(
     if blocks is None or blocks * BLOCK_DAYS > days:
         return because("plan_never", gain=gain, metric=metric, days=days)
     return because("plan_takes", gain=gain, metric=metric, days=blocks * BLOCK_DAYS)
-
-
-def stage_in_words(rollout: Rollout) -> Reason:
-    """The stage that it is at."""
-    if rollout.now.kind == "canary":
-        return because("stage_canary", share=100 * rollout.share)
-    if rollout.now.kind == "ab":
-        return because("stage_ab", share=100 * rollout.share)
-    return because("stage_shadow")

@@ -17,7 +17,8 @@ from tasks.ledger.reign import find_champion
 from tasks.ledger.running_rollout import find_running
 from tasks.outside.blocks_of_run import RESUMED, lake, registry
 from tasks.packages.registered import read_manifest
-from tasks.rollouts.stages import plan_in_words, planned, spread_of_contest, stage_in_words
+from tasks.rollouts.moves import stage_in_words
+from tasks.rollouts.stages import plan_in_words, planned, spread_of_contest
 from tasks.steps.rollout import announce, in_short_of, point_registry
 from usecases.definition import Stage, load
 from usecases.definition.rollouts import judged_problems, rollout_named

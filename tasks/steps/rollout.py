@@ -13,7 +13,7 @@ from blocks.registry import ModelVersion
 from blocks.service import ServiceAway
 from serving.records.ledger import Decision, Entry
 from serving.records.reasons import Reason, because
-from serving.records.rollout import Rollout
+from serving.records.rollout import ENDS, WON, Rollout
 from tasks.ledger.entries import Overtaken, read, record, stamp
 from tasks.ledger.reign import find_reign
 from tasks.ledger.running_rollout import Standing, find_running
@@ -21,9 +21,7 @@ from tasks.messages.announcements import number, rollout_told
 from tasks.outside.artifacts import show_text
 from tasks.outside.blocks_of_run import PATIENT, lake, registry, service, tell
 from tasks.outside.events import emit
-from tasks.rollouts.course import ENDS, WON, Move, go_on, next_move
-from tasks.rollouts.evidence import look_at
-from tasks.rollouts.stages import metric_of, stage_in_words
+from tasks.rollouts.moves import Move, go_on, stage_in_words
 from tasks.steps.crown import Crowning, NotServed, crown
 from usecases.definition import load
 
@@ -85,6 +83,10 @@ def look_once(standing: Standing, request: Request) -> Move:
     point_registry(registry().version(use_case, standing.version), rollout)
     if request.do != "look":
         return _asked(rollout, request)
+    from tasks.rollouts.course import next_move
+    from tasks.rollouts.evidence import look_at
+    from tasks.rollouts.stages import metric_of
+
     case = load(use_case)
     metric = None if rollout.now.kind == "canary" else metric_of(case, rollout.now)
     versions = (str(standing.entry.champion), standing.version)

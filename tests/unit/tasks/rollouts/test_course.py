@@ -8,8 +8,9 @@ from usecases.toy import USE_CASE as TOY
 
 from blocks.lake import Lake
 from serving.records.rollout import Rollout, Stage
-from tasks.rollouts.course import Move, Sight, go_on, next_move
+from tasks.rollouts.course import Sight, next_move
 from tasks.rollouts.evidence import look_at
+from tasks.rollouts.moves import Move, go_on
 from tasks.rollouts.stages import metric_of, planned
 from tests.fixtures.rollout_log import CHALLENGER, CHAMPION, Kind, Log, clock
 from usecases.definition import AB, LOG_LOSS, Canary, Shadow

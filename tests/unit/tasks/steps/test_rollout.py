@@ -21,7 +21,7 @@ from serving.package.manifest import Manifest
 from serving.package.model import load as load_package
 from serving.records.ledger import Decision
 from tasks.ledger.entries import add_entry, now, read
-from tasks.rollouts.course import Move
+from tasks.rollouts.moves import Move
 from tasks.steps import begin_rollout, rollout
 from tasks.steps.begin_rollout import RolloutRefused, begins_rollout, other_questions
 from tasks.steps.crown import NotServed
