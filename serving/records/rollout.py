@@ -1,7 +1,7 @@
 """The record of a rollout: its plan, and how far it is. The last entry of kind ``rollout`` says
 where it goes on; nothing else keeps that."""
 
-from dataclasses import field
+import dataclasses
 from typing import Annotated, Literal
 
 from serving.records.record import OneOf, record
@@ -26,7 +26,8 @@ class Stage:
 
     kind: Annotated[str, OneOf(StageKind)]
     header: str = ""
-    steps: list[float] = field(default_factory=list)
+    field: str = ""
+    steps: list[float] = dataclasses.field(default_factory=list)
     minimum_requests: int = 0
     minimum_minutes: float = 0.0
     patience_days: float = 0.0
@@ -71,7 +72,7 @@ class Rollout:
     stage: int = 0
     step: int = 0
     held: bool = False
-    blocks: list[RolloutBlock] = field(default_factory=list)
+    blocks: list[RolloutBlock] = dataclasses.field(default_factory=list)
     next_day: str | None = None
     gain: float | None = None
     low: float | None = None
@@ -94,4 +95,6 @@ class Rollout:
     def terms(self) -> dict[str, str | float]:
         """What the registry's tag says to every service."""
         now = self.now
-        return {"id": self.id, "kind": now.kind, "share": self.share, "header": now.header}
+        terms: dict[str, str | float] = {"id": self.id, "kind": now.kind, "share": self.share}
+        keys = {"header": now.header, "field": now.field}
+        return terms | {name: key for name, key in keys.items() if key}

@@ -25,7 +25,6 @@ def describe(service: Service, use_case: str) -> dict[str, Any]:
         "version": None,
         "alias": {"version": watch.alias_version, "checked": watch.checked},
         "last_error": watch.last_error,
-        "reverted_rollouts": _reverted(service, use_case),
         "workers": workers(service.board, service.use_cases.watch(use_case).champion, use_case),
         "traffic": service.traffic.describe(
             use_case, flows(service.board, service.metrics, use_case)
@@ -46,16 +45,6 @@ def describe(service: Service, use_case: str) -> dict[str, Any]:
     if watch.champion is not None:
         description |= _describe_champion(watch.champion)
     return description
-
-
-def _reverted(service: Service, use_case: str) -> dict[str, str]:
-    """The rollouts that a guard has ended on this disk, and why, by the digest of their id: the
-    flow ``rollout`` knows its own."""
-    folder = service.settings.state / "serving" / use_case / "reverted"
-    try:
-        return {path.name: path.read_text() for path in folder.iterdir()}
-    except OSError:
-        return {}
 
 
 def _describe_champion(champion: Champion) -> dict[str, Any]:

@@ -90,6 +90,9 @@ ROLLOUTS = {
         "the service reverted it: version {version} {why}",
         "서비스가 버전 {version}을(를) 되돌렸습니다: {why}",
     ),
+    "rollout_reverted_somehow": Template(
+        "it left no readable reason in the lake", "레이크에 읽을 수 있는 이유를 남기지 않았습니다"
+    ),
     "rollout_alias_gone": Template(
         "MLflow's alias rollout was removed or moved by hand",
         "누군가 MLflow의 rollout 별칭을 지우거나 옮겼습니다",

@@ -25,6 +25,7 @@ def planned(case: UseCase, written: Written, spread: Spread | None) -> Stage:
         return Stage(
             kind=written.kind,
             header=written.header,
+            field=written.field,
             steps=list(written.steps),
             minimum_requests=written.minimum_requests,
             minimum_minutes=written.minimum_minutes,
@@ -37,6 +38,7 @@ def planned(case: UseCase, written: Written, spread: Spread | None) -> Stage:
     return Stage(
         kind=written.kind,
         header=getattr(written, "header", ""),
+        field=getattr(written, "field", ""),
         share=getattr(written, "share", 0.0),
         metric=(written.metric or case.gate.metric).name,
         days=days,

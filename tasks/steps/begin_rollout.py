@@ -21,7 +21,7 @@ from tasks.rollouts.moves import stage_in_words
 from tasks.rollouts.stages import plan_in_words, planned, spread_of_contest
 from tasks.steps.rollout import announce, in_short_of, point_registry
 from usecases.definition import Stage, load
-from usecases.definition.rollouts import judged_problems, rollout_named
+from usecases.definition.rollouts import misfits, rollout_named
 
 BEGAN = "Rollout began"
 
@@ -40,7 +40,8 @@ def wanted_stages(use_case: str, asked: str | None) -> tuple[Stage, ...]:
         stages = rollout_named(asked, case.rollout)
     except ValueError as error:
         raise RolloutRefused(f"{error}.") from error
-    if problems := judged_problems(stages, case.gate.metric, case.target.kind, case.label):
+    target = (case.target.kind, case.label)
+    if problems := misfits(stages, case.gate.metric, *target, case.column_names):
         raise RolloutRefused(f"{'; '.join(problems)}.")
     return stages
 

@@ -1,6 +1,5 @@
 """The steps of ``rollout``: where it is, one look, and what follows from it."""
 
-import hashlib
 import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -10,7 +9,6 @@ from prefect import get_run_logger, task
 
 from blocks.clients.registry import ROLLOUT, TERMS_TAG
 from blocks.registry import ModelVersion
-from blocks.service import ServiceAway
 from serving.records.ledger import Decision, Entry
 from serving.records.reasons import Reason, because
 from serving.records.rollout import ENDS, WON, Rollout
@@ -301,13 +299,15 @@ def _why_ended(standing: Standing) -> Reason | None:
 
 
 def _reverted_by_service(use_case: str, rollout: str) -> str:
-    """What a guard of the service says; empty if it has not reverted, or does not answer."""
-    try:
-        reverted = service().describe(use_case).get("reverted_rollouts") or {}
-    except ServiceAway as error:
-        get_run_logger().info("the service does not answer use_case=%s: %s", use_case, error)
+    """Why a guard of the service has ended it, on whichever replica (``serving/champions/``);
+    empty if it goes on."""
+    path = f"rollouts/{use_case}/{rollout}/reverted.json"
+    if not lake().exists(path):
         return ""
-    return str(reverted.get(hashlib.sha256(rollout.encode()).hexdigest()[:32], ""))
+    try:
+        return str(json.loads(lake().read(path))["reason"])
+    except (ValueError, KeyError, TypeError):
+        return because("rollout_reverted_somehow")
 
 
 def _id_of(terms: str | None) -> str | None:

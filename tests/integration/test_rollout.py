@@ -1,7 +1,7 @@
 """A winner of the contest meets callers of the real service before it is crowned. On the real
 stack, in the order of the file."""
 
-import hashlib
+import json
 from typing import Any
 
 import httpx
@@ -84,9 +84,8 @@ def test_what_the_service_reverts_is_recorded_and_a_rollback_ends_a_rollout(
     asked = '{"kind": "canary", "steps": [0.5], "minimum_minutes": 100}'
     assert loop.run(promote, CASE, rollout=asked).name == "Rollout began"
     name = entries(loop)[-1]["rollout"]["id"]
-    folder = loop.settings.state / "serving" / CASE / "reverted"
-    folder.mkdir(exist_ok=True)  # as a guard of the service does
-    (folder / hashlib.sha256(name.encode()).hexdigest()[:32]).write_text("failed 2 of 2 requests")
+    said = {"version": "9", "reason": "failed 2 of 2 requests", "time": "2026-12-01T00:00:00Z"}
+    loop.lake.write(f"rollouts/{CASE}/{name}/reverted.json", json.dumps(said).encode())
     reverted = loop.run(rollout, CASE)
     assert "failed 2 of 2 requests" in reverted.message
     assert verdicts(loop)[-1] == "reverted" and loop.registry.at(CASE, ROLLOUT) is None

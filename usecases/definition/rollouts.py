@@ -57,8 +57,9 @@ class Canary(Frozen):
     """The challenger answers a share of the callers that grows by ``steps``, each for at least
     ``minimum_requests`` requests to it and ``minimum_minutes``. Guards judge, and no labels.
 
-    The value of ``header`` tells callers apart (in lower case); empty: each request is routed on
-    its own. A step that lacks its requests after ``patience_days`` ends the rollout."""
+    The value of ``header`` (in lower case) tells callers apart, or else that of the column
+    ``field`` in a request's first row; without both each request is routed on its own. A step that
+    lacks its requests after ``patience_days`` ends the rollout."""
 
     kind: Literal["canary"] = "canary"
     steps: tuple[Share, ...] = Field((0.01, 0.05, 0.25, 1.0), min_length=1, max_length=20)
@@ -66,6 +67,7 @@ class Canary(Frozen):
     minimum_minutes: float = Field(60.0, ge=0, allow_inf_nan=False)
     patience_days: float = Field(14.0, gt=0, allow_inf_nan=False)
     header: Header = ""
+    field: str = ""
 
     @model_validator(mode="after")
     def _grows(self) -> Self:
@@ -81,11 +83,12 @@ class Canary(Frozen):
 
 class AB(_Judged):
     """The challenger answers a fixed ``share`` of the callers, and labels judge each side by its
-    own rows. ``header`` is as in ``Canary``: name the one that tells your callers apart."""
+    own rows. ``header`` and ``field`` are as in ``Canary``: name what tells your callers apart."""
 
     kind: Literal["ab"] = "ab"
     share: float = Field(0.5, gt=0, lt=1, allow_inf_nan=False)
     header: Header = ""
+    field: str = ""
 
 
 Stage = Shadow | Canary | AB
@@ -158,12 +161,21 @@ def chain_problem(rollout: Rollout | Sequence[Rollout]) -> str | None:
     return None
 
 
-def judged_problems(
-    rollout: Rollout | Sequence[Rollout], gate: Metric, target: str, label: str
+def misfits(
+    rollout: Rollout | Sequence[Rollout],
+    gate: Metric,
+    target: str,
+    label: str,
+    columns: Sequence[str],
 ) -> list[str]:
-    """Why labels of a target of the kind ``target`` cannot judge these stages."""
+    """Why these stages do not fit a use case with such ``columns``, whose ``label`` is a target of
+    the kind ``target``."""
     problems = []
     for stage in stages_of(rollout):
+        if not isinstance(stage, Shadow) and stage.field and stage.field not in columns:
+            problems.append(
+                f"{type(stage).__name__}.field is {stage.field!r}, which is no input column"
+            )
         if not isinstance(stage, _Judged):
             continue
         name, metric = type(stage).__name__, stage.metric or gate

@@ -29,9 +29,9 @@ from usecases.definition.rollouts import (
     Rollout,
     Stage,
     chain_problem,
-    judged_problems,
     stages_of,
 )
+from usecases.definition.rollouts import misfits as rollout_misfits
 from usecases.definition.sources import Source, SqlSource, TableSource
 from usecases.definition.targets import Binary, Classes, Number
 
@@ -272,8 +272,12 @@ class UseCase(Frozen):
 
     @model_validator(mode="after")
     def _rollout_fits(self) -> "UseCase":
-        problems = judged_problems(
-            self.rollout, self.gate.metric, self.target.kind, self.target.label
+        problems = rollout_misfits(
+            self.rollout,
+            self.gate.metric,
+            self.target.kind,
+            self.target.label,
+            self.column_names,
         )
         if chained := chain_problem(self.rollout):
             problems = [chained, *problems]

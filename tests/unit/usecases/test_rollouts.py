@@ -15,7 +15,7 @@ from usecases.definition import (
     Number,
     Shadow,
 )
-from usecases.definition.rollouts import judged_problems, rollout_named
+from usecases.definition.rollouts import misfits, rollout_named
 
 
 def test_a_winner_is_crowned_at_once_unless_the_file_says_otherwise() -> None:
@@ -33,6 +33,7 @@ def test_a_winner_is_crowned_at_once_unless_the_file_says_otherwise() -> None:
         ((Immediate(), Canary()), "nothing to roll out"),
         ((Canary(), Shadow()), "put it first"),
         (Shadow(metric=RMSE), "rmse, which cannot judge 'late'"),
+        (Canary(field="shops"), "'shops', which is no input column"),
     ],
 )
 def test_a_chain_that_makes_no_sense_is_refused(rollout: Any, message: str) -> None:
@@ -43,8 +44,8 @@ def test_a_chain_that_makes_no_sense_is_refused(rollout: Any, message: str) -> N
 def test_only_a_yes_or_no_that_is_missing_may_be_a_no() -> None:
     assert use_case(rollout=AB(missing_label="negative")).stages
     target = Number(label="late")
-    assert judged_problems(AB(metric=RMSE), RMSE, "number", "late") == []
-    (problem,) = judged_problems(AB(missing_label="negative"), RMSE, target.kind, "late")
+    assert misfits(AB(metric=RMSE), RMSE, "number", "late", []) == []
+    (problem,) = misfits(AB(missing_label="negative"), RMSE, target.kind, "late", [])
     assert "missing_label" in problem
 
 

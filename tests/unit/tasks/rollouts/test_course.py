@@ -123,7 +123,7 @@ def test_a_canary_steps_once_it_has_its_requests_and_its_time(lake: Lake) -> Non
     assert waits.verdict == "" and "of 500 rows" in waits.reasons[0]
     third = next_move(second, Sight(clock(1), requests=900), None)
     assert third.verdict == "stepped" and third.rollout.now == ARMS
-    assert third.rollout.terms == {"id": "r", "kind": "ab", "share": 0.5, "header": ""}
+    assert third.rollout.terms == {"id": "r", "kind": "ab", "share": 0.5}
 
 
 def test_a_canary_waits_for_time_and_ends_without_requests() -> None:

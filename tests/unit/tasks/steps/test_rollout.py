@@ -1,10 +1,8 @@
 """A rollout from its beginning to the crown, or its end: ledger, registry, service and people, on a
 lake in a folder and a fake registry. Each run knows only what ledger and registry say."""
 
-import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -76,17 +74,11 @@ class Registry(HeadRegistry):
             raise RegistryAway("killed")
 
 
-@dataclass
 class Service:
-    """The service: what its guards have reverted, by rollout."""
-
-    reverted: dict[str, str] = field(default_factory=dict)
-    away: bool = False
+    """The service, which does not answer: a look needs only ledger, lake and registry."""
 
     def describe(self, use_case: str) -> dict[str, Any]:
-        if self.away:
-            raise ServiceAway("nobody answers")
-        return {"version": "1", "reverted_rollouts": self.reverted}
+        raise ServiceAway("nobody answers")
 
     def page(self, use_case: str, decision: int | None = None) -> str:
         return f"http://laurel/#{use_case}&decision={decision}"
@@ -209,7 +201,7 @@ def test_a_canary_goes_from_step_to_step_to_the_crown(world: World) -> None:
     Log(1, a_day=6000).write(world.lake, "canary", share=0.1)
     world.run(clock(0, 11))
     assert world.verdicts == ["began", "stepped"]
-    assert world.terms == {"id": name, "kind": "canary", "share": 1.0, "header": ""}
+    assert world.terms == {"id": name, "kind": "canary", "share": 1.0}
     assert world.registry.aliases["champion"] == "1"
     world.run(clock(0, 13))
     assert world.verdicts == ["began", "stepped", "won"]
@@ -305,22 +297,25 @@ def test_a_winner_that_does_not_get_into_service_ends_its_rollout(world: World) 
     assert world.registry.aliases == {"champion": "1"} and world.run(clock(0, 2)) is None
 
 
-def test_what_the_service_has_reverted_is_recorded(world: World) -> None:
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ({"version": "2", "reason": "failed 2 of 2 requests", "time": "x"}, "failed 2 of 2"),
+        ([], "no readable reason"),
+    ],
+)
+def test_what_a_replica_of_the_service_has_reverted_is_recorded(
+    world: World, content: Any, why: str
+) -> None:
     world.begin()
-    world.service.reverted = {"other": "an older one"}
+    world.lake.write("rollouts/toy/other/reverted.json", b"{}")
     assert (move := world.run(clock(0, 1))) is not None and move.verdict == ""
-    digest = hashlib.sha256(world.terms["id"].encode()).hexdigest()[:32]
-    world.service.reverted[digest] = "failed 2 of 2 requests"
+    path = f"rollouts/toy/{world.terms['id']}/reverted.json"
+    world.lake.write(path, json.dumps(content).encode())
     move = world.run(clock(0, 2))
-    assert move is not None and "failed 2 of 2 requests" in move.reasons[0]
+    assert move is not None and why in move.reasons[0]
     assert world.verdicts == ["began", "reverted"]
     assert world.registry.aliases == {"champion": "1"}
-
-
-def test_a_service_that_is_away_stops_no_look(world: World) -> None:
-    world.begin()
-    world.service.away = True
-    assert (move := world.run(clock(0, 1))) is not None and move.verdict == ""
 
 
 @pytest.mark.parametrize("moved_to", [None, "3"])
