@@ -75,6 +75,7 @@ def test_the_winner_meets_some_callers_and_then_all_before_the_crown(
     assert {event["event"] for event in events} >= {"laurel.rollout.began", "laurel.rollout.won"}
 
 
+@pytest.mark.nightly("two more contests and refits; the steps are in tests/unit/tasks/steps")
 def test_what_the_service_reverts_is_recorded_and_a_rollback_ends_a_rollout(
     loop: Loop, first: ModelVersion
 ) -> None:

@@ -7,8 +7,8 @@ const VERDICTS = {
   adopted: "verdictAdopted", vacated: "verdictVacated", restored: "verdictRestored", "no champion yet": "verdictNobody", crashed: "verdictCrashed", cancelled: "verdictCancelled",
   started: "verdictStarted", promoted: "verdictPromote", kept: "verdictKeep", "below the gate": "verdictBelow", "nothing to do": "verdictNothing", "waits for approval": "verdictAsked",
   running: "verdictRunning", cooldown: "verdictCooldown", budget: "verdictBudget", breaker: "verdictBreaker", closed: "verdictClosed", accepted: "verdictAccepted",
-  began: "rolloutBegan", judged: "rolloutJudged", stepped: "rolloutStepped", held: "rolloutHeld", resumed: "rolloutResumed", "rollout began": "rolloutBegan",
-  won: "rolloutWon", lost: "rolloutLost", "no difference": "rolloutAlike", "not enough traffic": "rolloutThin", reverted: "rolloutReverted",
+  began: "verdictBegan", judged: "verdictJudged", stepped: "verdictStepped", held: "verdictHeld", resumed: "verdictResumed", "rollout began": "verdictBegan",
+  won: "verdictWon", lost: "verdictLost", "no difference": "verdictAlike", "not enough traffic": "verdictThin", reverted: "verdictReverted",
 };
 const HEADLINES = {
   "approval asked": "approvalAsked", "approval approved": "approvalApproved", "approval rejected": "approvalRejected", "approval expired": "approvalExpired",
