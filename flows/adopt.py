@@ -10,6 +10,7 @@ from blocks.registry import ModelVersion
 from flows.runs import OPTIONS, completed, run_name
 from tasks.steps.adopt import find_adopted, make_watchable, vacate
 from tasks.steps.crown import Crowning, crown
+from tasks.steps.rollout import end_for_crown
 
 Words = Annotated[str, Field(min_length=1, max_length=2000, pattern=r"\S")]
 
@@ -25,6 +26,7 @@ async def adopt(
     if no contest can be held. A challenger is first refitted with its hold-out, as a winner is. The
     ledger records who did it and why.
     """
+    end_for_crown(use_case, "adopt")
     adoption, reason = find_adopted(use_case, version), f"{by}: {why}"
     before = adoption.champion or "nobody"
     if adoption.version is None:

@@ -15,6 +15,7 @@ from flows.runs import OPTIONS, completed, ended, run_name
 from tasks.ledger.outcomes import crowned, refused
 from tasks.steps.approve.answer import TIME_LIMIT, end_waiting, judge_answer
 from tasks.steps.approve.ask import ask_people, find_question, in_words
+from tasks.steps.begin_rollout import begin_rollout, begins_rollout
 from tasks.steps.crown import Crowning, crown
 from tasks.steps.promote import find_challenger, retire_challenger
 from tasks.steps.refit import refit_winner
@@ -42,9 +43,9 @@ async def approve(
     """Ask whether challenger ``version`` may take the crown, and wait for the answer; ``promote``
     starts this from its run ``asked_by``.
 
-    If approved, the recipe is refitted and crowned. If rejected or expired, the challenger is
-    retired and the champion stays. A run with ``time_limit_of`` enforces the time limit: it answers
-    that run with no."""
+    If approved, the recipe is refitted, and crowned or rolled out. If rejected or expired, the
+    challenger is retired and the champion stays. A run with ``time_limit_of`` enforces the time
+    limit: it answers that run with no."""
     if time_limit_of is not None:
         return completed(end_waiting(use_case, time_limit_of), name="Time limit")
     question = find_question(use_case, version)
@@ -61,6 +62,10 @@ async def approve(
         return completed(refused(contest, decision), name=decision.verdict.capitalize())
     contest = replace(contest, reasons=[*question.reasons, *decision.reasons])
     winner = refit_winner(challenger, contest, int(question.facts["seed"] or 0))
+    if begins_rollout(contest):
+        began = begin_rollout(winner, contest)
+        retire_challenger(challenger)
+        return ended(began)
     seconds = crown(winner, Crowning(question.champion, decision.reasons))
     retire_challenger(challenger)
     return ended(crowned(contest, winner.number, seconds), winner)

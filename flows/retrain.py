@@ -25,7 +25,13 @@ from tasks.steps.train import Training
 # The ledger's names of the outcomes.
 ENDS = {
     name: name.lower()
-    for name in ("Nothing to do", "Below the gate", "Waits for approval", "No champion yet")
+    for name in (
+        "Nothing to do",
+        "Below the gate",
+        "Waits for approval",
+        "No champion yet",
+        "Rollout began",
+    )
 }
 ENDS |= {"Champion stays": "kept", "Completed": "promoted"}
 

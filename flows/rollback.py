@@ -8,6 +8,7 @@ from flows.runs import OPTIONS, completed, run_name
 from tasks.steps.crown import Crowning, crown
 from tasks.steps.requests import why_asked
 from tasks.steps.rollback import find_predecessor
+from tasks.steps.rollout import end_for_crown
 
 
 @flow(
@@ -19,8 +20,9 @@ async def rollback(
     use_case: str, version: str | None = None, reason: str = "asked for"
 ) -> State[ModelVersion]:
     """Make the previous champion (or ``version``) champion again, once its package is proven to
-    load and answer.
+    load and answer. A running rollout ends first.
     """
+    end_for_crown(use_case, "rollback")
     step = find_predecessor(use_case, version)
     seconds = crown(
         step.target, Crowning(step.champion, [why_asked(reason)], "rollback", step.holder)

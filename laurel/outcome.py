@@ -78,6 +78,8 @@ class Outcome:
     def _stays(self) -> str:
         if self.verdict == "waits for approval":
             return f"{self.use_case} v{self.challenger}: laurel approve {self.use_case}"
+        if self.verdict == "rollout began":
+            return f"{self.use_case} v{self.champion} serves: laurel rollout {self.use_case}"
         return f"{self.use_case} v{self.champion} stays" if self.champion else self.use_case
 
 

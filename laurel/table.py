@@ -46,6 +46,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command("champion", "decisions", "Who is champion, since when and why", ("use case",)),
         Command("explain", "runs", "Who was champion and why; why no retrain ran", ("use case",)),
         Command("promote", "runs", "Let the challenger compete with the champion", ("use case",)),
+        Command("rollout", "runs", "Look at a rollout, advance or end it", ("use case",)),
         Command("rollback", "runs", "Give the crown back", ("use case",)),
         Command("adopt", "runs", "Make a version champion by hand", ("use case",)),
         Command("approve", "decisions", "Let a waiting challenger take the crown", ("use case",)),

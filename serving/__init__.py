@@ -8,9 +8,9 @@ Rooms, from the lowest to the highest; each may import those above it in this li
                   (what it says of a row), kinds, values, times; encoders (encoder, dates,
                   images, pictures, texts, token_patterns)
     words         what the codes of reasons and of needs say in each language: contest, drift,
-                  ledger, outcomes, needs; wording and template render them
+                  ledger, outcomes, rollouts, needs; wording and template render them
     records       what flows write and the service reads: contest, performance, drift, ledger,
-                  chain, heads, traffic; reasons (a sentence with its code), record
+                  rollout, chain, heads, traffic; reasons (a sentence with its code), record
     metrics       counters and variants (of a rollout) for Prometheus, traffic for the page
     outside       registry (MLflow), model_folder in its stead, prefect_api, slack, lake
     formats       rows in: bodies by media type; rows, columns, csv_rows, tensors, arrow, mlflow,

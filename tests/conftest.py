@@ -241,7 +241,7 @@ def stack(
         tmp_path_factory.mktemp("stack"),
         PYTHONPATH=f"{FIXTURES}{os.pathsep}{EXAMPLES}",
         serving_use_cases="flights,toy,toy_github,toy_contest,toy_drift,toy_retrain,toy_approval,"
-        "toy_hasty,toy_rollback,toy_slack,toy_late,toy_reign,toy_schema,toy_small,toy_governor,"
+        "toy_hasty,toy_rollback,toy_rollout,toy_slack,toy_late,toy_reign,toy_schema,toy_small,toy_governor,"
         "toy_hopeless,toy_long,toy_changed,toy_two_months,toy_number,toy_classes,diabetes,digits,"
         "reviews,"
         "toy_daily,toy_weekly,toy_own,toy_terminal,departures",

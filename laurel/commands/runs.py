@@ -1,5 +1,5 @@
-"""``laurel run`` and the verbs that run one flow: ``promote``, ``rollback``, ``adopt`` and
-``explain``."""
+"""``laurel run`` and the verbs that run one flow: ``promote``, ``rollout``, ``rollback``, ``adopt``
+and ``explain``."""
 
 from dataclasses import asdict
 from datetime import datetime
@@ -21,6 +21,14 @@ NoWait = Annotated[bool, typer.Option("--no-wait", help="Start the run and leave
 class Question(StrEnum):
     champion = "champion"
     retrain = "retrain"
+
+
+class Do(StrEnum):
+    look = "look"
+    advance = "advance"
+    hold = "hold"
+    resume = "resume"
+    revert = "revert"
 
 
 def run(
@@ -48,6 +56,10 @@ def promote(
     version: Annotated[
         str | None, typer.Option(metavar="N", help="Which version; default: the challenger.")
     ] = None,
+    rollout: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="immediate, shadow,canary, ...; default: the file's."),
+    ] = None,
     no_wait: NoWait = False,
     as_json: Json = False,
 ) -> None:
@@ -55,7 +67,8 @@ def promote(
 
     Example: laurel promote flights
     """
-    _run(Request("promote", use_case, values=_given(version=number(version))), as_json, no_wait)
+    values = _given(version=number(version), rollout=rollout)
+    _run(Request("promote", use_case, values=values), as_json, no_wait)
 
 
 def rollback(
@@ -89,6 +102,26 @@ def adopt(
     """
     values = {"version": number(version), "by": person(), "why": why}
     _run(Request("adopt", use_case, values=values), as_json, no_wait)
+
+
+def rollout(
+    use_case: UseCase,
+    do: Annotated[
+        Do,
+        typer.Argument(metavar="[advance|hold|resume|revert]", help="Default: only look."),
+    ] = Do.look,
+    why: Why = "",
+    no_wait: NoWait = False,
+    as_json: Json = False,
+) -> None:
+    """Look at a running rollout, or take its next step, hold it, resume it or end it.
+
+    Example: laurel rollout flights revert --why "calls from customers"
+    """
+    if do != Do.look and not why.strip():
+        raise CommandFailed(f'The ledger keeps why: laurel rollout {use_case} {do} --why "..."', 2)
+    values = {"do": do.value, **({"by": person(), "why": why} if do != Do.look else {})}
+    _run(Request("rollout", use_case, values=values), as_json, no_wait)
 
 
 def explain(

@@ -8,9 +8,19 @@ from pydantic import Field
 from serving.records.contest import Behaviour, Contest, Latency
 from serving.records.reasons import Coded, Codes, CodesByName, Sentence
 from serving.records.record import OneOf, record
+from serving.records.rollout import Rollout
 
 Kind = Literal[
-    "contest", "approval", "crown", "rollback", "drift", "retrain", "refusal", "breaker", "ledger"
+    "contest",
+    "approval",
+    "crown",
+    "rollback",
+    "rollout",
+    "drift",
+    "retrain",
+    "refusal",
+    "breaker",
+    "ledger",
 ]
 
 
@@ -43,11 +53,14 @@ class Decision(Coded):
                restored: MLflow's alias was deleted by hand, and is at ``version`` again
     rollback   rollback, failed: the crown went back to ``version`` from ``champion`` (or did not);
                one entry, and none of kind crown
+    rollout    began, judged, stepped, held, resumed: ``version`` meets real traffic beside
+               ``champion``, and where it is then; won, after which it is crowned; lost, no
+               difference, not enough traffic, inconclusive, reverted: the champion stays
     drift      stable, drifted, broken, inconclusive, silent: what a check of ``window`` against
                ``champion`` found
     retrain    started, and then promoted, kept, no champion yet, below the gate, nothing to do,
-               waits for approval, failed, or crashed and cancelled, which another process writes
-               for the dead run
+               waits for approval, rollout began, failed, or crashed and cancelled, which another
+               process writes for the dead run
     refusal    running, cooldown, budget, breaker: why no retrain was started
     breaker    closed: a person closed the breaker by hand
     ledger     accepted: a person accepted the ledger as it stood, with the faults in ``reasons``;
@@ -80,6 +93,7 @@ class Decision(Coded):
     changes: Annotated[list[Change], Field(exclude_if=lambda changes: not changes)] = field(
         default_factory=list
     )
+    rollout: Annotated[Rollout | None, Field(exclude_if=lambda rollout: rollout is None)] = None
     codes: Codes = field(default_factory=list)
     fact_codes: CodesByName = field(default_factory=dict)
 

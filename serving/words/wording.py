@@ -10,9 +10,17 @@ from serving.words.drift import DRIFT
 from serving.words.ledger import LEDGER
 from serving.words.needs import NEEDS
 from serving.words.outcomes import OUTCOMES
+from serving.words.rollouts import ROLLOUTS
 from serving.words.template import LANGUAGES, Template
 
-TEMPLATES: Mapping[str, Template] = {**CONTEST, **DRIFT, **LEDGER, **OUTCOMES, **NEEDS}
+TEMPLATES: Mapping[str, Template] = {
+    **CONTEST,
+    **DRIFT,
+    **LEDGER,
+    **OUTCOMES,
+    **ROLLOUTS,
+    **NEEDS,
+}
 
 _UNKNOWN = Template("not known", "알 수 없음")
 _NUMBERS = {"number": ".4f", "signed": "+.4f"}

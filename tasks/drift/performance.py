@@ -103,7 +103,7 @@ def logged_numbers(case: UseCase) -> list[str]:
     return [*numbers, *coverage_columns(case)]
 
 
-def _answers(case: UseCase, rows: pl.DataFrame) -> np.ndarray:
+def answers_of(case: UseCase, rows: pl.DataFrame) -> np.ndarray:
     """The model's numbers ``(n_rows,)``, or of classes ``(n_rows, n_classes)``."""
     names = [output.name for output in case.outputs if output.kind == "number"]
     numbers = rows.select(pl.col(names).cast(pl.Float64)).to_numpy()
@@ -151,7 +151,7 @@ def _realised(
     if joined.is_empty():
         return {metric.name: Interval() for metric in metrics}
     truth = truth_of(case, joined["label"])
-    return intervals(metrics, truth, _answers(case, joined), days_of(joined["event_time"]), seed)
+    return intervals(metrics, truth, answers_of(case, joined), days_of(joined["event_time"]), seed)
 
 
 def _judge(
@@ -254,8 +254,8 @@ def _estimates(
     if not curves or own.is_empty():
         return {}
     enough = len(joined) >= case.labels.rows
-    scores = _answers(case, own)
-    labelled_scores = _answers(case, joined) if enough else scores[:0]
+    scores = answers_of(case, own)
+    labelled_scores = answers_of(case, joined) if enough else scores[:0]
     chances, some = _chances(manifest, scores), _chances(manifest, labelled_scores)
     realised = _points(case, joined) if enough else {}
     estimates: dict[str, Estimate] = {}
@@ -304,7 +304,7 @@ def _chances(manifest: Manifest, scores: np.ndarray) -> np.ndarray:
 
 
 def _points(case: UseCase, joined: pl.DataFrame) -> dict[str, float]:
-    truth, answers = truth_of(case, joined["label"]), _answers(case, joined)
+    truth, answers = truth_of(case, joined["label"]), answers_of(case, joined)
     return {metric.name: score(metric, truth, answers) for metric in metrics_of(case)}
 
 

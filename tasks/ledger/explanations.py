@@ -121,7 +121,22 @@ def champion_in_words(use_case: str, entries: Sequence[Entry], moment: datetime)
     last = latest(entries, "contest")
     if last and last.sequence > crowned.sequence:
         lines.append(f"Since then: {_contest_in_words(last)}")
-    return "\n\n".join(lines)
+    since = [entry for entry in entries if entry.sequence > crowned.sequence]
+    return "\n\n".join([*lines, *_rollout_in_words(since)])
+
+
+def _rollout_in_words(entries: Sequence[Entry]) -> list[str]:
+    """Tell the latest rollout among ``entries``, each step of it, if there is one."""
+    last = latest(entries, "rollout")
+    if last is None or last.rollout is None:
+        return []
+    steps = [
+        entry
+        for entry in entries
+        if entry.rollout is not None and entry.rollout.id == last.rollout.id
+    ]
+    listed = "\n".join(f"- {_when(entry)}: {_in_a_line(entry)} {_where(entry)}" for entry in steps)
+    return [f"**Rollout** of version {last.version} beside champion {last.champion}:\n\n{listed}"]
 
 
 def _how_it_was_crowned_first(entries: Sequence[Entry], rollback: Entry) -> list[str]:
@@ -161,7 +176,7 @@ def _how_it_was_crowned(entries: Sequence[Entry], crowned: Entry) -> list[str]:
         for entry in before
         if entry.kind == "approval" and contest and entry.sequence > contest.sequence
     ]
-    return lines
+    return [*lines, *_rollout_in_words([entry for entry in before if entry.kind == "rollout"])]
 
 
 def _contest_in_words(entry: Entry) -> str:

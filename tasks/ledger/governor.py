@@ -8,6 +8,7 @@ from typing import Literal
 
 from serving.records.ledger import Decision
 from serving.records.reasons import because
+from tasks.ledger.running_rollout import running
 from usecases.definition import RetrainPolicy
 
 DAY = timedelta(hours=24)
@@ -52,6 +53,7 @@ def may_retrain(policy: RetrainPolicy, entries: Sequence[Decision], at: datetime
     clocks say. Raises ``ValueError`` for a time without a zone, be it ``at`` or an entry's."""
     times = trusted_times(entries, at)
     requests = (
+        _rolling(entries),
         _waiting(entries, at),
         _open_breaker(policy, entries, times, at),
         _budget(policy, entries, times, at),
@@ -62,6 +64,15 @@ def may_retrain(policy: RetrainPolicy, entries: Sequence[Decision], at: datetime
         if refusal is not None
     ]
     return max(starts, key=lambda refusal: refusal.until or at, default=None)
+
+
+def _rolling(entries: Sequence[Decision]) -> Refusal | None:
+    """A rollout under way: its challenger could not be followed by another one yet."""
+    entry = running(entries)
+    if entry is None:
+        return None
+    reason = because("rollout_under_way", version=entry.version, use_case=entry.use_case)
+    return Refusal("running", reason)
 
 
 def is_enough(policy: RetrainPolicy, entries: Sequence[Decision], at: datetime) -> bool:
@@ -267,7 +278,7 @@ def _rejected(entries: Sequence[Decision], times: Sequence[datetime]) -> dict[st
                 "rejected" | "expired",
             ):
                 rejected[author] = time
-            case ("crown", "failed") | ("retrain", "below the gate"):
+            case ("crown", "failed") | ("retrain", "below the gate") | ("rollout", "lost"):
                 rejected[author] = time
             case ("approval", "asked"):
                 rejected.pop(author, None)

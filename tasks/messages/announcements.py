@@ -18,6 +18,7 @@ from tasks.messages.deployment import (
     rolled_back,
 )
 from tasks.messages.links import NO_LINKS, Links
+from tasks.messages.rollout import rollout_told
 from tasks.messages.training import (
     ingest_refused,
     retrain_ended,
@@ -67,6 +68,7 @@ __all__ = [
     "retrain_skipped",
     "retrain_started",
     "rolled_back",
+    "rollout_told",
     "run_cancelled",
     "scores_checked",
     "training_finished",

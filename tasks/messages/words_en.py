@@ -150,6 +150,8 @@ WORDS = {
         "To go back to version {champion}: the deployment rollback/{use_case} in Prefect, or the "
         "service's page."
     ),
+    "rollout": "{use_case}: rollout of version {version}: {verdict}",
+    "rollout.stays": "Version {champion} stays champion.",
     "rollback.button": "Roll back",
     "rollback.sure": "Roll back to version {champion}?",
     "rollback.sure.text": (

@@ -120,6 +120,8 @@ WORDS = {
     "홀드아웃({holdout})의 행까지 포함하여 다시 학습한 것입니다.",
     "deployed.otherwise": "버전 {champion} 모델로 돌아가려면 Prefect의 rollback/{use_case} 배포 또는 "
     "모델 서비스 페이지에서 롤백해 주십시오.",
+    "rollout": "{use_case}: 버전 {version} 롤아웃, {verdict}",
+    "rollout.stays": "챔피언은 그대로 버전 {champion}입니다.",
     "rollback.button": "롤백",
     "rollback.sure": "버전 {champion} 모델로 롤백하시겠습니까?",
     "rollback.sure.text": "버전 {champion} 모델이 정상적으로 로드되고 응답하는지 확인한 뒤, "

@@ -6,7 +6,7 @@ equal challengers. For the same reason there is no verdict while labelled rows a
 than those without a label."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -39,6 +39,22 @@ class Rows:
 
 
 @dataclass(frozen=True)
+class Arms:
+    """Rows that one of the models answered, in any order: the challenger where ``is_challenger``
+    ``(n_rows,)``; the others are as in ``Rows``."""
+
+    day: np.ndarray
+    truth: np.ndarray
+    answers: np.ndarray
+    is_challenger: np.ndarray
+
+    def of(self, chosen: np.ndarray) -> "Arms":
+        return Arms(
+            self.day[chosen], self.truth[chosen], self.answers[chosen], self.is_challenger[chosen]
+        )
+
+
+@dataclass(frozen=True)
 class Block:
     """Days ``first`` to ``last`` and their gain. ``apart`` is by how much the champion's mean
     answer to rows without a label differs from that to labelled ones, in standard deviations of
@@ -65,13 +81,13 @@ class Judged:
 
 
 def judge_days(
-    before: Judged, rows: Rows, metric: Metric, mature_through: int, missing: MissingLabel
+    before: Judged, rows: Rows | Arms, metric: Metric, mature_through: int, missing: MissingLabel
 ) -> Judged:
     """Judge the days up to ``mature_through`` that ``before`` has not. A block is closed as soon as
     it has ``BLOCK_DAYS`` days, ``MINIMUM_ROWS`` labelled rows and a score of both models; days that
-    lack them wait for the next."""
+    lack them wait for the next. Each side of ``Arms`` needs as many labelled rows."""
     if missing == "negative":
-        rows = Rows(rows.day, np.nan_to_num(rows.truth), rows.champion, rows.challenger)
+        rows = replace(rows, truth=np.nan_to_num(rows.truth))
     fresh = rows.day <= mature_through
     if before.next_day is not None:
         fresh &= rows.day >= before.next_day
@@ -100,26 +116,39 @@ def is_informative(blocks: Sequence[Block]) -> bool:
     return bool(abs(apart.mean()) > max(_APART, _SURELY * error))
 
 
-def _block(rows: Rows, metric: Metric, first: int, last: int) -> Block | None:
+def _block(rows: Rows | Arms, metric: Metric, first: int, last: int) -> Block | None:
     has_label = ~np.isnan(rows.truth)
-    labelled = int(has_label.sum())
-    if labelled < MINIMUM_ROWS:
-        return None
     judged = rows.of(has_label)
-    truth = judged.truth if "number" in metric.targets else judged.truth.astype(np.int64)
+    sides = _sides(judged)
+    if min(len(truth) for truth, _ in sides) < MINIMUM_ROWS:
+        return None
     champion, challenger = (
-        score(metric, truth, predicted) for predicted in (judged.champion, judged.challenger)
+        score(metric, truth if "number" in metric.targets else truth.astype(np.int64), answers)
+        for truth, answers in sides
     )
     if not np.isfinite([champion, challenger]).all():
         return None
-    return Block(
-        first,
-        last,
-        len(has_label),
-        labelled,
-        metric.gain(challenger, champion),
-        _apart(rows.champion, has_label),
-    )
+    gain = metric.gain(challenger, champion)
+    labelled = int(has_label.sum())
+    return Block(first, last, len(has_label), labelled, gain, _furthest_apart(rows, has_label))
+
+
+def _sides(judged: Rows | Arms) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Truth and answers of the champion's side, then of the challenger's."""
+    if isinstance(judged, Rows):
+        return [(judged.truth, judged.champion), (judged.truth, judged.challenger)]
+    sides = (~judged.is_challenger, judged.is_challenger)
+    return [(judged.truth[side], judged.answers[side]) for side in sides]
+
+
+def _furthest_apart(rows: Rows | Arms, has_label: np.ndarray) -> float | None:
+    """By how much rows with and without a label differ, by the champion's answers; of arms by those
+    of the side that differs more."""
+    if isinstance(rows, Rows):
+        return _apart(rows.champion, has_label)
+    sides = (~rows.is_challenger, rows.is_challenger)
+    known = [_apart(rows.answers[side], has_label[side]) for side in sides]
+    return max((each for each in known if each is not None), key=abs, default=None)
 
 
 def _apart(answers: np.ndarray, has_label: np.ndarray) -> float | None:

@@ -58,17 +58,21 @@ def plan(gain: float, spread: Spread, *, planned: bool) -> Plan:
     return Plan(
         gain=gain,
         blocks=blocks if blocks <= MOST_BLOCKS else None,
-        decidable=spread.deviation * _decidable(spread.correlation, planned),
+        decidable=decidable(spread, MOST_BLOCKS, planned=planned) or np.inf,
     )
+
+
+def decidable(spread: Spread, blocks: int, *, planned: bool) -> float | None:
+    """The gain that so many blocks find in ``FOUND`` of rollouts, in units of the metric; ``None``
+    if they are too few for any."""
+    enough = (blocks / (1 if planned else _LONGER) - _MORE) / _TIMES
+    if enough <= 0:
+        return None
+    hang = spread.correlation
+    return float(spread.deviation * _REACH * np.sqrt((1 + hang) / (1 - hang) / enough))
 
 
 def _blocks_for(gain: float, hang: float, planned: bool) -> int:
     """The blocks that find a gain in standard deviations of a block."""
     alone = _TIMES * (_REACH / gain) ** 2 * (1 + hang) / (1 - hang) + _MORE
     return max(FIRST_BLOCK, int(np.ceil(alone * (1 if planned else _LONGER))))
-
-
-def _decidable(hang: float, planned: bool) -> float:
-    """The gain that ``MOST_BLOCKS`` find, in standard deviations of a block."""
-    blocks = (MOST_BLOCKS / (1 if planned else _LONGER) - _MORE) / _TIMES
-    return float(_REACH * np.sqrt((1 + hang) / (1 - hang) / blocks))

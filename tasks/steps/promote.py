@@ -50,11 +50,12 @@ def find_challenger(use_case: str, number: str | None) -> ModelVersion:
 
 
 @task(task_run_name="contest of version {challenger.number}", **RESUMED)
-def hold_contest(challenger: ModelVersion, seed: int) -> Decision:
+def hold_contest(challenger: ModelVersion, seed: int, rollout: str | None = None) -> Decision:
     """Judge champion and challenger, each from its own package and with its own columns, on the
     same rows that neither was trained on.
 
-    Raises ``CrownUnclear`` if the champion is unclear."""
+    ``rollout`` is what was asked for this promotion; the decision keeps it, for who approves it
+    later. Raises ``CrownUnclear`` if the champion is unclear."""
     case = load(challenger.use_case)
     champion = find_champion(case.name)
     if champion is not None and champion.number == challenger.number:
@@ -64,7 +65,8 @@ def hold_contest(challenger: ModelVersion, seed: int) -> Decision:
         )
     decision = _judge(case, champion, challenger, seed)
     step = next_step(case, decision, asks_person(decision))
-    return replace(decision, facts={**decision.facts, "next": step})
+    asked = {"rollout": rollout} if rollout else {}
+    return replace(decision, facts={**decision.facts, "next": step, **asked})
 
 
 def _judge(

@@ -28,7 +28,9 @@ from tasks.packages.packaging import Origin, make_package
 from tests.fixtures.texts import reviews, text_case
 from usecases import definition
 from usecases.definition import (
+    AB,
     Approval,
+    Canary,
     Candidate,
     Column,
     DriftPolicy,
@@ -38,6 +40,7 @@ from usecases.definition import (
     Promotion,
     RetrainPolicy,
     Search,
+    Shadow,
     UseCase,
 )
 
@@ -221,6 +224,9 @@ POLICIES = [
     LabelPolicy,
     RetrainPolicy,
     Approval,
+    Shadow,
+    Canary,
+    AB,
 ]
 
 

@@ -49,6 +49,7 @@ from usecases.definition.policies import (
     RetrainPolicy,
 )
 from usecases.definition.recipes import Candidate, Range, Search
+from usecases.definition.rollouts import AB, Canary, Immediate, Rollout, Shadow, Stage
 from usecases.definition.sources import (
     FileSource,
     FrameSource,
@@ -62,6 +63,7 @@ from usecases.definition.targets import Binary, Classes, Number, Target
 from usecases.definition.use_case import ARRIVED, ROW_ID, UseCase, UseCaseError
 
 __all__ = [
+    "AB",
     "ACCURACY",
     "Approval",
     "ARRIVED",
@@ -70,6 +72,7 @@ __all__ = [
     "Binary",
     "BRIER",
     "CALIBRATION_ERROR",
+    "Canary",
     "Candidate",
     "Classes",
     "Column",
@@ -86,6 +89,7 @@ __all__ = [
     "Gate",
     "Guard",
     "holdout_named",
+    "Immediate",
     "Invariance",
     "kind_of",
     "known",
@@ -121,13 +125,16 @@ __all__ = [
     "RetrainPolicy",
     "RMSE",
     "ROC_AUC",
+    "Rollout",
     "ROW_ID",
     "SCORE",
     "Search",
+    "Shadow",
     "Source",
     "SourceAway",
     "SourceError",
     "SqlSource",
+    "Stage",
     "TableSource",
     "Target",
     "trait_columns",

@@ -24,6 +24,14 @@ from usecases.definition.policies import (
     RetrainPolicy,
 )
 from usecases.definition.recipes import Candidate
+from usecases.definition.rollouts import (
+    Immediate,
+    Rollout,
+    Stage,
+    chain_problem,
+    stages_of,
+)
+from usecases.definition.rollouts import misfits as rollout_misfits
 from usecases.definition.sources import Source, SqlSource, TableSource
 from usecases.definition.targets import Binary, Classes, Number
 
@@ -90,6 +98,7 @@ class UseCase(Frozen):
     labels: LabelPolicy = LabelPolicy()
     retrain: RetrainPolicy = RetrainPolicy()
     approval: Approval = Approval()
+    rollout: Rollout | tuple[Rollout, ...] = Immediate()
     behaviours: tuple[Invariance | Direction | MinimumFunction, ...] = ()
     prediction_log: PredictionLogPolicy = PredictionLogPolicy()
     event_times: EventTimePolicy = EventTimePolicy()
@@ -262,6 +271,21 @@ class UseCase(Frozen):
         return self
 
     @model_validator(mode="after")
+    def _rollout_fits(self) -> "UseCase":
+        problems = rollout_misfits(
+            self.rollout,
+            self.gate.metric,
+            self.target.kind,
+            self.target.label,
+            self.column_names,
+        )
+        if chained := chain_problem(self.rollout):
+            problems = [chained, *problems]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    @model_validator(mode="after")
     def _periods_suffice(self) -> "UseCase":
         problems = [
             *self.promotion.problems(self.period_kind),
@@ -325,6 +349,11 @@ class UseCase(Frozen):
     @property
     def label(self) -> str:
         return self.target.label
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """What a winner goes through before the crown; empty: it is crowned at once."""
+        return stages_of(self.rollout)
 
     @property
     def decision_threshold(self) -> float | None:

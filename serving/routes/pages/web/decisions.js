@@ -1,5 +1,5 @@
 // The ledger's entries in words.
-const KINDS = { contest: "kindContest", approval: "kindApproval", crown: "kindCrown", rollback: "kindRollback", drift: "kindDrift", retrain: "kindRetrain", refusal: "kindRefusal", breaker: "kindBreaker", ledger: "kindLedger" };
+const KINDS = { contest: "kindContest", approval: "kindApproval", crown: "kindCrown", rollback: "kindRollback", rollout: "kindRollout", drift: "kindDrift", retrain: "kindRetrain", refusal: "kindRefusal", breaker: "kindBreaker", ledger: "kindLedger" };
 const VERDICTS = {
   promote: "verdictPromote", keep: "verdictKeep", suspicious: "verdictSuspicious", unfair: "verdictUnfair",
   asked: "verdictAsked", approved: "verdictApproved", rejected: "verdictRejected", expired: "verdictExpired",
@@ -7,14 +7,16 @@ const VERDICTS = {
   adopted: "verdictAdopted", vacated: "verdictVacated", restored: "verdictRestored", "no champion yet": "verdictNobody", crashed: "verdictCrashed", cancelled: "verdictCancelled",
   started: "verdictStarted", promoted: "verdictPromote", kept: "verdictKeep", "below the gate": "verdictBelow", "nothing to do": "verdictNothing", "waits for approval": "verdictAsked",
   running: "verdictRunning", cooldown: "verdictCooldown", budget: "verdictBudget", breaker: "verdictBreaker", closed: "verdictClosed", accepted: "verdictAccepted",
+  began: "verdictBegan", judged: "verdictJudged", stepped: "verdictStepped", held: "verdictHeld", resumed: "verdictResumed", "rollout began": "verdictBegan",
+  won: "verdictWon", lost: "verdictLost", "no difference": "verdictAlike", "not enough traffic": "verdictThin", reverted: "verdictReverted",
 };
 const HEADLINES = {
   "approval asked": "approvalAsked", "approval approved": "approvalApproved", "approval rejected": "approvalRejected", "approval expired": "approvalExpired",
   "crown crowned": "crownCrowned", "crown failed": "crownFailed", "crown restored": "restored", "crown adopted": "adopted", "crown vacated": "vacated", "breaker closed": "breakerClosed", "ledger accepted": "ledgerAccepted", "contest suspicious": "contestSuspicious",
 };
-const GOOD = ["promote", "promoted", "approved", "crowned", "stable", "adopted", "restored"];
-const BAD = ["failed", "crashed", "broken", "unreadable"];
-const WARY = ["drifted", "asked", "expired", "rejected", "suspicious", "silent", "waits for approval", "breaker", "rollback", "vacated", "cancelled", "no champion yet", "accepted"];
+const GOOD = ["promote", "promoted", "approved", "crowned", "stable", "adopted", "restored", "won"];
+const BAD = ["failed", "crashed", "broken", "unreadable", "reverted"];
+const WARY = ["drifted", "asked", "expired", "rejected", "suspicious", "silent", "waits for approval", "breaker", "rollback", "vacated", "cancelled", "no champion yet", "accepted", "lost", "no difference", "not enough traffic", "held"];
 const HIDDEN_FACTS = ["by", "why", "until", "asked_by", "time_limit", "seed", "contest", "package_sha256", "stored_sha256", "definition", "started_by", "share", "limit"]; // shown elsewhere, or of no use to people
 const MOST_FACTS = 8;
 const STARTERS = { "the automation": "byAutomation", "a person": "byPerson", "the schedule": "bySchedule" };
@@ -74,6 +76,7 @@ function headline(entry) {
   const which = entry.version ?? challenger ?? "?";
   if (kind === "rollback") return say(verdict === "failed" ? "notRolledBack" : "rolledBack", which, champion);
   if (kind === "drift") return say("driftOf", entry.window || time);
+  if (kind === "rollout") return say("rolloutOf", which, verdictOf(entry));
   if (kind === "retrain") return say("retrainWas", verdictOf(entry));
   if (kind === "refusal") return say("retrainRefused", verdictOf(entry));
   if (HEADLINES[`${kind} ${verdict}`]) return say(HEADLINES[`${kind} ${verdict}`], kind === "crown" ? which : challenger ?? which);

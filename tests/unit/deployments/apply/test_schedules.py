@@ -6,7 +6,7 @@ import pytest
 
 from blocks.settings import Settings
 from deployments.apply.written import written_deployments
-from usecases.definition import DriftPolicy, load
+from usecases.definition import AB, Canary, DriftPolicy, Shadow, load
 
 
 def crons(**changes: Any) -> dict[str, tuple[str, bool]]:
@@ -22,6 +22,7 @@ def test_months_are_scheduled_as_prefect_yaml_says() -> None:
     assert crons() == {
         "ingest": ("0 5 * * *", True),
         "drift_check": ("0 6 * * *", True),
+        "rollout": ("40 6 * * *", True),
         "retrain": ("0 7 1 * *", False),
     }
 
@@ -39,7 +40,21 @@ def test_other_periods_have_schedules_that_suit_them(
     period: str, ingest: str, check: str, retrain: str
 ) -> None:
     expected = {"ingest": (ingest, True), "drift_check": (check, True), "retrain": (retrain, False)}
-    assert crons(period=period) == expected
+    scheduled = crons(period=period)
+    assert scheduled.pop("rollout") == ("40 6 * * *", True)
+    assert scheduled == expected
+
+
+@pytest.mark.parametrize(
+    ("rollout", "cron"),
+    [
+        (Shadow(), "40 * * * *"),
+        (AB(), "40 * * * *"),
+        ((Shadow(), Canary()), "*/10 * * * *"),
+    ],
+)
+def test_a_rollout_is_looked_at_as_often_as_it_changes(rollout: Any, cron: str) -> None:
+    assert crons(rollout=rollout)["rollout"] == (cron, True)
 
 
 @pytest.mark.parametrize(

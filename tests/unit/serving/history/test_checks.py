@@ -156,7 +156,7 @@ def test_what_a_newer_version_wrote_is_told_as_far_as_it_is_known(
     path = write_decision(root, "2026-11-21T05:00:00.874+00:00")
     entry = json.loads(path.read_text())
     entry["contest"] |= {"verdict": "shadow", "arms": {"b": 1}}
-    path.write_text(json.dumps(entry | {"kind": "rollout", "verdict": "widened", "share": 0.1}))
+    path.write_text(json.dumps(entry | {"kind": "bandit", "verdict": "widened", "share": 0.1}))
     (drift_check,) = history.drift("toy", 50)
     assert (drift_check.outcome, drift_check.cause, drift_check.columns) == (
         "seasonal",
@@ -165,7 +165,7 @@ def test_what_a_newer_version_wrote_is_told_as_far_as_it_is_known(
     )
     assert drift_check.performance is not None and drift_check.performance.verdict == "better"
     (decision,) = latest(history, 50)
-    assert (decision.kind, decision.verdict, decision.tampered) == ("rollout", "widened", False)
+    assert (decision.kind, decision.verdict, decision.tampered) == ("bandit", "widened", False)
     assert decision.contest is not None and decision.contest.verdict == "shadow"
     assert history.decisions("toy", Wanted(kind="contest"), None, 50).items == []
 
@@ -194,6 +194,7 @@ KINDS = {
     "approval": "asked",
     "crown": "crowned",
     "rollback": "rollback",
+    "rollout": "began",
     "drift": "drifted",
     "retrain": "started",
     "refusal": "cooldown",
@@ -218,7 +219,7 @@ def test_every_kind_of_the_ledger_is_told_in_its_order_and_the_chain_holds(
     fill_ledger(root)
     decisions = latest(history, 50)
     assert [entry.kind for entry in decisions] == ["contest", *reversed(KINDS)]
-    assert [entry.sequence for entry in decisions] == list(range(10, 0, -1))
+    assert [entry.sequence for entry in decisions] == list(range(11, 0, -1))
     assert not any(entry.tampered for entry in decisions) and decisions[1].facts == {
         "rows": 3.0,
         "driver": "distance",
@@ -248,10 +249,10 @@ def test_an_entry_that_was_edited_is_given_away_by_the_one_after_it(
     assert tampered(history) == {}
     paths[3].write_text(paths[3].read_text().replace("rollback for the test", "nothing happened"))
     assert list(tampered(history)) == [5] and "00000004.json was changed" in tampered(history)[5]
-    assert tampered(history, 6) == tampered(history), (
+    assert tampered(history, 7) == tampered(history), (
         "the entry before the first that is shown is read as well"
     )
-    assert tampered(history, 5) == {}
+    assert tampered(history, 6) == {}
 
 
 def test_an_entry_that_is_gone_or_says_another_place_or_is_none_is_told(
@@ -269,7 +270,8 @@ def test_an_entry_that_is_gone_or_says_another_place_or_is_none_is_told(
 def test_an_entry_cannot_say_of_itself_that_all_is_well(root: Path, history: History) -> None:
     paths = fill_ledger(root)
     paths[3].write_text(paths[3].read_text().replace("{", '{"tampered": false, "fault": "",', 1))
-    paths[9].write_text(paths[9].read_text().replace("{", '{"tampered": true, "fault": "lies",', 1))
+    lies = paths[10].read_text().replace("{", '{"tampered": true, "fault": "lies",', 1)
+    paths[10].write_text(lies)
     assert list(tampered(history)) == [5]
 
 

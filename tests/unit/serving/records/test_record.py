@@ -15,6 +15,8 @@ from serving.records.ledger import Change, Entry
 from serving.records.performance import Estimate, Interval, Performance
 from serving.records.reasons import because
 from serving.records.record import decode, encode, fields_of
+from serving.records.rollout import Rollout, RolloutBlock, Stage
+from serving.rollouts.terms import Terms, terms_of
 
 COMPARISON: dict[str, Any] = {
     "metric": "roc_auc",
@@ -81,6 +83,17 @@ CHECKED: dict[str, Any] = {
     "verdict": DriftVerdict(**VERDICT),
     "performance": Performance(**PERFORMANCE),
 }
+ROLLOUT: dict[str, Any] = {
+    "id": "4-ab12",
+    "stages": [Stage(kind="shadow", metric="log_loss", days=28), Stage(kind="ab", share=0.5)],
+    "since": "2026-11-21T05:00:00.874+00:00",
+    "stage": 1,
+    "blocks": [
+        RolloutBlock(first="2026-11-01", last="2026-11-02", rows=90, labelled=80, gain=1e-07)
+    ],
+    "next_day": "2026-11-03",
+    "gain": 1e-07,
+}
 ENTRY: dict[str, Any] = {
     "use_case": "toy",
     "time": "2026-11-21",
@@ -94,6 +107,7 @@ ENTRY: dict[str, Any] = {
     "latency": [Latency(rows=1, champion_milliseconds=1, challenger_milliseconds=2)],
     "facts": {"rows": 3.0, "next": None, "who": "Ana", "why": because("asked_for")},
     "changes": [Change(name="gate.threshold", before="0.7", after=None)],
+    "rollout": Rollout(**ROLLOUT),
     "sequence": 1,
     "previous": "0" * 64,
     "head_run": "a run",
@@ -105,6 +119,7 @@ RECORDS = [
     (Performance, PERFORMANCE),
     (DriftVerdict, VERDICT),
     (Checked, CHECKED),
+    (Rollout, ROLLOUT),
     (Entry, ENTRY),
 ]
 
@@ -184,14 +199,35 @@ def test_a_word_of_a_newer_version_is_read_by_the_service_and_written_by_nobody(
     kind: type, fields: dict[str, Any], name: str
 ) -> None:
     with pytest.raises(ValidationError, match="Input should be"):
-        kind(**{**fields, name: "rollout"})
+        kind(**{**fields, name: "bandit"})
     content = kind(**fields)
     with pytest.raises(ValidationError, match="Input should be"):
-        replace(content, **{name: "rollout"})
-    data = json.dumps(json.loads(encode(content)) | {name: "rollout"}).encode()
+        replace(content, **{name: "bandit"})
+    data = json.dumps(json.loads(encode(content)) | {name: "bandit"}).encode()
     with pytest.raises(ValidationError, match="Input should be"):
         decode(kind, data)
-    assert getattr(msgspec.json.decode(data, type=kind), name) == "rollout"
+    assert getattr(msgspec.json.decode(data, type=kind), name) == "bandit"
+
+
+def test_an_entry_without_a_rollout_is_spelled_as_before_there_were_any() -> None:
+    """Its digest is in the next entry."""
+    before = Entry(**{**ENTRY, "rollout": None})
+    assert b'"rollout"' not in encode(before)
+    assert decode(Entry, encode(before)).rollout is None
+
+
+def test_a_rollout_says_what_the_registry_s_tag_says() -> None:
+    stages = [
+        Stage(kind="shadow"),
+        Stage(kind="canary", steps=[0.1, 1.0], header="x-user"),
+        Stage(kind="ab", share=0.5),
+    ]
+    at = Rollout(id="r", since="2026-11-21", stages=stages)
+    assert terms_of("4", json.dumps(replace(at, stage=1, step=1).terms)) == Terms(
+        id="r", kind="canary", share=1.0, header="x-user"
+    )
+    assert terms_of("4", json.dumps(replace(at, stage=2).terms)).share == 0.5
+    assert at.terms == {"id": "r", "kind": "shadow", "share": 0.0}
 
 
 def test_a_field_that_the_json_does_not_have_is_told_with_its_default() -> None:

@@ -10,6 +10,7 @@ import pytest
 from blocks.lake import Lake
 from serving.records.contest import Comparison, Contest
 from serving.records.ledger import Change, Decision, Entry, Kind
+from serving.records.rollout import Rollout, Stage
 from tasks.ledger.entries import read
 from tasks.ledger.explanations import alias_in_words, champion_in_words, retrain_in_words, until
 from tasks.ledger.reign import last_crowned
@@ -46,6 +47,25 @@ def entry_at(hours: float, kind: Kind, verdict: str, *reasons: str, **changes: o
         "run": None,
     }
     return Decision(**(fields | changes))
+
+
+def test_a_rollout_is_told_step_by_step(tmp_path: Path) -> None:
+    stages = [Stage(kind="canary", steps=[0.1, 1.0])]
+    at = Rollout(id="4-a", stages=stages, since=clock(5))
+    steps = [
+        entry_at(5, "rollout", "began", "a plan", version="4", champion="2", rollout=at),
+        entry_at(6, "rollout", "stepped", "1,000 rows", version="4", champion="2", rollout=at),
+    ]
+    entries = ledger(tmp_path, *HISTORY[:2], *steps)
+    text = champion_in_words("toy", entries, MORNING + timedelta(hours=9))
+    assert "**Rollout** of version 4 beside champion 2" in text
+    assert "*began*: a plan" in text and "*stepped*: 1,000 rows" in text
+    won = entry_at(
+        7, "rollout", "won", "done", version="4", champion="2", challenger="3", rollout=at
+    )
+    crown = entry_at(7, "crown", "crowned", "done", version="4", champion="2", challenger="3")
+    crowned = ledger(tmp_path, won, crown)
+    assert "*won*: done" in champion_in_words("toy", crowned, MORNING + timedelta(hours=9))
 
 
 def ledger(folder: Path, *decisions: Decision) -> list[Entry]:

@@ -14,6 +14,7 @@ from blocks.lake import Lake
 from serving.records.chain import FIRST, path_of
 from serving.records.ledger import Decision, Entry, Kind
 from serving.records.record import encode, fields_of
+from serving.records.rollout import Rollout, Stage
 from tasks.ledger.entries import read_back
 from tasks.ledger.governor import (
     Refusal,
@@ -55,6 +56,39 @@ def rejection(challenger: int, hours_ago: float = 10, verdict: str = "keep") -> 
 
 def refused(refusal: Refusal | None) -> str | None:
     return refusal.verdict if refusal else None
+
+
+@pytest.mark.parametrize(
+    ("after", "verdict"),
+    [
+        ([], "running"),
+        ([("judged", "rollout"), ("drifted", "drift")], "running"),
+        ([("won", "rollout")], "running"),
+        ([("won", "rollout"), ("crowned", "crown")], None),
+        ([("won", "rollout"), ("failed", "crown")], "running"),
+        ([("lost", "rollout")], None),
+        ([("reverted", "rollout")], None),
+    ],
+)
+def test_no_retrain_starts_by_itself_while_a_rollout_runs(
+    after: list[tuple[str, Kind]], verdict: str | None
+) -> None:
+    at = Rollout(id="4-a", stages=[Stage(kind="shadow")], since=NOON.isoformat())
+    entries = [entry("rollout", "began", version="4", champion="2", rollout=at)]
+    entries += [
+        entry(kind, word, version="4", rollout=at if kind == "rollout" else None)
+        for word, kind in after
+    ]
+    refusal = may_retrain(FREE, entries, NOON)
+    assert refused(refusal) == verdict
+    assert refusal is None or "laurel run rollout toy --param do=revert" in refusal.reason
+
+
+def test_a_challenger_that_lost_its_rollout_is_a_rejection() -> None:
+    policy = RetrainPolicy(cooldown_hours=0, runs_per_day=1000, breaker_rejections=2)
+    lost = [entry("rollout", "lost", challenger=str(number)) for number in (3, 4)]
+    assert refused(may_retrain(policy, lost[:1], NOON)) is None
+    assert refused(may_retrain(policy, lost, NOON)) == "breaker"
 
 
 def test_an_empty_ledger_lets_the_first_retrain_start() -> None:

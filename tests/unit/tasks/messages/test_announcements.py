@@ -9,6 +9,7 @@ from blocks.message import Message
 from blocks.slack import RUN_LINK, SlackNotifier
 from serving.records.contest import Comparison, Contest
 from serving.records.ledger import Decision
+from serving.records.reasons import because
 from tasks.messages import announcements
 from tests.fakes.slack import SlackServer
 
@@ -203,6 +204,22 @@ EVERY: dict[str, Callable[[], Any]] = {
     ),
     "rolled back, measured": lambda: announcements.rolled_back(
         "flights", version="3", from_version="4", reason="", seconds=2.04
+    ),
+    "rollout began": lambda: announcements.rollout_told(
+        "flights",
+        version="4",
+        champion="3",
+        verdict="began",
+        word=because("is_began"),
+        reasons=[because("plan_unknown")],
+    ),
+    "rollout lost": lambda: announcements.rollout_told(
+        "flights",
+        version="4",
+        champion="3",
+        verdict="lost",
+        word=because("is_lost"),
+        reasons=[because("rollout_informative")],
     ),
     "drifted, with its picture": lambda: drift("drifted", picture=b"drawn"),
     "silent": lambda: announcements.predictions_missing("flights", reasons=["2013-06"]),

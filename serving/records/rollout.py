@@ -1,0 +1,100 @@
+"""The record of a rollout: its plan, and how far it is. The last entry of kind ``rollout`` says
+where it goes on; nothing else keeps that."""
+
+import dataclasses
+from typing import Annotated, Literal
+
+from serving.records.record import OneOf, record
+
+# What an entry of kind ``rollout`` decides: it goes on, it won and is to be crowned, or it ends and
+# the champion stays.
+RUNNING = ("began", "judged", "stepped", "held", "resumed")
+WON = "won"
+ENDS = ("lost", "no difference", "not enough traffic", "inconclusive", "reverted")
+
+StageKind = Literal["shadow", "canary", "ab"]
+
+
+@record
+class Stage:
+    """One stage as it was planned: a use case's file that changes meanwhile changes no running
+    rollout.
+
+    A canary has ``steps``, an A/B a ``share`` of the callers; shadow and A/B are judged in
+    ``metric`` (its name) over ``days`` (``None``: no planned end), on days older than
+    ``label_days``."""
+
+    kind: Annotated[str, OneOf(StageKind)]
+    header: str = ""
+    field: str = ""
+    steps: list[float] = dataclasses.field(default_factory=list)
+    minimum_requests: int = 0
+    minimum_minutes: float = 0.0
+    patience_days: float = 0.0
+    share: float = 0.0
+    metric: str = ""
+    days: int | None = None
+    smallest_gain: float | None = None
+    label_days: int = 0
+    missing_label: str = "unknown"
+    margin: float = 0.0
+
+
+@record
+class RolloutBlock:
+    """Days ``first`` to ``last`` (ISO 8601) of event time and the challenger's gain there.
+
+    ``apart``: by how many standard deviations the champion's mean answer to rows without a label
+    differs from that to labelled ones; ``None`` if no row lacks one."""
+
+    first: str
+    last: str
+    rows: int
+    labelled: int
+    gain: float
+    apart: float | None = None
+
+
+@record
+class Rollout:
+    """``id`` names it in the registry's tag and salts the routing. It is at ``stages[stage]``, and
+    a canary there at ``steps[step]``, since ``since`` (UTC, ISO 8601); ``held``: a person holds it
+    there.
+
+    ``blocks`` are the judged ones of this stage, and ``next_day`` the first day that is not yet
+    judged. ``gain`` is their mean, from ``low`` to ``high``, an interval that holds at all looks
+    together, each end at 95 %. ``requests`` are the rows that the challenger has answered in this
+    step. ``thread`` is the run whose thread in Slack tells of it."""
+
+    id: str
+    stages: list[Stage]
+    since: str
+    stage: int = 0
+    step: int = 0
+    held: bool = False
+    blocks: list[RolloutBlock] = dataclasses.field(default_factory=list)
+    next_day: str | None = None
+    gain: float | None = None
+    low: float | None = None
+    high: float | None = None
+    requests: int | None = None
+    thread: str | None = None
+
+    @property
+    def now(self) -> Stage:
+        """The stage that it is at."""
+        return self.stages[self.stage]
+
+    @property
+    def share(self) -> float:
+        """The challenger's share (0-1) of the callers now."""
+        now = self.now
+        return now.steps[self.step] if now.kind == "canary" else now.share
+
+    @property
+    def terms(self) -> dict[str, str | float]:
+        """What the registry's tag says to every service."""
+        now = self.now
+        terms: dict[str, str | float] = {"id": self.id, "kind": now.kind, "share": self.share}
+        keys = {"header": now.header, "field": now.field}
+        return terms | {name: key for name, key in keys.items() if key}

@@ -1,0 +1,173 @@
+"""One look at a running rollout, and the one thing that follows from it. Pure.
+
+Everything that the next look needs is in the record that comes out: it goes into the ledger, so
+that a rollout goes on where it was, whatever was restarted meanwhile."""
+
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+
+from serving.records.reasons import Reason, because
+from serving.records.rollout import Rollout, RolloutBlock
+from tasks.rollouts.blocks import (
+    Arms,
+    Block,
+    Judged,
+    MissingLabel,
+    Rows,
+    is_informative,
+    judge_days,
+)
+from tasks.rollouts.moves import Move, go_on
+from tasks.rollouts.sequential import Look, first_finding
+from tasks.rollouts.stages import MOST_DAYS, horizon_of
+from usecases.definition import Metric
+
+_TOO_LONG = 2  # times the planned days
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What is there to see ``now``. Of a canary the ``requests`` that the challenger has answered
+    in this step; of other stages the ``rows`` of days that are not yet judged, and the last day
+    whose labels are in, ``through`` (``None``: there are no predictions yet). Days are proleptic
+    ordinals."""
+
+    now: datetime
+    requests: int = 0
+    rows: Rows | Arms | None = None
+    through: int | None = None
+
+
+def next_move(rollout: Rollout, sight: Sight, metric: Metric | None) -> Move:
+    """Judge what was seen. ``metric`` is the stage's; a canary has none."""
+    if rollout.held:
+        return Move("", [because("rollout_is_held")], rollout)
+    if metric is None:
+        return _judge_canary(replace(rollout, requests=sight.requests), sight)
+    return _judge_days(rollout, sight, metric)
+
+
+def _judge_canary(rollout: Rollout, sight: Sight) -> Move:
+    stage, requests = rollout.now, sight.requests
+    minutes = (sight.now - datetime.fromisoformat(rollout.since)).total_seconds() / 60
+    if requests >= stage.minimum_requests and minutes >= stage.minimum_minutes:
+        over = because("rollout_step_over", requests=requests, minutes=minutes)
+        return go_on(rollout, [over], sight.now)
+    wanted = stage.minimum_requests
+    if requests < wanted and minutes > stage.patience_days * 24 * 60:
+        days = minutes / 24 / 60
+        thin = because("rollout_too_few_requests", requests=requests, days=days, wanted=wanted)
+        return Move("not enough traffic", [thin], rollout)
+    waits = because(
+        "rollout_waits_for_requests",
+        requests=requests,
+        wanted=wanted,
+        minutes=minutes,
+        least=stage.minimum_minutes,
+    )
+    return Move("", [waits], rollout)
+
+
+def _judge_days(rollout: Rollout, sight: Sight, metric: Metric) -> Move:
+    stage, before = rollout.now, _judged_of(rollout)
+    judged = before
+    if sight.rows is not None and sight.through is not None:
+        missing: MissingLabel = "negative" if stage.missing_label == "negative" else "unknown"
+        judged = judge_days(before, sight.rows, metric, sight.through, missing)
+    seen = first_finding(judged.gains, horizon_of(stage), stage.margin)
+    after = replace(
+        rollout,
+        blocks=[_block_record(block) for block in judged.blocks],
+        next_day=date.fromordinal(judged.next_day).isoformat() if judged.next_day else None,
+        gain=seen.gain,
+        low=seen.low,
+        high=seen.high,
+    )
+    if seen.finding != "undecided":
+        if is_informative(judged.blocks[: seen.blocks]):
+            return Move("inconclusive", [because("rollout_informative")], after)
+        return _found(after, seen, metric, sight.now)
+    if thin := _too_thin(after, judged, sight):
+        return Move("not enough traffic", [thin], after)
+    if len(judged.blocks) > len(before.blocks):
+        undecided = because(
+            "rollout_undecided",
+            blocks=seen.blocks,
+            gain=seen.gain,
+            metric=metric.in_each_language,
+            low=seen.low,
+            high=seen.high,
+        )
+        return Move("judged", [undecided], after)
+    waits = because("rollout_waits_for_labels", blocks=len(judged.blocks), days=stage.label_days)
+    return Move("", [waits], after)
+
+
+def _found(rollout: Rollout, seen: Look, metric: Metric, now: datetime) -> Move:
+    name, blocks = metric.in_each_language, seen.blocks
+    gain, low, high = seen.gain, seen.low, seen.high
+    if seen.finding == "worse":
+        worse = because("rollout_worse", gain=gain, metric=name, low=low, high=high, blocks=blocks)
+        return Move("lost", [worse], rollout)
+    if seen.finding == "no_difference":
+        alike = because("rollout_alike", gain=gain, metric=name, low=low, high=high, blocks=blocks)
+        return Move("no difference", [alike], rollout)
+    margin = rollout.now.margin
+    if margin:
+        good = because(
+            "rollout_not_worse",
+            margin=margin,
+            gain=gain,
+            metric=name,
+            low=low,
+            high=high,
+            blocks=blocks,
+        )
+    else:
+        good = because("rollout_better", gain=gain, metric=name, low=low, high=high, blocks=blocks)
+    return go_on(rollout, [good], now)
+
+
+def _too_thin(rollout: Rollout, judged: Judged, sight: Sight) -> Reason | None:
+    """Why the rollout will not be decided: twice its days are over, of event time or on the clock,
+    and too few blocks have come."""
+    stage = rollout.now
+    planned = stage.days or MOST_DAYS
+    first = judged.blocks[0].first if judged.blocks else judged.next_day
+    if first is None and sight.rows is not None and len(sight.rows.day):
+        first = int(sight.rows.day.min())
+    by_events = sight.through - first + 1 if first is not None and sight.through else 0
+    waited = (sight.now - datetime.fromisoformat(rollout.since)).days - stage.label_days
+    days = max(by_events, waited)
+    wanted = horizon_of(stage) or MOST_DAYS // 2
+    if days < _TOO_LONG * planned or len(judged.blocks) >= wanted:
+        return None
+    return because("rollout_too_few_labels", days=days, blocks=len(judged.blocks), wanted=wanted)
+
+
+def _judged_of(rollout: Rollout) -> Judged:
+    """The blocks that are judged already, which stay as they are."""
+    blocks = [
+        Block(
+            date.fromisoformat(block.first).toordinal(),
+            date.fromisoformat(block.last).toordinal(),
+            block.rows,
+            block.labelled,
+            block.gain,
+            block.apart,
+        )
+        for block in rollout.blocks
+    ]
+    day = date.fromisoformat(rollout.next_day).toordinal() if rollout.next_day else None
+    return Judged(blocks, day)
+
+
+def _block_record(block: Block) -> RolloutBlock:
+    return RolloutBlock(
+        first=date.fromordinal(block.first).isoformat(),
+        last=date.fromordinal(block.last).isoformat(),
+        rows=block.rows,
+        labelled=block.labelled,
+        gain=block.gain,
+        apart=block.apart,
+    )

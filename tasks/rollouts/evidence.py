@@ -1,0 +1,165 @@
+"""What the prediction log says of a rollout: pairs of a shadow, arms of an A/B, requests of a
+canary, with the labels that have come.
+
+Only files of the rollout's time are read, and of those only days that are not judged yet and whose
+labels are in."""
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from pathlib import PurePosixPath
+from threading import Lock
+
+import numpy as np
+import polars as pl
+
+from blocks.clients.registry import CHAMPION, ROLLOUT
+from blocks.lake import Lake
+from serving.records.rollout import Rollout
+from tasks.data.targets import possible_labels, truth_of
+from tasks.drift.performance import answers_of
+from tasks.log.files import day_of, find_files, for_each, read_batches
+from tasks.log.labels import read_labels
+from tasks.rollouts.blocks import Arms, Rows
+from tasks.rollouts.course import Sight
+from usecases.definition import UseCase
+
+_BEFORE = timedelta(days=1)  # a segment may be begun before the rollout, and closed within it
+_WHO = ("id", "time", "event_time", "model_version", "sample_rate", "role")
+
+
+def look_at(
+    store: Lake, case: UseCase, rollout: Rollout, versions: tuple[str, str], now: datetime
+) -> Sight:
+    """See what has come by ``now`` (UTC). ``versions`` are champion and challenger. Raises
+    ``LogDamaged``, ``LakeAway``."""
+    since, stage = datetime.fromisoformat(rollout.since), rollout.now
+    paths = _files_since(store, case.name, since)
+    if stage.kind == "canary":
+        rows = _read(store, case, paths, since)
+        answered = rows.filter(_by(versions[1], ROLLOUT))
+        return Sight(now, requests=round((1 / answered["sample_rate"]).sum()))
+    days = [day for path in paths if (day := _event_day(path)) and day <= now.date()]
+    if not days:
+        return Sight(now)
+    through = max(days) - timedelta(days=stage.label_days + 1)
+    first = date.fromisoformat(rollout.next_day) if rollout.next_day else date.min
+    mature = [path for path in paths if (day := _event_day(path)) and first <= day <= through]
+    rows = _read(store, case, mature, since)
+    if rows.is_empty():
+        return Sight(now, through=through.toordinal())
+    whole = _pairs(rows, versions) if stage.kind == "shadow" else _arms(rows, versions)
+    if whole.is_empty():
+        return Sight(now, through=through.toordinal())
+    ordinals = whole["day"].to_physical().to_numpy() + date(1970, 1, 1).toordinal()
+    truth = _truth(store, case, whole)
+    seen: Rows | Arms
+    if stage.kind == "shadow":
+        champion, challenger = (_answers(case, whole, side) for side in ("", "_challenger"))
+        seen = Rows(ordinals, truth, champion, challenger)
+    else:
+        seen = Arms(ordinals, truth, _answers(case, whole, ""), whole["is_challenger"].to_numpy())
+    return Sight(now, rows=seen, through=through.toordinal())
+
+
+def _files_since(store: Lake, use_case: str, since: datetime) -> list[str]:
+    """The files of predictions that may hold answers since then, by the time in their names."""
+    return [
+        path
+        for path in find_files(store, "predictions", use_case, date.min, None)
+        if (begun := _begun(path)) is None or begun >= since - _BEFORE
+    ]
+
+
+def _begun(path: str) -> datetime | None:
+    try:
+        begun = datetime.strptime(PurePosixPath(path).stem[:15], "%Y%m%dT%H%M%S")
+    except ValueError:
+        return None
+    return begun.replace(tzinfo=UTC)
+
+
+def _event_day(path: str) -> date | None:
+    try:
+        return date.fromisoformat(day_of(path))
+    except ValueError:
+        return None
+
+
+def _read(store: Lake, case: UseCase, paths: Sequence[str], since: datetime) -> pl.DataFrame:
+    """The rows answered since then: who answered, the model's numbers, and the day of the event."""
+    numbers = [output.name for output in case.outputs if output.kind == "number"]
+    wanted, parts, lock = [*_WHO, *numbers], list[pl.DataFrame](), Lock()
+
+    def take(path: str) -> None:
+        for batch in read_batches(
+            store, path, lambda schema: [name for name in wanted if name in schema.names]
+        ):
+            rows = pl.from_arrow(batch)
+            assert isinstance(rows, pl.DataFrame)
+            with lock:
+                parts.append(_conform(rows, numbers, since))
+
+    for_each(paths, take)
+    if not parts:
+        empty = {name: pl.Float64() for name in ("sample_rate", *numbers)}
+        text = {name: pl.String() for name in ("id", "model_version", "role")}
+        return pl.DataFrame(schema={**text, **empty, "day": pl.Date()})
+    return pl.concat(parts)
+
+
+def _conform(rows: pl.DataFrame, numbers: Sequence[str], since: datetime) -> pl.DataFrame:
+    defaults = {"role": CHAMPION, "sample_rate": 1.0, "model_version": None, "event_time": None}
+    missing = [pl.lit(value).alias(name) for name, value in defaults.items() if name not in rows]
+    missing += [pl.lit(None, pl.Float64).alias(name) for name in numbers if name not in rows]
+    rows = rows.with_columns(missing)
+    answered = pl.col("time").dt.convert_time_zone("UTC")
+    event = pl.coalesce(
+        pl.col("event_time").cast(pl.Datetime("us")),
+        answered.dt.replace_time_zone(None).cast(pl.Datetime("us")),
+    )
+    return rows.filter(answered >= since).select(
+        pl.col("id", "model_version", "role").cast(pl.String),
+        pl.col("sample_rate", *numbers).cast(pl.Float64),
+        event.dt.date().alias("day"),
+    )
+
+
+def _by(version: str, role: str) -> pl.Expr:
+    return (pl.col("model_version") == version) & (pl.col("role") == role)
+
+
+def _pairs(rows: pl.DataFrame, versions: tuple[str, str]) -> pl.DataFrame:
+    """One row for each id that both answered; the challenger's columns end in ``_challenger``."""
+    champion, challenger = (
+        rows.filter(_by(version, role)).unique("id", keep="first", maintain_order=True)
+        for version, role in zip(versions, (CHAMPION, ROLLOUT), strict=True)
+    )
+    return champion.join(challenger, on="id", how="inner", suffix="_challenger")
+
+
+def _arms(rows: pl.DataFrame, versions: tuple[str, str]) -> pl.DataFrame:
+    champion, challenger = versions
+    is_challenger = _by(challenger, ROLLOUT)
+    return (
+        rows.filter(is_challenger | _by(champion, CHAMPION))
+        .unique("id", keep="first", maintain_order=True)
+        .with_columns(is_challenger.alias("is_challenger"))
+    )
+
+
+def _answers(case: UseCase, rows: pl.DataFrame, side: str) -> np.ndarray:
+    names = [output.name for output in case.outputs if output.kind == "number"]
+    return answers_of(case, rows.select(pl.col(f"{name}{side}").alias(name) for name in names))
+
+
+def _truth(store: Lake, case: UseCase, rows: pl.DataFrame) -> np.ndarray:
+    """The labels ``(n_rows,)`` that have come; ``nan`` without one."""
+    first: date = rows["day"].min()  # type: ignore[assignment]
+    labels = read_labels(store, case, first.isoformat(), rows["id"])
+    known = rows.select("id").join(labels, on="id", how="left", maintain_order="left")
+    truth = np.full(len(rows), np.nan)
+    given = known["label"].is_not_null()
+    given &= possible_labels(case, known["label"]).fill_null(False)
+    flags = given.to_numpy()
+    truth[flags] = truth_of(case, known["label"].filter(given))
+    return truth
