@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 RATE = "sample_rate"
 ROLE = "role"
+_OWN = {RATE: "number", ROLE: "text"}  # read whatever is requested
+_CHALLENGER = "rollout"  # its answers are judged by its rollout, and are not the champion's
 _CHAMPION = "champion"  # whose are all rows of files from before roles
 _BEFORE = {"id": "text", "time": "time", "event_time": "time"}
 _AFTER = {"model_version": "text", RATE: "number", ROLE: "text"}
@@ -58,17 +60,19 @@ class Intake:
         self._lock = Lock()
 
     def choose(self, path: str, schema: "Schema") -> list[str]:
-        """The columns to read from a file: the requested ones, and its sample rate. Remembers what
-        is odd about it.
+        """The columns to read from a file: the requested ones, its sample rate and its roles.
+        Remembers what is odd about it.
         """
         there = [
-            name for name in [*self._kinds, *({RATE} - {*self._kinds})] if name in schema.names
+            name
+            for name in [*self._kinds, *(name for name in _OWN if name not in self._kinds)]
+            if name in schema.names
         ]
         kinds = {name: _kind_of(schema.field(name).type) for name in there}
         with self._lock:
             self._held.update(there)
             for name, kind in kinds.items():
-                if kind not in (self._kinds.get(name, "number"), "nothing"):
+                if kind not in ((_OWN | self._kinds)[name], "nothing"):
                     self._clashes.setdefault((name, kind), []).append(path)
         return there
 
@@ -80,7 +84,7 @@ class Intake:
         """A line for each column that is of another type than the use case says, with the first
         file that has it so.
         """
-        expected = {RATE: "number"} | self._kinds
+        expected = _OWN | self._kinds
         return [
             because(
                 "column_of_type_in_files",
@@ -96,12 +100,13 @@ class Intake:
 
     def conform(self, batch: "RecordBatch") -> tuple["RecordBatch", np.ndarray]:
         """The batch in the types of the use case, null where a value has none in it, and the sample
-        rate of each row (0-1].
+        rate of each row (0-1]. Rows of a challenger in its rollout are left out.
         """
         import pyarrow as pa
+        import pyarrow.compute as pc
 
         arrays = {
-            name: _conformed(batch.column(name), self._kinds.get(name, "number"))
+            name: _conformed(batch.column(name), (_OWN | self._kinds)[name])
             for name in batch.schema.names
         }
         rates = np.ones(len(batch))
@@ -114,7 +119,12 @@ class Intake:
             given_roles = arrays.get(ROLE, pa.nulls(len(batch), pa.string())).cast(pa.string())
             arrays[ROLE] = given_roles.fill_null(_CHAMPION)
         columns = {name: array for name, array in arrays.items() if name in self._kinds}
-        return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns)), rates
+        conformed = pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
+        if ROLE in arrays:
+            is_own = pc.fill_null(pc.not_equal(arrays[ROLE].cast(pa.string()), _CHALLENGER), True)
+            if not pc.all(is_own).as_py():
+                return conformed.filter(is_own), rates[is_own.to_numpy(zero_copy_only=False)]
+        return conformed, rates
 
     def frame(self, batch: "RecordBatch", positions: np.ndarray) -> pl.DataFrame:
         """Some rows of a conformed batch."""

@@ -199,6 +199,16 @@ def test_rates_within_one_file_are_evened_too(lake: Lake, case: UseCase, plant: 
     assert (rows["first"] >= 5000).sum() == 500
 
 
+def test_a_challenger_s_answers_in_its_rollout_are_no_part_of_the_champion_s_window(
+    lake: Lake, plant: Plant, case: UseCase
+) -> None:
+    plant("2024-06-01", 1, predictions(4, role=["champion", "rollout", None, "rollout"]))
+    for columns in (None, ["id", "score"]):
+        window = read(lake, case, columns=columns)
+        assert sorted(window.rows["id"].to_list()) == ["id-0", "id-2"]
+        assert window.counted == 2 and not window.problems
+
+
 def test_each_row_has_its_role_and_rows_from_before_roles_are_the_champions(
     lake: Lake, case: UseCase, plant: Plant
 ) -> None:
