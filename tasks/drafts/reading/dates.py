@@ -33,8 +33,8 @@ def date_in_parts(facts: Mapping[str, Facts]) -> Facts | None:
     (year,), (month,), (day,) = parts
     frame = pl.DataFrame([facts[name].values for name in (year, month, day)])
     moments = frame.select(values.date_of(year, month, day)).to_series()
-    years = moments.dt.year().is_between(*_USUAL_YEARS)
-    if (years.fill_null(False).mean() or 0) <= _MOSTLY:
+    dated = int(moments.dt.year().is_between(*_USUAL_YEARS).sum())
+    if dated <= _MOSTLY * len(moments):
         return None
     name = next(name for name in ("date", "event_date", "event_time") if name not in facts)
     return Facts(name, "datetime", moments.alias(name), parts=(year, month, day))
