@@ -67,7 +67,6 @@ def doomed(
     local.down(settings)
 
 
-@pytest.mark.nightly("a stack of its own")
 def test_stack_with_a_folder_as_lake_starts_without_seaweedfs_and_keeps_artifacts_there(
     doomed: Settings, tmp_path: Path
 ) -> None:
@@ -95,7 +94,6 @@ def test_killed_service_is_started_again(doomed: Settings) -> None:
     assert eventually(lambda: local_programs.answers(f"{doomed.serving_base_url}/health"))
 
 
-@pytest.mark.nightly("a stack of its own")
 def test_down_ends_what_a_killed_supervisord_left_flow_runs_too(
     doomed: Settings, tmp_path: Path
 ) -> None:
