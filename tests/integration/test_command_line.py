@@ -156,7 +156,6 @@ def test_a_row_is_predicted_and_a_wrong_one_named(loop: Loop, laurel: Laurel, se
     assert wrong.returncode == 1 and "frist" in wrong.stderr and "Traceback" not in wrong.stderr
 
 
-@pytest.mark.nightly("a rollback on a worker; test_rollback.py proves the flow")
 def test_a_rollback_is_told_and_recorded_with_who_and_why(
     loop: Loop, laurel: Laurel, first: str, second: str
 ) -> None:
