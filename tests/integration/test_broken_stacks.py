@@ -36,6 +36,8 @@ from prefect.client.orchestration import get_client
 from prefect.deployments import run_deployment
 from endless import endless
 
+pytestmark = pytest.mark.nightly("stacks of their own")
+
 async def main():
     async with get_client() as client:
         flow_id = await client.create_flow(endless)

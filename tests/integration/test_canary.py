@@ -195,6 +195,7 @@ def test_every_form_of_request_is_routed(mlflow: RegistryServer, tmp_path: Path)
 
 
 @pytest.mark.parametrize(("sick", "row"), [(3, SICK_ROW), (4, ROW)])
+@pytest.mark.nightly("a further variant", only=("4-row1",))
 def test_a_sick_challenger_is_reverted_and_no_request_fails(
     mlflow: RegistryServer, tmp_path: Path, sick: int, row: dict[str, Any]
 ) -> None:

@@ -11,6 +11,8 @@ from flows.retrain import retrain
 from flows.train import train
 from tests.integration.planting import Loop, Outcome
 
+pytestmark = pytest.mark.nightly("five retrains")
+
 CASE = "toy_changed"
 OLD = ("second", "steady", "group")
 NEW = ("first", *OLD)
@@ -59,7 +61,6 @@ def test_a_new_column_contests_with_the_champion_as_it_was_before_its_refit(
     assert "laurel.definition" in champion.tags
 
 
-@pytest.mark.nightly("two more retrains")
 def test_a_definition_contests_once_on_a_holdout_unless_it_is_asked_for(
     loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:

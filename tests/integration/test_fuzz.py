@@ -17,6 +17,8 @@ from tests.fixtures.processes import ServiceProcess, wait_until
 from tests.fixtures.six_kinds import OUTPUTS, write_six_kinds
 from tests.fixtures.toy_services import toy_registry
 
+pytestmark = pytest.mark.nightly("thousands of requests")
+
 # All checks, but: a schema cannot say that columns are of one length, that a text is CSV, or that
 # no November has 31 days, so what is documented may be refused; and the ping of MLflow and
 # SageMaker is empty while it says that it is JSON. The values of the parameters exist, so that more
@@ -97,7 +99,6 @@ def run_schemathesis(
     assert service.client.get("/ready").status_code == 200
 
 
-@pytest.mark.nightly("thousands of requests")
 def test_no_request_of_any_kind_fails_or_is_answered_otherwise_than_documented(
     service: ServiceProcess, tmp_path: Path
 ) -> None:

@@ -18,6 +18,8 @@ from tests.fixtures.processes import wait_until
 from tests.fixtures.stacks import marked
 from tests.integration.planting import Loop
 
+pytestmark = pytest.mark.nightly("runs that are ended from outside")
+
 READY = "Warm parent of runs: ready"
 
 
@@ -158,7 +160,6 @@ def test_cancelled_run_ends(runs: Runs, loop: Loop) -> None:
         ("keeper", signal.SIGKILL),
     ],
 )
-@pytest.mark.nightly("a further variant")
 def test_run_that_is_ended_from_outside_is_crashed_and_nothing_is_left(
     runs: Runs, victim: str, number: signal.Signals
 ) -> None:

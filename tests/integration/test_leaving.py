@@ -16,6 +16,8 @@ import pytest
 from tests.fakes.registry import RegistryServer
 from tests.fixtures.processes import ServiceProcess, wait_until
 
+pytestmark = pytest.mark.nightly("waits for real seconds")
+
 ROW = {"carrier": "AA", "distance": 800.0, "wind": 3.0}
 PROBES = ("/ready", "/ping", "/v2/health/ready", "/v2/models/toy/ready")
 
@@ -39,7 +41,6 @@ def statuses_until_gone(
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.nightly("a further variant", only=("1",))
 def test_at_sigterm_readiness_ends_at_once_and_the_answers_go_on(
     registry: RegistryServer, tmp_path: Path, workers: int
 ) -> None:
@@ -110,7 +111,6 @@ def test_while_a_request_is_being_finished_readiness_says_so(
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.nightly("a further variant", only=("2",))
 def test_a_full_pipe_holds_up_neither_the_answers_nor_the_end(
     registry: RegistryServer, tmp_path: Path, workers: int
 ) -> None:

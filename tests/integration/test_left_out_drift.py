@@ -10,6 +10,8 @@ from flows.drift_check import drift_check
 from flows.ingest import ingest
 from tests.integration.planting import Loop
 
+pytestmark = pytest.mark.nightly("a month of answers without a column")
+
 CASE = "toy_private"
 
 

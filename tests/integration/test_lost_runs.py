@@ -48,6 +48,8 @@ from tests.fixtures.mlflow_server import mlflow_server
 from tests.fixtures.prefect_database import lay_prefect_database
 from tests.fixtures.processes import free_port, wait_until
 
+pytestmark = pytest.mark.nightly("a small server of its own, and outages")
+
 BEAT = 1
 LOST_AFTER = 10
 """The least that Prefect takes."""
@@ -242,7 +244,6 @@ async def begin(use_case: str, held: threading.Barrier) -> Refusal | None:
     return refusal
 
 
-@pytest.mark.nightly("five runs at once")
 def test_place_of_a_dead_run_goes_to_one_of_five_that_start_at_once(alone: Stack) -> None:
     dead = alone.run()
     alone.start(dead)
@@ -273,7 +274,6 @@ def test_place_of_a_dead_run_goes_to_one_of_five_that_start_at_once(alone: Stack
             )
 
 
-@pytest.mark.nightly("waits for real seconds")
 def test_run_that_beats_again_after_an_outage_gets_its_state_back_and_nobody_is_told(
     alone: Stack, killed: FlowRun
 ) -> None:
@@ -387,7 +387,6 @@ def test_cancelled_run_without_a_worker_ends_and_is_told(alone: Stack, cancellin
     assert alone.told(cancelling) == [f"{CASE}: flow retrain was cancelled"]
 
 
-@pytest.mark.nightly("waits for real seconds")
 def test_run_waits_for_prefect_where_its_server_is_away(alone: Stack) -> None:
     """In a step, where one ends and the next begins, and in a subflow."""
 

@@ -19,6 +19,8 @@ from tests.fixtures.processes import wait_until
 from tests.integration.planting import Loop
 from usecases.definition import load
 
+pytestmark = pytest.mark.nightly("three retrains of networks; test_own_onnx.py proves the package")
+
 NAME = "toy_own"
 
 

@@ -412,6 +412,7 @@ def test_reasons_are_told_and_found_in_the_language_of_the_page(
             )
 
 
+@pytest.mark.nightly("waits for real seconds")
 def test_a_swap_is_shown_and_disturbs_nobody_who_types(browser: Browser, tmp_path: Path) -> None:
     with started(tmp_path) as (service, registry):
         service.wait_for_version("1")
@@ -698,6 +699,7 @@ def test_several_use_cases_are_a_fleet_and_have_an_address_each(
         assert page.problems == []
 
 
+@pytest.mark.nightly("a service of its own")
 def test_a_service_that_asks_for_keys_is_used_with_one(browser: Browser, tmp_path: Path) -> None:
     fill_lake(tmp_path / "lake")
     keys = tmp_path / "state" / "serving" / "keys.json"
@@ -1144,6 +1146,10 @@ STATES = {
 
 
 @pytest.mark.parametrize("state", STATES)
+@pytest.mark.nightly(
+    "a further variant",
+    only=("no such decision", "wrong values", "nothing found", "silence", "no use case"),
+)
 def test_axe_finds_nothing(
     browser: Browser, korean: Browser, year: ServiceProcess, state: str
 ) -> None:
@@ -1184,6 +1190,7 @@ def test_axe_finds_nothing_without_a_champion(
                 assert axe.find_violations(page) == []
 
 
+@pytest.mark.nightly("a further variant")
 def test_axe_finds_nothing_where_a_key_is_asked_for(
     browser: Browser, korean: Browser, tmp_path: Path
 ) -> None:

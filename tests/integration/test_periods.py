@@ -18,7 +18,9 @@ from tests.fixtures.processes import wait_until
 from tests.integration.planting import Loop
 from usecases.definition import load, period_named
 
-pytestmark = pytest.mark.nightly("a further variant", only=("weekly",))
+pytestmark = pytest.mark.nightly(
+    "two use cases through the loop; test_every_period.py proves the decisions"
+)
 AT_ONCE = 280
 
 

@@ -280,6 +280,7 @@ def test_a_start_on_a_full_disk_answers_and_the_lake_makes_room(
         assert lost not in logged_ids(service)
 
 
+@pytest.mark.nightly("waits for real seconds")
 def test_with_the_lake_away_many_segments_wait_through_a_kill_and_all_arrive_once(
     mlflow: RegistryServer, tmp_path: Path
 ) -> None:
@@ -306,6 +307,7 @@ def test_with_the_lake_away_many_segments_wait_through_a_kill_and_all_arrive_onc
         assert not list(tmp_path.glob("state/serving/log/*/*.jsonl"))
 
 
+@pytest.mark.nightly("waits for real seconds")
 def test_a_backlog_that_is_full_is_bounded_counted_and_drained_and_then_it_logs_again(
     mlflow: RegistryServer, tmp_path: Path
 ) -> None:
@@ -376,6 +378,7 @@ def test_a_column_that_is_left_out_reaches_no_disk(mlflow: RegistryServer, tmp_p
     )
 
 
+@pytest.mark.nightly("a service of its own")
 def test_of_a_sample_the_lake_has_a_share_and_says_which(
     mlflow: RegistryServer, tmp_path: Path
 ) -> None:

@@ -441,6 +441,7 @@ def refused(
     return entry
 
 
+@pytest.mark.nightly("a further variant")
 def test_challenger_that_learned_some_rows_of_the_holdout_is_unfair(
     loop: Loop, reigning: ModelVersion
 ) -> None:
@@ -493,6 +494,7 @@ def test_challenger_that_is_much_slower_does_not_win(loop: Loop, reigning: Model
     assert entry["facts"]["strongest_column_roc_auc"] < 0.9
 
 
+@pytest.mark.nightly("test_behaviour.py proves the verdict")
 def test_challenger_that_misbehaves_does_not_win(loop: Loop, reigning: ModelVersion) -> None:
     """It leans on ``steady``, which tells the label in its data: more than suspicious, since it
     fails a test as well.
@@ -517,6 +519,7 @@ def test_challenger_that_misbehaves_does_not_win(loop: Loop, reigning: ModelVers
     assert f"| steady is noise | {in_words(test)} | fails |" in loop.artifact("toy-strict-contest")
 
 
+@pytest.mark.nightly("test_verdict.py proves the verdict")
 def test_challenger_that_loses_a_slice_does_not_win(loop: Loop, reigning: ModelVersion) -> None:
     """In its training months the labels of group b are the opposite of what they are in June: all
     others gain much.
@@ -542,6 +545,7 @@ def test_challenger_that_loses_a_slice_does_not_win(loop: Loop, reigning: ModelV
     assert list(contest["unjudged"]) == ["group=a"]
 
 
+@pytest.mark.nightly("test_verdict.py proves the verdict")
 def test_challenger_that_is_overconfident_does_not_win(loop: Loop, reigning: ModelVersion) -> None:
     """Many quick trees know every row of the training months by heart."""
     sure = loop.plant(

@@ -270,6 +270,7 @@ def test_a_challenger_that_is_no_better_ends_the_run_as_champion_stays_and_the_l
     assert tags["laurel.decision"] == f"decisions/{CASE}/{contest['sequence']:08d}.json"
 
 
+@pytest.mark.nightly("a further variant")
 def test_of_two_retrains_for_the_first_time_at_once_one_runs_and_the_other_is_skipped(
     loop: Loop,
 ) -> None:

@@ -250,6 +250,7 @@ def ask_route(
     )
 
 
+@pytest.mark.nightly("traffic through many changes")
 def test_keys_change_without_a_restart_and_without_a_lost_request_in_every_worker(
     tmp_path: Path,
     registry: RegistryServer,

@@ -144,6 +144,7 @@ def test_with_the_registry_away_at_the_start_the_last_good_champion_serves(
         )
 
 
+@pytest.mark.nightly("as in test_prediction_log.py")
 def test_what_was_acknowledged_before_a_kill_is_uploaded_after_the_restart(
     mlflow: RegistryServer, tmp_path: Path
 ) -> None:
@@ -173,6 +174,7 @@ def test_an_ordinary_stop_uploads_what_waits(mlflow: RegistryServer, tmp_path: P
         assert "Traceback" not in service.output.read_text()
 
 
+@pytest.mark.nightly("waits for real seconds")
 def test_while_the_lake_is_away_answers_go_out_and_rows_arrive_later(
     mlflow: RegistryServer, tmp_path: Path
 ) -> None:

@@ -178,6 +178,7 @@ def test_callers_do_not_wait_for_a_slow_shadow(mlflow: RegistryServer, tmp_path:
         wait_until(lambda: bool(scores_of(service, "rollout")), "it scores what it can")
 
 
+@pytest.mark.nightly("waits for real seconds")
 def test_a_shadow_that_is_killed_or_stopped_costs_no_answer_and_is_told_once(
     mlflow: RegistryServer, tmp_path: Path
 ) -> None:

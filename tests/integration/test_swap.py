@@ -64,6 +64,7 @@ def test_swaps_under_load_with_two_workers_fail_no_request(
     )
 
 
+@pytest.mark.nightly("as of one worker in test_service.py")
 def test_a_flipped_byte_is_refused_by_all_workers_and_slack_hears_of_it_once(
     mlflow: RegistryServer, tmp_path: Path
 ) -> None:
@@ -101,6 +102,7 @@ def test_a_flipped_byte_is_refused_by_all_workers_and_slack_hears_of_it_once(
         assert slack.statuses == [200] and service.describe()["last_error"] is None
 
 
+@pytest.mark.nightly("as the flipped byte of test_service.py")
 def test_a_package_of_another_format_is_refused_and_told(
     mlflow: RegistryServer, tmp_path: Path
 ) -> None:

@@ -10,6 +10,8 @@ from flows.retrain import retrain
 from tasks.packages.registered import read_manifest
 from tests.integration.planting import Loop, Outcome
 
+pytestmark = pytest.mark.nightly("three retrains")
+
 CASE = "toy_two_months"
 FIRST, SECOND = "2024-03 + 2024-04", "2024-05 + 2024-06"
 
@@ -43,7 +45,6 @@ def test_one_new_month_is_too_few_and_the_run_says_which_there_is(loop: Loop) ->
     )
 
 
-@pytest.mark.nightly("a third retrain")
 def test_a_rematch_is_held_on_both_months_against_the_version_before_the_refit(
     loop: Loop,
 ) -> None:

@@ -49,6 +49,7 @@ def workers(service: ServiceProcess) -> list[psutil.Process]:
     return parent(service).children()
 
 
+@pytest.mark.nightly("two services; test_traffic.py proves the sums")
 def test_the_traffic_of_all_workers_adds_up_in_the_lake_also_over_a_restart(
     service: ServiceProcess,
 ) -> None:
@@ -142,6 +143,7 @@ def test_a_killed_worker_breaks_its_own_connections_and_no_acknowledged_predicti
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.nightly("a further variant", only=("15",))
 def test_a_stop_drains_all_workers(
     mlflow: RegistryServer, tmp_path: Path, how: signal.Signals
 ) -> None:

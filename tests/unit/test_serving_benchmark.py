@@ -431,6 +431,7 @@ def run(arguments: list[str], state: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow("starts servers and asks them")
+@pytest.mark.nightly("starts peers")
 def test_the_file_of_figures_has_results_and_says_who_was_skipped(tmp_path: Path) -> None:
     (tmp_path / "benchmarks").mkdir()
     (tmp_path / "benchmarks" / "venvs").write_text("a file where the environments should be")

@@ -36,6 +36,7 @@ def test_a_source_that_exits_or_crashes_is_told(written, line: str, told: str) -
     assert (last.check, last.state) == ("source", "wrong") and told in last.sentence
 
 
+@pytest.mark.nightly("a process that imports everything")
 def test_what_the_code_prints_is_no_answer(written) -> None:
     name, _ = written((READ, f'        print("[1, 2", flush=True)\n{READ}'))
     assert outcome(name)[-1].check == "hold-out"
