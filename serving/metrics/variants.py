@@ -14,6 +14,7 @@ from prometheus_client.core import (
 )
 
 from serving.metrics.counters import LATENCY_BOUNDS, Histogram, buckets
+from serving.rollouts.guards import Guards
 
 Labels = tuple[str, str, str]  # use case, role, version
 
@@ -48,18 +49,21 @@ class ShadowStats:
 
 class Variants:
     """The figures of one service's rollouts. ``states`` has those of now: use case to version,
-    rollout, kind and state. ``reverts`` counts what guards of this process ended."""
+    rollout, kind and state. ``reverts`` counts what guards of this process ended; ``guards`` are
+    those of now, by use case, with the version that they judge."""
 
     def __init__(self) -> None:
         self.answering: dict[Labels, VariantStats] = defaultdict(VariantStats)
         self.shadows: dict[tuple[str, str], ShadowStats] = defaultdict(ShadowStats)
         self.reverts: Tally[tuple[str, str]] = Tally()
         self.states: dict[str, tuple[str, str, str, str]] = {}
+        self.guards: dict[str, tuple[str, Guards]] = {}
 
     def families(self) -> Iterable[Metric]:
         """For ``Metrics.watch``."""
         yield from self._states()
         yield from self._answering()
+        yield from self._guards()
         yield from self._shadows()
 
     def _states(self) -> Iterable[Metric]:
@@ -102,6 +106,28 @@ class Variants:
             fallbacks.add_metric(variant, stats.fallbacks)
             scoring.add_metric(variant, *buckets(stats.scoring))
         return [requests, failures, fallbacks, scoring]
+
+    def _guards(self) -> Iterable[Metric]:
+        labels = ["use_case", "version", "guard"]
+        evidence = GaugeMetricFamily(
+            "laurel_rollout_guard_evidence",
+            "Of one worker's guard that has the most, as a share of what reverts (0-1)",
+            labels=labels,
+        )
+        trials = CounterMetricFamily(
+            "laurel_rollout_guard_trials", "What a guard has judged", labels=labels
+        )
+        bad = CounterMetricFamily(
+            "laurel_rollout_guard_bad",
+            "Failures that the champion answered, and batches slower than its median allows",
+            labels=labels,
+        )
+        for use_case, (version, guards) in list(self.guards.items()):
+            for name, rate in guards.rates.items():
+                evidence.add_metric([use_case, version, name], rate.evidence)
+                trials.add_metric([use_case, version, name], rate.trials)
+                bad.add_metric([use_case, version, name], rate.bad)
+        return [evidence, trials, bad]
 
     def _shadows(self) -> Iterable[Metric]:
         figures = {
