@@ -4,7 +4,8 @@ They are counted while a rollout runs, so that a service without one pays nothin
 
 from collections import Counter as Tally
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Protocol
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -14,7 +15,6 @@ from prometheus_client.core import (
 )
 
 from serving.metrics.counters import LATENCY_BOUNDS, Histogram, buckets
-from serving.rollouts.guards import Guards
 
 Labels = tuple[str, str, str]  # use case, role, version
 
@@ -47,6 +47,19 @@ class ShadowStats:
         self.restarts = 0
 
 
+class Guard(Protocol):
+    """What a guard has judged: ``bad`` of ``trials``, and the evidence (0-1, at 1 it reverts)."""
+
+    @property
+    def trials(self) -> int: ...
+
+    @property
+    def bad(self) -> int: ...
+
+    @property
+    def evidence(self) -> float: ...
+
+
 class Variants:
     """The figures of one service's rollouts. ``states`` has those of now: use case to version,
     rollout, kind and state. ``reverts`` counts what guards of this process ended; ``guards`` are
@@ -57,7 +70,7 @@ class Variants:
         self.shadows: dict[tuple[str, str], ShadowStats] = defaultdict(ShadowStats)
         self.reverts: Tally[tuple[str, str]] = Tally()
         self.states: dict[str, tuple[str, str, str, str]] = {}
-        self.guards: dict[str, tuple[str, Guards]] = {}
+        self.guards: dict[str, tuple[str, Mapping[str, Guard]]] = {}
 
     def families(self) -> Iterable[Metric]:
         """For ``Metrics.watch``."""
@@ -123,10 +136,10 @@ class Variants:
             labels=labels,
         )
         for use_case, (version, guards) in list(self.guards.items()):
-            for name, rate in guards.rates.items():
-                evidence.add_metric([use_case, version, name], rate.evidence)
-                trials.add_metric([use_case, version, name], rate.trials)
-                bad.add_metric([use_case, version, name], rate.bad)
+            for name, guard in guards.items():
+                evidence.add_metric([use_case, version, name], guard.evidence)
+                trials.add_metric([use_case, version, name], guard.trials)
+                bad.add_metric([use_case, version, name], guard.bad)
         return [evidence, trials, bad]
 
     def _shadows(self) -> Iterable[Metric]:

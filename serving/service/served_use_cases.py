@@ -195,7 +195,7 @@ class ServedUseCases:
         if canary is None:
             self.variants.guards.pop(name, None)
         else:
-            self.variants.guards[name] = (canary.challenger.version, canary.guards)
+            self.variants.guards[name] = (canary.challenger.version, canary.guards.rates)
 
     def _note_state(self, name: str, challenger: Champion | None) -> None:
         """Show at ``/metrics`` what runs now."""

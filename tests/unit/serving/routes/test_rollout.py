@@ -58,7 +58,7 @@ def test_the_ledger_s_rollout_and_this_service_s_figures_are_told_together(tmp_p
     cases.variants.shadows["toy", "2"].dropped = 4
     guards = Guards()
     guards.failures.add(1, 5)
-    cases.variants.guards["toy"] = ("2", guards)
+    cases.variants.guards["toy"] = ("2", guards.rates)
     cases.challengers["toy"].revert("3-abc", "failed 2 of 2 requests")
 
     answer = client.get(PATH, headers={"Accept-Language": "ko"}).json()
