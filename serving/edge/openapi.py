@@ -284,6 +284,8 @@ STEER = _operation(
             "type": ["string", "null"],
             "description": "the id of the rollout that you see: 409 if it no longer runs",
         },
+        stage={"type": ["integer", "null"], "description": "that you see: 409 if it is at another"},
+        step={"type": ["integer", "null"], "description": "that you see: 409 if it is at another"},
     ),
     202,
     "Started: the run's page shows its progress",

@@ -151,7 +151,9 @@ def roll_back(
     )
 
 
-def steer(prefect: PrefectApi, use_case: str, do: str, by: str, why: str) -> StartedRun:
+def steer(
+    prefect: PrefectApi, use_case: str, do: str, by: str, why: str, once: str | None = None
+) -> StartedRun:
     """Start the flow that looks at the running rollout and does what a person asks: advance, hold,
     resume or revert. Raises ``Refused``, ``PrefectAway``."""
     deployment = prefect.deployment(f"rollout/{use_case}")
@@ -162,4 +164,4 @@ def steer(prefect: PrefectApi, use_case: str, do: str, by: str, why: str) -> Sta
             f"Prefect has no deployment rollout/{use_case}: run python -m deployments.apply.",
         )
     parameters = {"use_case": use_case, "do": do, "by": tidy(by), "why": tidy(why)}
-    return prefect.start(deployment, parameters)
+    return prefect.start(deployment, parameters, once)

@@ -31,6 +31,18 @@ class _Steer(msgspec.Struct, forbid_unknown_fields=True):
     why: _Reason
     by: _Words | None = None
     rollout: _Words | None = None
+    stage: int | None = None
+    step: int | None = None
+
+    def is_of(self, latest: LatestRollout | None) -> bool:
+        """Whether it still runs, and is where the caller sees it."""
+        return (
+            latest is not None
+            and latest.is_running
+            and self.rollout in (None, latest.id)
+            and self.stage in (None, latest.stage)
+            and self.step in (None, latest.step)
+        )
 
 
 # Made now, by one thread: msgspec ends the process if two threads meet a type for the first time
@@ -68,11 +80,12 @@ def add_routes(app: FastAPI, service: Service, lake: LakeReader) -> None:
         service.check_loop(use_case)
         asked = read_asked(_STEER, await read_body(request))
         latest = await lake.ask(use_case, lambda history: history.rollout(use_case))
-        if latest is None or not latest.is_running or asked.rollout not in (None, latest.id):
+        if not asked.is_of(latest):
             raise Refused(
                 409,
                 "moved_on",
-                f"That rollout of {use_case!r} no longer runs; nothing was done.",
+                f"The rollout of {use_case!r} no longer runs, or is at another step; nothing was "
+                "done.",
             )
         by = author_of(asked.by, request)
         started = await asyncio.to_thread(steer, service.prefect, use_case, asked.do, by, asked.why)

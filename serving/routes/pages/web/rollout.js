@@ -134,7 +134,7 @@ function steerForm(name, id, rollout, changed) {
   const question = node("dialog", { attributes: { "aria-labelledby": sure.id } }, sure, node("div", { className: "actions" }, yes, no));
   no.autofocus = true;
   const asked = [["advance", "advance", "advanceSure"], rollout.held ? ["resume", "resume", null] : ["hold", "hold", null], ["revert", "revert", "revertSure"]];
-  const start = act => send(form, `/v1/${encodeURIComponent(name)}/rollout`, { do: act, why: why.value(), rollout: rollout.id, ...(by?.value() ? { by: by.value() } : {}) }, () => say("steered"), changed);
+  const start = act => send(form, `/v1/${encodeURIComponent(name)}/rollout`, { do: act, why: why.value(), rollout: rollout.id, stage: rollout.stage, step: rollout.step, ...(by?.value() ? { by: by.value() } : {}) }, () => say("steered"), changed);
   let wanted = "";
   const buttons = asked.map(([act, word, words]) => {
     const button = node("button", { type: "button", textContent: say(word) + (words ? "…" : "") });

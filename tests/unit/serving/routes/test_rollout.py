@@ -95,6 +95,7 @@ def test_what_an_operator_asks_is_a_run_of_the_flow(
         ({"do": "look", "why": "x"}, 422),
         ({"do": "revert", "why": "x", "who": "y"}, 422),
         ({"do": "revert", "why": "x", "rollout": "2-of-before"}, 409),
+        ({"do": "advance", "why": "x", "rollout": "3-abc", "stage": 0, "step": 1}, 409),
     ],
 )
 def test_what_cannot_be_asked_is_refused(
