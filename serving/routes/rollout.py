@@ -67,7 +67,7 @@ def add_routes(app: FastAPI, service: Service, lake: LakeReader) -> None:
             return latest, watch.why_reverted(latest.id) if latest else None
 
         latest, reverted = await lake.ask(use_case, read)
-        answer = {"use_case": use_case, "rollout": latest, "service": None}
+        answer: dict[str, Any] = {"use_case": use_case, "rollout": latest, "service": None}
         if latest is not None:
             answer["service"] = _figures(service, use_case, latest) | {"reverted": reverted}
         return told_response(answer, language)

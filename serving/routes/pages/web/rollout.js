@@ -8,7 +8,7 @@ const stageWords = ({ kind }, share) => say(ROLLOUT_KINDS[kind] ?? "stageShadow"
 /** A card that shows only while a rollout runs, or for its last end. */
 function rolloutPanel(name, changed) {
   const id = `rollout-${name}`;
-  const body = node("div", {});
+  const body = node("div", {}, node("h2", { id, textContent: say("wordRollout") }));
   const desk = node("div", {});
   const element = node("section", { className: "card rollout", id: `rollout-of-${name}`, hidden: true, attributes: { "aria-labelledby": id } }, body, desk);
   let steered = "";
