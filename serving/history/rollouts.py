@@ -40,9 +40,9 @@ class LatestRollout(msgspec.Struct, frozen=True, kw_only=True):
     of its first one, which told the ``plan``. ``is_running``: it has not ended, or won and waits
     for the crown.
 
-    ``looks`` and ``blocks`` are those of the stage that it is at. ``minutes_left`` and
-    ``days_left`` are until this step may end, at the earliest, and until a verdict, at the latest,
-    if labels come; ``None`` where it is not known, or not planned."""
+    ``looks`` and ``blocks`` are those of the stage that it is at. ``minutes_left`` is
+    until this step of a canary may end, ``days_left`` until the planned end with its labels;
+    ``None`` where it is not known, or not planned."""
 
     id: str
     decision: str

@@ -631,7 +631,8 @@ def test_a_rollout_is_shown_live_and_held_by_keyboard(
             page.evaluate("document.querySelector('.mark-rollout').click()")
             page.wait_for("document.querySelector('.rollout .plot')", "the panel is there")
             assert page.text(".track [aria-current]") == "shadow"
-            assert "6 of 14" in page.text(".rollout") and "at most 23 days" in page.text(".rollout")
+            told = page.text(".rollout")
+            assert "6 of 14" in told and "planned in 23 days" in told
             label = page.evaluate("document.querySelector('.rollout .plot').ariaLabel")
             assert label.endswith("The estimate is +0.0195, interval +0.0073 – +0.0317.")
             write_shadow_look(tmp_path / "lake")

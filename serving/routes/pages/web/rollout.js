@@ -71,7 +71,7 @@ function leftOf({ stages, stage, blocks, is_running: isRunning, minutes_left: mi
   const horizon = planned.days === null ? null : Math.floor(planned.days / 2);
   return [
     [say("blocksJudged"), horizon === null ? count(blocks.length) : say("ofPlanned", count(blocks.length), count(horizon))],
-    isRunning ? [say("verdictIn"), days === null ? say("noPlannedEnd") : say("atMostDays", count(days))] : null,
+    isRunning ? [say("verdictIn"), days === null ? say("noPlannedEnd") : say("plannedDays", count(days))] : null,
   ];
 }
 

@@ -452,7 +452,7 @@ const WORDS = {
   blocksJudged: ["Judged blocks of 2 days", "판정한 2일 블록"],
   ofPlanned: ["{0} of {1}", "{1}개 중 {0}개"],
   verdictIn: ["Verdict", "판정"],
-  atMostDays: ["in at most {0} days of traffic", "길어도 트래픽 {0}일 뒤"],
+  plannedDays: ["planned in {0} days of traffic, or earlier", "계획된 종료는 트래픽 {0}일 뒤, 더 이를 수 있음"],
   noPlannedEnd: ["no planned end", "정해진 종료 없음"],
   gainByBlock: ["Gain in {0} by block", "블록별 {0} 개선 폭"],
   gainHint: ["dots: blocks of 2 days, line and band: the estimate with its interval as it narrows", "점: 2일 블록, 선과 띠: 좁아지는 추정과 신뢰구간"],
