@@ -26,12 +26,13 @@ Rooms, from the lowest to the highest; each may import those above it in this li
     edge          middleware, requests, answers, framing, refusals, access_log, log_output,
                   security_headers, openapi, language
     history       checks, window_order, drift, ledger, decisions, reigns, comparisons, series,
-                  traffic, fleet, approvals
+                  traffic, rollouts, fleet, approvals
     shadow        the process of a shadow: __main__, pairs
-    service       service, served_use_cases, workers, siblings, description
+    service       service, served_use_cases, workers, siblings, variants, description
     callbacks     signatures; webhook (MLflow), slack_actions, slack_press, slack_replies
     routes        predict, mlflow_protocol, inference_protocol, inference_openapi, explain,
-                  history, decisions, fleet, lake_reader, operate; pages (page, routes_page)
+                  history, decisions, fleet, lake_reader, operate, rollout; pages (page,
+                  routes_page)
     server        app, protocol (the hot path), predict_call, server, supervisor
 
 Beside them stand what Docker and SageMaker start by name: __main__, health, sagemaker.

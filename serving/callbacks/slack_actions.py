@@ -1,4 +1,5 @@
-"""Buttons that people press in Slack: Approve and Reject of a contest, Rollback of a deployment.
+"""Buttons that people press in Slack: Approve and Reject of a contest, Rollback of a deployment,
+and those of a rollout.
 
 Slack signs each call (https://docs.slack.dev/authentication/verifying-requests-from-slack) with the
 app's signing secret: ``X-Slack-Signature: v0=<hex of HMAC-SHA256>`` over ``v0:<timestamp>:<body>``.
@@ -14,10 +15,12 @@ from fastapi.responses import Response
 from starlette.background import BackgroundTask
 
 from serving.callbacks.signatures import Caller, Signatures, read_small_body
-from serving.callbacks.slack_press import Press, read_press
+from serving.callbacks.slack_press import STEERS, Press, read_press
 from serving.callbacks.slack_replies import Replies
 from serving.errors import Refused, ServingError
-from serving.history.approvals import Answer, answer_run, roll_back
+from serving.history.approvals import Answer, answer_run, roll_back, steer
+from serving.history.checks import History
+from serving.outside.lake import open_lake
 from serving.service.service import Service
 from serving.service.workers import folder_of
 
@@ -57,6 +60,7 @@ class Desk:
         self._replies = Replies(settings)
         self._approvers = frozenset(_names(settings.slack_approvers))
         self._pages = settings.prefect_pages
+        self._history = History(open_lake(settings, for_page=True))
 
     def act(self, press: Press) -> None:
         """Act on a press; blocking. Every obstacle is reported in Slack; the log has it without the
@@ -69,7 +73,7 @@ class Desk:
                     "not_listed",
                     f"{press.by} may not do this: LAUREL_SLACK_APPROVERS lists who may.",
                 )
-            outcome = self._roll_back(press) if press.action == "rollback" else self._answer(press)
+            outcome = self._do(press)
             logger.info(
                 "slack button action=%s use_case=%s user=%s done",
                 press.action,
@@ -86,6 +90,11 @@ class Desk:
                 error,
             )
         self._replies.send(press.response_url, outcome)
+
+    def _do(self, press: Press) -> str:
+        if press.action in STEERS:
+            return self._steer(press)
+        return self._roll_back(press) if press.action == "rollback" else self._answer(press)
 
     def _answer(self, press: Press) -> str:
         answer = Answer(press.action == "approve", press.by, press.why)
@@ -133,6 +142,30 @@ class Desk:
             "version": press.version or "",
         }
         return self._replies.say(name, **values, page=self._page(started.id))
+
+    def _steer(self, press: Press) -> str:
+        """Start the flow that steers the rollout. A button of another step does nothing: it would
+        skip one that nobody has seen.
+        """
+        running = self._history.rollout(press.use_case)
+        place = (press.rollout, press.stage, press.step)
+        if (
+            running is None
+            or not running.is_running
+            or place != (running.id, running.stage, running.step)
+        ):
+            raise Refused(
+                409,
+                "stepped_on",
+                f"The rollout of {press.use_case!r} is no longer where this button was made; "
+                "nothing was done.",
+            )
+        why = press.why or "pressed in Slack"
+        once = f"{press.once} {press.action}"  # the buttons of a message have one value
+        started = steer(self._service.prefect, press.use_case, press.action, press.by, why, once)
+        name = "steers" if started.is_new else "steers_already"
+        page = self._page(started.id)
+        return self._replies.say(name, by=press.by, use_case=press.use_case, page=page)
 
     def _page(self, run: str) -> str:
         return f"{self._pages}/runs/flow-run/{run}"

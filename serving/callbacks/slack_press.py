@@ -5,7 +5,7 @@
 
 import hashlib
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import parse_qs
 
 import msgspec
@@ -14,7 +14,9 @@ from msgspec import Meta
 from serving.errors import InputError, MalformedBody
 from serving.history.approvals import USE_CASE, VERSION
 
-_ACTIONS = {"laurel.approve": "approve", "laurel.reject": "reject", "laurel.rollback": "rollback"}
+STEERS = ("advance", "hold", "resume", "revert")
+_ACTIONS = {f"laurel.{action}": action for action in ("approve", "reject", "rollback", *STEERS)}
+PLACE = r"^[0-9]{1,2}\Z"
 _WHY = "laurel.why"
 _MOST_FIELDS = 10
 
@@ -25,7 +27,8 @@ class Press:
     press of the same button.
 
     approve, reject: ``run`` is the approve run. rollback: ``from_version`` was the champion when
-    the button was made, ``version`` is to follow it (``None``: its predecessor)."""
+    the button was made, ``version`` is to follow it (``None``: its predecessor). advance, hold,
+    resume, revert: ``rollout`` was at ``stage`` and ``step`` then."""
 
     action: str
     use_case: str
@@ -37,6 +40,9 @@ class Press:
     run: str = ""
     from_version: str = ""
     version: str | None = None
+    rollout: str = ""
+    stage: int = 0
+    step: int = 0
 
 
 class _User(msgspec.Struct):
@@ -83,11 +89,19 @@ class _Rollback(msgspec.Struct, rename={"from_version": "from"}):
     version: Annotated[str, Meta(pattern=VERSION)] | None = None
 
 
+class _Steer(msgspec.Struct):
+    use_case: Annotated[str, Meta(pattern=USE_CASE)]
+    rollout: Annotated[str, Meta(min_length=1, max_length=100)]
+    stage: Annotated[str, Meta(pattern=PLACE)]
+    step: Annotated[str, Meta(pattern=PLACE)]
+
+
 # Made now, by one thread: msgspec ends the process if two threads meet a type for the first time
 # (docs/decisions/0012-hot-path.md).
 _CALL = msgspec.json.Decoder(_Call)
 _APPROVAL = msgspec.json.Decoder(_Approval)
 _ROLLBACK = msgspec.json.Decoder(_Rollback)
+_STEER = msgspec.json.Decoder(_Steer)
 
 
 def read_press(body: bytes) -> Press | None:
@@ -120,12 +134,7 @@ def _press(call: _Call, pressed: _Action) -> Press:
         pressed.value or "",
         call.container or _Container(),
     )
-    button: _Approval | _Rollback = (_ROLLBACK if action == "rollback" else _APPROVAL).decode(value)
-    fields = (
-        {"run": button.run}
-        if isinstance(button, _Approval)
-        else {"from_version": button.from_version, "version": button.version}
-    )
+    button, fields = _button(action, value)
     return Press(
         action=action,
         use_case=button.use_case,
@@ -138,6 +147,19 @@ def _press(call: _Call, pressed: _Action) -> Press:
         why=_read_reason(call.state),
         **fields,
     )
+
+
+def _button(action: str, value: str) -> tuple[_Approval | _Rollback | _Steer, dict[str, Any]]:
+    """What the button says, and the fields of ``Press`` that are its own."""
+    if action == "rollback":
+        rollback = _ROLLBACK.decode(value)
+        return rollback, {"from_version": rollback.from_version, "version": rollback.version}
+    if action in STEERS:
+        steer = _STEER.decode(value)
+        place = {"stage": int(steer.stage), "step": int(steer.step)}
+        return steer, {"rollout": steer.rollout, **place}
+    approval = _APPROVAL.decode(value)
+    return approval, {"run": approval.run}
 
 
 def _read_reason(state: _State | None) -> str:

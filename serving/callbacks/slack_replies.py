@@ -6,7 +6,7 @@ import logging
 from urllib.parse import urlsplit
 
 from blocks.settings import Settings
-from serving.errors import PrefectAway, Refused, RegistryAway
+from serving.errors import LakeAway, PrefectAway, Refused, RegistryAway
 
 SLACK = "https://slack.com/api/"
 HOOKS = "https://hooks.slack.com"
@@ -37,6 +37,22 @@ WORDS = {
     "rolling_already": (
         "This button has already started a rollback: <{page}|its run>.",
         "이 버튼으로 이미 롤백을 시작했습니다: <{page}|실행>.",
+    ),
+    "steers": (
+        "{by} steers the rollout of {use_case}: <{page}|the flow's run>.",
+        "{by} 님이 {use_case} 롤아웃을 조정합니다: <{page}|실행>.",
+    ),
+    "steers_already": (
+        "This button was pressed before: <{page}|its run>.",
+        "이미 누른 버튼입니다: <{page}|실행>.",
+    ),
+    "stepped_on": (
+        "Nothing was done: the rollout has moved on since this button was made.",
+        "처리하지 않았습니다. 이 버튼이 만들어진 뒤 롤아웃이 다음으로 넘어갔습니다.",
+    ),
+    "lake_away": (
+        "Nothing was done: the ledger cannot be read now. Press again later. {error}",
+        "결정 원장을 읽을 수 없어 처리하지 못했습니다. 나중에 다시 누르세요. {error}",
     ),
     "answered": (
         "Nothing was done: somebody has already answered, and the approve run continues.",
@@ -72,7 +88,11 @@ WORDS = {
     ),
     "refused": ("Nothing was done. {error}", "처리하지 않았습니다. {error}"),
 }
-_AWAY: dict[type[Exception], str] = {PrefectAway: "prefect_away", RegistryAway: "registry_away"}
+_AWAY: dict[type[Exception], str] = {
+    PrefectAway: "prefect_away",
+    RegistryAway: "registry_away",
+    LakeAway: "lake_away",
+}
 
 logger = logging.getLogger(__name__)
 

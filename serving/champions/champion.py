@@ -178,6 +178,11 @@ class ChampionWatch:
                 f"rollout {rollout}", f"version {version} was reverted", "The champion answers all."
             )
 
+    def why_reverted(self, rollout: str) -> str | None:
+        """Why a guard has ended the rollout, as this disk knows; ``None`` if none has. Reads the
+        disk."""
+        return self._cache.why_reverted(rollout)
+
     def folder_of(self, version: str) -> Path:
         """The folder of a version's package on this disk."""
         return self._cache.path_of(version)

@@ -267,6 +267,30 @@ ROLLBACK = _operation(
     "Started: the run's page shows its progress",
     _object(["use_case", "run", "page"], use_case=_STRING, run=_STRING, page=_STRING),
 )
+STEER = _operation(
+    _object(
+        ["do", "why"],
+        do={
+            "enum": ["advance", "hold", "resume", "revert"],
+            "description": "the next step now; stay at this one, and go on; or end the rollout",
+        },
+        why={"type": "string", "minLength": 1, "maxLength": 1000},
+        by={
+            "type": ["string", "null"],
+            "maxLength": 1000,
+            "description": "who asks; default: the name of the key",
+        },
+        rollout={
+            "type": ["string", "null"],
+            "description": "the id of the rollout that you see: 409 if it no longer runs",
+        },
+        stage={"type": ["integer", "null"], "description": "that you see: 409 if it is at another"},
+        step={"type": ["integer", "null"], "description": "that you see: 409 if it is at another"},
+    ),
+    202,
+    "Started: the run's page shows its progress",
+    _object(["use_case", "run", "page"], use_case=_STRING, run=_STRING, page=_STRING),
+)
 ERRORS: dict[int | str, dict[str, Any]] = {
     "4XX": {"description": "Refused: the message says where and why", "content": _json(_ERROR)},
     "5XX": {"description": "Failed, or temporarily unavailable", "content": _json(_ERROR)},

@@ -1,5 +1,5 @@
-"""What people may change in the loop through the service: answer a waiting approve run, and start a
-rollback.
+"""What people may change in the loop through the service: answer a waiting approve run, start a
+rollback, and steer a rollout.
 
 A button in Slack or a request names a run by its id. Only a run of the deployment ``approve/<use
 case>`` for that very use case is answered: a forged id must not resume any other run of Prefect."""
@@ -149,3 +149,19 @@ def roll_back(
     return prefect.start(
         deployment, {"use_case": use_case, "version": version, "reason": tidy(reason)}, once
     )
+
+
+def steer(
+    prefect: PrefectApi, use_case: str, do: str, by: str, why: str, once: str | None = None
+) -> StartedRun:
+    """Start the flow that looks at the running rollout and does what a person asks: advance, hold,
+    resume or revert. Raises ``Refused``, ``PrefectAway``."""
+    deployment = prefect.deployment(f"rollout/{use_case}")
+    if deployment is None:
+        raise Refused(
+            503,
+            "no_deployment",
+            f"Prefect has no deployment rollout/{use_case}: run python -m deployments.apply.",
+        )
+    parameters = {"use_case": use_case, "do": do, "by": tidy(by), "why": tidy(why)}
+    return prefect.start(deployment, parameters, once)

@@ -43,6 +43,7 @@ from serving.history.ledger import (
     read_link,
 )
 from serving.history.reigns import Reign, reigns
+from serving.history.rollouts import LatestRollout, latest_rollout
 from serving.history.traffic import Hours, read_month
 from serving.history.window_order import begin_of
 from serving.outside.lake import Lake
@@ -157,6 +158,10 @@ class History:
             return Brought(version=version, before=before, unknown="not_compared")
         (contest,) = self._read([listed[key]], read_comparison)
         return brought_by(version, before, key.split("/")[2], contest)
+
+    def rollout(self, use_case: str) -> LatestRollout | None:
+        """The running rollout, or the one that ended last unless a contest was held since."""
+        return latest_rollout(self._ledger(use_case, SEARCHED_FOR_QUESTIONS))
 
     def traffic(self, use_case: str) -> Hours:
         """What all services answered, by hour; nothing where the service may not list it."""

@@ -13,6 +13,7 @@ from serving.history.decisions import Item, Placed, fold
 from serving.history.drift import DriftCheck
 from serving.history.ledger import Approval, CheckedEntry, pending
 from serving.history.reigns import Reign, reigns
+from serving.history.rollouts import RolloutBrief, brief_rollout, latest_rollout
 from serving.history.series import Window, metric_of, window_of
 from serving.records.reasons import Reason, because
 
@@ -55,6 +56,7 @@ class Records(msgspec.Struct, frozen=True, kw_only=True):
     drift: Window | None
     approvals: list[Approval]
     retrain: LastRetrain | None
+    rollout: RolloutBrief | None
     needs: list[Need]
     unknown: dict[str, str]
 
@@ -90,6 +92,7 @@ def brief(use_case: str, placed: Sequence[Placed], checks: Sequence[DriftCheck])
         drift=windows[0] if windows else None,
         approvals=approvals,
         retrain=_last_retrain(retrain) if retrain else None,
+        rollout=brief_rollout(latest_rollout(placed)),
         needs=[
             *_needs_of_ledger(use_case, placed, approvals, retrain),
             *_needs_of_windows(use_case, entries, checks),

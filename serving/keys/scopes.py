@@ -13,7 +13,10 @@ _OPEN = frozenset(
         "/slack/actions",
     }
 )
-_OPERATE = ("/metrics", "/drift", "/decisions", "/report", "/approvals", "/series", "/champions")
+_OPERATE = (
+    *("/metrics", "/drift", "/decisions", "/report", "/approvals", "/series", "/champions"),
+    "/rollout",
+)
 
 
 def scope_of(method: str, path: str) -> str:
@@ -28,7 +31,8 @@ def scope_of(method: str, path: str) -> str:
         return ""
     if path.endswith("/feedback"):
         return "feedback"
-    if path.endswith("/rollback") or _is_one_of("approvals", path):
+    steers = path.endswith("/rollout") and method not in ("GET", "HEAD")
+    if path.endswith("/rollback") or steers or _is_one_of("approvals", path):
         return "decide"  # a reader such as Prometheus must not change the champion
     return "operate" if path.endswith(_OPERATE) or _is_one_of("decisions", path) else "predict"
 

@@ -126,7 +126,7 @@ class Metrics:
             combine = (
                 max
                 if family.name.endswith(
-                    ("_info", "_start_time_seconds", "_max_fds", "_lag_seconds")
+                    ("_info", "_start_time_seconds", "_max_fds", "_lag_seconds", "_guard_evidence")
                 )
                 else sum
             )

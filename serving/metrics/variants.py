@@ -4,7 +4,8 @@ They are counted while a rollout runs, so that a service without one pays nothin
 
 from collections import Counter as Tally
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Protocol
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -46,20 +47,36 @@ class ShadowStats:
         self.restarts = 0
 
 
+class Guard(Protocol):
+    """What a guard has judged: ``bad`` of ``trials``, and the evidence (0-1, at 1 it reverts)."""
+
+    @property
+    def trials(self) -> int: ...
+
+    @property
+    def bad(self) -> int: ...
+
+    @property
+    def evidence(self) -> float: ...
+
+
 class Variants:
     """The figures of one service's rollouts. ``states`` has those of now: use case to version,
-    rollout, kind and state. ``reverts`` counts what guards of this process ended."""
+    rollout, kind and state. ``reverts`` counts what guards of this process ended; ``guards`` are
+    those of now, by use case, with the version that they judge."""
 
     def __init__(self) -> None:
         self.answering: dict[Labels, VariantStats] = defaultdict(VariantStats)
         self.shadows: dict[tuple[str, str], ShadowStats] = defaultdict(ShadowStats)
         self.reverts: Tally[tuple[str, str]] = Tally()
         self.states: dict[str, tuple[str, str, str, str]] = {}
+        self.guards: dict[str, tuple[str, Mapping[str, Guard]]] = {}
 
     def families(self) -> Iterable[Metric]:
         """For ``Metrics.watch``."""
         yield from self._states()
         yield from self._answering()
+        yield from self._guards()
         yield from self._shadows()
 
     def _states(self) -> Iterable[Metric]:
@@ -102,6 +119,28 @@ class Variants:
             fallbacks.add_metric(variant, stats.fallbacks)
             scoring.add_metric(variant, *buckets(stats.scoring))
         return [requests, failures, fallbacks, scoring]
+
+    def _guards(self) -> Iterable[Metric]:
+        labels = ["use_case", "version", "guard"]
+        evidence = GaugeMetricFamily(
+            "laurel_rollout_guard_evidence",
+            "Of one worker's guard that has the most, as a share of what reverts (0-1)",
+            labels=labels,
+        )
+        trials = CounterMetricFamily(
+            "laurel_rollout_guard_trials", "What a guard has judged", labels=labels
+        )
+        bad = CounterMetricFamily(
+            "laurel_rollout_guard_bad",
+            "Failures that the champion answered, and batches slower than its median allows",
+            labels=labels,
+        )
+        for use_case, (version, guards) in list(self.guards.items()):
+            for name, guard in guards.items():
+                evidence.add_metric([use_case, version, name], guard.evidence)
+                trials.add_metric([use_case, version, name], guard.trials)
+                bad.add_metric([use_case, version, name], guard.bad)
+        return [evidence, trials, bad]
 
     def _shadows(self) -> Iterable[Metric]:
         figures = {

@@ -50,6 +50,11 @@ class RateGuard:
         most = max(logs)
         return most + math.log(sum(math.exp(each - most) for each in logs) / len(logs))
 
+    @property
+    def evidence(self) -> float:
+        """As a share of what breaches it (0-1)."""
+        return min(1.0, max(0.0, self.log_evidence / -math.log(ERROR)))
+
 
 def failure_guard() -> RateGuard:
     """Of requests that the champion answered: those that the challenger failed."""
@@ -115,6 +120,11 @@ class Guards:
 
     failures: RateGuard = field(default_factory=failure_guard)
     pace: PaceGuard = field(default_factory=PaceGuard)
+
+    @property
+    def rates(self) -> dict[str, RateGuard]:
+        """What each of them counts, by its name."""
+        return {"failures": self.failures, "latency": self.pace.rate}
 
     @property
     def breach(self) -> str:

@@ -20,9 +20,9 @@ from serving.service.siblings import flows
 View = Annotated[
     Literal["fleet"],
     Query(
-        description="a row for each use case: its champion, live score, drift, traffic and last "
-        "retrain, and what needs a person; without the scope operate, what the flows recorded is "
-        "null"
+        description="a row for each use case: its champion, live score, drift, traffic, last "
+        "retrain and running rollout, and what needs a person; without the scope operate, what the "
+        "flows recorded is null"
     ),
 ]
 _SCOPE = "operate"
@@ -83,6 +83,7 @@ def row_of(service: Service, use_case: str, brief: Brief) -> dict[str, Any]:
             "p99": traffic["seconds_p99"],
         },
         "retrain": records.retrain if records else None,
+        "rollout": records.rollout if records else None,
         "unknown": unknown,
         "records_as_of": brief.as_of,
     }

@@ -48,8 +48,8 @@ def add_routes(app: FastAPI, service: Service) -> None:
         409 if there is one already or the time is up.
         """
         service.check_loop(use_case)
-        decision = _read(_ANSWER, await read_body(request))
-        reply = Answer(decision.approved, _author(decision.by, request), decision.why)
+        decision = read_asked(_ANSWER, await read_body(request))
+        reply = Answer(decision.approved, author_of(decision.by, request), decision.why)
         approve_run = await asyncio.to_thread(answer_run, service.prefect, use_case, run, reply)
         return json_response(
             {
@@ -57,7 +57,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
                 "run": approve_run.id,
                 "approved": decision.approved,
                 "by": reply.by,
-                "page": _page(service, approve_run.id),
+                "page": page_of(service, approve_run.id),
             }
         )
 
@@ -69,7 +69,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
         once its package is proven to work.
         """
         service.check_loop(use_case)
-        target = _read(_ROLLBACK, await read_body(request))
+        target = read_asked(_ROLLBACK, await read_body(request))
         serving = service.use_cases.watch(use_case).alias_version
         if target.champion is not None and target.champion != serving:
             raise Refused(
@@ -78,17 +78,17 @@ def add_routes(app: FastAPI, service: Service) -> None:
                 f"Version {target.champion} of {use_case!r} is not the champion; nothing was "
                 "rolled back.",
             )
-        author = _author(None, request)
+        author = author_of(None, request)
         reason = f"{author}: {target.why}" if target.why.strip() else f"{author} asked for it"
         started = await asyncio.to_thread(
             roll_back, service.prefect, use_case, target.version, reason
         )
         return json_response(
-            {"use_case": use_case, "run": started.id, "page": _page(service, started.id)}, 202
+            {"use_case": use_case, "run": started.id, "page": page_of(service, started.id)}, 202
         )
 
 
-def _author(name: str | None, request: Request) -> str:
+def author_of(name: str | None, request: Request) -> str:
     """The key is the only certain identity, so it stands beside the name that the caller claims."""
     key, name = request.scope.get("laurel.key", ""), (name or "").strip()
     if key and name and name != key:
@@ -96,11 +96,11 @@ def _author(name: str | None, request: Request) -> str:
     return name or key or _NOBODY
 
 
-def _page(service: Service, run: str) -> str:
+def page_of(service: Service, run: str) -> str:
     return f"{service.settings.prefect_pages}/runs/flow-run/{run}"
 
 
-def _read(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+def read_asked(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:

@@ -31,6 +31,7 @@ from serving.routes import (
     mlflow_protocol,
     operate,
     predict,
+    rollout,
 )
 from serving.routes.lake_reader import LakeReader
 from serving.routes.pages import page
@@ -81,7 +82,7 @@ def create_app(settings: Settings, open_path: str | None = None) -> FastAPI:
     _add_model_routes(app, service)
     _add_operator_routes(app, service)
     lake = LakeReader(service)
-    for records_of in (fleet, history, decisions):
+    for records_of in (fleet, history, decisions, rollout):
         records_of.add_routes(app, service, lake)
     for part in (
         page,

@@ -187,7 +187,15 @@ class ServedUseCases:
             self.canaries[name] = before.step(challenger, challenger.terms)
         else:
             self.canaries[name] = Canary(challenger, challenger.terms, watch.revert, self.variants)
+        self._note_guards(name)
         self._on_swap()
+
+    def _note_guards(self, name: str) -> None:
+        canary = self.canaries.get(name)
+        if canary is None:
+            self.variants.guards.pop(name, None)
+        else:
+            self.variants.guards[name] = (canary.challenger.version, canary.guards.rates)
 
     def _note_state(self, name: str, challenger: Champion | None) -> None:
         """Show at ``/metrics`` what runs now."""

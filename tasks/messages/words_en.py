@@ -152,6 +152,19 @@ WORDS = {
     ),
     "rollout": "{use_case}: rollout of version {version}: {verdict}",
     "rollout.stays": "Version {champion} stays champion.",
+    "rollout.otherwise": (
+        "To steer it: the deployment rollout/{use_case} in Prefect, or the service's page."
+    ),
+    "rollout.advance": "Next step",
+    "rollout.advance.sure": (
+        "Version {version} goes to the next step now, without waiting for its judgement."
+    ),
+    "rollout.hold": "Hold",
+    "rollout.resume": "Resume",
+    "rollout.revert": "Revert",
+    "rollout.revert.sure": (
+        "The rollout of version {version} ends, and champion {champion} answers all."
+    ),
     "rollback.button": "Roll back",
     "rollback.sure": "Roll back to version {champion}?",
     "rollback.sure.text": (

@@ -122,6 +122,13 @@ WORDS = {
     "모델 서비스 페이지에서 롤백해 주십시오.",
     "rollout": "{use_case}: 버전 {version} 롤아웃, {verdict}",
     "rollout.stays": "챔피언은 그대로 버전 {champion}입니다.",
+    "rollout.otherwise": "조정하려면 Prefect의 rollout/{use_case} 배포 또는 모델 서비스 페이지를 이용해 주십시오.",
+    "rollout.advance": "다음 단계",
+    "rollout.advance.sure": "버전 {version} 모델을 판정을 기다리지 않고 지금 다음 단계로 넘깁니다.",
+    "rollout.hold": "멈춤",
+    "rollout.resume": "재개",
+    "rollout.revert": "되돌리기",
+    "rollout.revert.sure": "버전 {version} 모델의 롤아웃을 끝내고, 챔피언 버전 {champion} 모델이 모두 답합니다.",
     "rollback.button": "롤백",
     "rollback.sure": "버전 {champion} 모델로 롤백하시겠습니까?",
     "rollback.sure.text": "버전 {champion} 모델이 정상적으로 로드되고 응답하는지 확인한 뒤, "

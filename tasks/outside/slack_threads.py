@@ -152,12 +152,14 @@ def _edit(notifier: SlackNotifier, thread: Thread) -> None:
 def _keep_buttons(
     notifier: SlackNotifier, thread: Thread, posted: Posted, message: Message
 ) -> None:
-    """Remember the buttons of ``message``, or replace the buttons that it answers."""
+    """Replace the buttons that ``message`` answers, and remember its own."""
+    question = thread.asked if message.answers else None
+    if message.answers:
+        thread.asked = None
     if message.buttons:
         thread.asked = Question(ts=posted.ts, text=message.text, blocks=message.blocks)
-    if not message.answers or thread.asked is None:
+    if question is None:
         return
-    question, thread.asked = thread.asked, None
     is_head, blocks = question.ts == thread.ts, message.in_place_of_buttons(question.blocks)
     if is_head:
         thread.blocks = blocks

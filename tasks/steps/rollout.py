@@ -187,6 +187,7 @@ def announce(entry: Entry) -> None:
             verdict=entry.verdict,
             word=word_of(entry.verdict),
             reasons=entry.reasons,
+            rollout=entry.rollout,
             links=links,
         ),
         thread=entry.rollout.thread,

@@ -4,6 +4,7 @@ sick, and how every worker and each restart forgets it."""
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from tests.fixtures.packages import (
     write_slow_package,
 )
 from tests.fixtures.processes import ServiceProcess, wait_until
+from tests.fixtures.rollout_ledger import CANARY, began, write_rollout
 
 ROW = {"carrier": "AA", "distance": 800.0, "wind": 3.0}
 SICK_ROW = {**ROW, "wind": -1000.0}  # the root of a negative number is none
@@ -75,6 +77,12 @@ def version_for(service: ServiceProcess, row: dict[str, Any] = ROW, **headers: s
 
 def versions(service: ServiceProcess, callers: int = 60) -> list[str]:
     return [version_for(service, **{"X-Caller": str(caller)}) for caller in range(callers)]
+
+
+def fallbacks(service: ServiceProcess) -> int:
+    """What the challenger failed and the champion answered, as the route of the rollout tells."""
+    sides = service.client.get("/v1/toy/rollout").json()["service"]["variants"]
+    return sum(side["fallbacks"] for side in sides if side["role"] == "rollout")
 
 
 def wait_for_share(service: ServiceProcess, version: str, least: int, most: int = 60) -> None:
@@ -200,6 +208,8 @@ def test_a_sick_challenger_is_reverted_and_no_request_fails(
     mlflow: RegistryServer, tmp_path: Path, sick: int, row: dict[str, Any]
 ) -> None:
     slack = SlackServer()
+    begun = replace(began(CANARY), id="first")
+    write_rollout(tmp_path / "lake", 50, "began", begun, version=str(sick))
     with (
         slack,
         ServiceProcess(
@@ -220,6 +230,10 @@ def test_a_sick_challenger_is_reverted_and_no_request_fails(
         assert {prediction.version for prediction in callers.predictions} == {"1"}
         assert "was reverted" in slack.messages[0]["text"]
         assert len(slack.messages) == 1
+        # The route tells it before the flow records it, with the counts of both workers.
+        wait_until(lambda: fallbacks(service) >= 2, "the workers have published")
+        shown = service.client.get("/v1/toy/rollout").json()
+        assert shown["rollout"]["is_running"] and shown["service"]["reverted"].startswith("failed ")
     # The registry still names it, and a restart does not try it again.
     with ServiceProcess(tmp_path, mlflow.url) as service:
         service.wait_for_version("1")

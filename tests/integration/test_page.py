@@ -4,6 +4,7 @@ import json
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from tests.fixtures.lake_history import (
 from tests.fixtures.lake_records import write_check, write_decision
 from tests.fixtures.packages import FEATURES, expected_score, write_package
 from tests.fixtures.processes import ServiceProcess, wait_until
+from tests.fixtures.rollout_ledger import CANARY, began, judged, write_rollout, write_shadow
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=MISSING)
 
@@ -470,7 +472,7 @@ def ask_in_ledger(lake: Path, run: str) -> None:
 @pytest.fixture
 def prefect() -> Iterator[PrefectServer]:
     with PrefectServer() as server:
-        for name in ("approve/toy", "rollback/toy"):
+        for name in ("approve/toy", "rollback/toy", "rollout/toy"):
             server.deploy(name)
         yield server
 
@@ -606,6 +608,101 @@ def test_a_rollback_is_asked_about_before_it_starts(
         page.press("Enter")
         page.wait_for("document.querySelector('.rollback [role=status]')", "it has started")
         assert [(one["use_case"], one["version"]) for one in prefect.started] == [("toy", "7")]
+
+
+def roll_out(service: ServiceProcess, registry: RegistryServer, kind: str, share: float) -> None:
+    """Let the service follow the rollout that the ledger has, and wait until it does."""
+    terms = {"id": "3-abc", "kind": kind, "share": share}
+    registry.versions["toy", 2]["laurel.rollout"] = json.dumps(terms)
+    registry.aliases["toy", "rollout"] = 2
+    wait_until(
+        lambda: "laurel_rollout_info{" in service.client.get("/metrics").text, "it is followed"
+    )
+
+
+def test_a_rollout_is_shown_live_and_held_by_keyboard(
+    browser: Browser, korean: Browser, tmp_path: Path, prefect: PrefectServer
+) -> None:
+    write_shadow(tmp_path / "lake")
+    with started(tmp_path, "toy,other", prefect_url=prefect.url) as (service, registry):
+        roll_out(service, registry, "shadow", 0.0)
+        with browser.open(url(service)) as page:
+            page.wait_for("document.querySelector('.mark-rollout')", "the fleet names it")
+            assert page.text(".mark-rollout") == "v2 shadow"
+            page.evaluate("document.querySelector('.mark-rollout').click()")
+            page.wait_for("document.querySelector('.rollout .plot')", "the panel is there")
+            assert page.text(".track [aria-current]") == "shadow"
+            told = page.text(".rollout")
+            assert "6 of 14" in told and "planned in 23 days" in told
+            label = page.evaluate("document.querySelector('.rollout .plot').ariaLabel")
+            assert label.endswith("The estimate is +0.0195, interval +0.0073 – +0.0317.")
+            write_shadow_look(tmp_path / "lake")
+            page.wait_for(
+                "document.querySelector('.rollout .plot').ariaLabel.includes('7')", "live"
+            )
+            page.tab_to("steer-toy-why")
+            page.press("Tab", times=3)
+            page.press("Enter")
+            assert page.text("#steer-toy-problem") == "Say why: it goes into the ledger."
+            assert page.focused() == "steer-toy-why" and prefect.started == []
+            page.type_text("release freeze")
+            page.press("Tab", times=3)
+            page.press("Enter")
+            page.wait_for("document.querySelector('.rollout [role=status]')", "it has started")
+        assert [(run["do"], run["why"]) for run in prefect.started] == [("hold", "release freeze")]
+        for reader, width, dark in ((korean, 390, True), (browser, 2560, False)):
+            with reader.open(url(service, "/#toy"), width=width, dark=dark) as page:
+                page.wait_for("document.querySelector('.rollout .plot')", "the panel is there")
+                page.wait_for("document.getAnimations().length === 0", "colours have changed")
+                assert axe.find_violations(page) == []
+                assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def write_shadow_look(lake: Path) -> None:
+    write_rollout(lake, 250, "judged", judged(began(), 7), "one more block")
+
+
+def test_a_canary_shows_both_sides_and_its_revert_is_asked_about(
+    browser: Browser, korean: Browser, tmp_path: Path, prefect: PrefectServer
+) -> None:
+    held = replace(began(CANARY), step=2, held=True)
+    write_rollout(tmp_path / "lake", 50, "held", held, "Kim holds it: release freeze")
+    with started(tmp_path, prefect_url=prefect.url) as (service, registry):
+        roll_out(service, registry, "canary", 0.25)
+        for _ in range(40):
+            assert service.client.post("/v1/toy/predict", json={"rows": [FIRST]}).is_success
+        for reader, dark in ((korean, True), (browser, False)):
+            with reader.open(url(service), width=390, dark=dark) as page:
+                page.wait_for("document.querySelector('.sides')", "both sides are there")
+                page.wait_for("document.getAnimations().length === 0", "colours have changed")
+                assert axe.find_violations(page) == []
+        with browser.open(url(service)) as page:
+            page.wait_for("document.querySelector('.sides')", "both sides are there")
+            assert page.text(".rollout .chip").endswith("held by a person")
+            sides = page.evaluate(
+                "[...document.querySelectorAll('.sides tbody tr')]"
+                ".map(row => [...row.cells].slice(0, 2).map(cell => cell.innerText))"
+            )
+            assert [side for side, _ in sides] == ["Champion v1", "Challenger v2"]
+            assert sum(int(requests) for _, requests in sides) == 40
+            page.evaluate("document.getElementById('steer-toy-why').value = 'calls'")
+            buttons = page.evaluate(
+                "[...document.querySelectorAll('.rollout .actions > button')]"
+                ".map(button => button.textContent)"
+            )
+            assert any(button.startswith("Resume") for button in buttons)
+            page.evaluate(
+                "[...document.querySelectorAll('.rollout .actions > button')]"
+                ".find(button => button.textContent.startsWith('Revert')).click()"
+            )
+            assert page.focused() == "Cancel" and prefect.started == []
+            page.evaluate("document.querySelector('.rollout dialog .primary').click()")
+            page.wait_for("document.querySelector('.rollout [role=status]')", "it has started")
+            assert [(run["do"], run["why"]) for run in prefect.started] == [("revert", "calls")]
+            write_rollout(tmp_path / "lake", 52, "reverted", held, "Kim reverted it: calls")
+            page.wait_for("document.querySelector('.rollout.ended')", "its end is shown", 40)
+            assert "Kim reverted it: calls" in page.text(".rollout")
+            assert page.evaluate("!document.querySelector('.rollout .decide')")
 
 
 def test_who_may_not_operate_sees_neither_questions_nor_rollback(

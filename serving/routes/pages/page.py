@@ -29,6 +29,7 @@ _SCRIPTS = (
     "fleet",
     "ledger",
     "operate",
+    "rollout",
     "main",
 )  # one script, in this order
 _LOGO = (

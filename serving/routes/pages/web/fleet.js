@@ -38,7 +38,7 @@ function fleetTable(rows) {
     const { unknown } = row;
     return [
       node("a", { href: `#${encodeURIComponent(row.use_case)}`, id: `row-${row.use_case}`, textContent: row.use_case }),
-      row.champion ? [say("version", row.champion.version), text("span", "hint", row.champion.since ? ` ${age(row.champion.since)}` : "")] : missing(unknown.champion),
+      row.champion ? [say("version", row.champion.version), text("span", "hint", row.champion.since ? ` ${age(row.champion.since)}` : ""), rolloutMark(row)] : missing(unknown.champion),
       [...(row.live ? [`${fixed(row.live.value, 3)} `, text("span", "hint", `(${percent(row.live.coverage)})`), unknown.live ? text("span", "hint", ` ${say("reasonOtherVersion", row.live.version)}`) : null, trend(row)] : [missing(unknown.live)]),
         " / ", row.holdout ? fixed(row.holdout.value, 3) : missing(unknown.holdout)],
       row.drift ? [chip(row.drift.outcome, `${verdictWords(row.drift.outcome)}${row.drift.share === null ? "" : ` ${percent(row.drift.share)}`}`, SIGNS[row.drift.outcome] ?? "?"), text("span", "hint", ` ${row.drift.window}`)] : missing(unknown.drift),
@@ -48,6 +48,13 @@ function fleetTable(rows) {
     ];
   });
   return node("section", { className: "card", attributes: { "aria-labelledby": "fleet" } }, node("h2", { id: "fleet", textContent: say("fleet") }), text("p", "hint", say("fleetHint")), table(say("useCases"), columns, cells, "cards fleet-table"));
+}
+
+/** The challenger that meets real traffic now. */
+function rolloutMark({ use_case: name, rollout }) {
+  if (!rollout) return null;
+  const words = `${say("version", rollout.version)} ${stageWords(rollout, rollout.share)}${rollout.held ? `, ${verdictWords("held")}` : ""}`;
+  return node("a", { className: "chip drifted mark-rollout", href: `#${encodeURIComponent(name)}&rollout`, textContent: words, ariaLabel: `${say("rolloutRuns")}: ${words}` });
 }
 
 const missing = code => text("span", "unknown", reasonWords(code));

@@ -26,12 +26,13 @@ class View {
     this.ledger = ledgerPanel(name);
     this.approvals = approvalsPanel(name, again);
     this.rollback = rollbackPanel(name, again);
+    this.rollout = rolloutPanel(name, again);
     this.needs = node("div", {});
     this.records = { approvals: null, champions: null, brought: null };
     this.historyTime = -Infinity;
     this.seen = null;
     this.approvals.element.id = `approvals-of-${name}`;
-    this.element = node("div", {}, this.needs, this.approvals.element, node("div", { className: "top" }, this.champion.element, this.traffic.element), this.rollback.element,
+    this.element = node("div", {}, this.needs, this.approvals.element, this.rollout.element, node("div", { className: "top" }, this.champion.element, this.traffic.element), this.rollback.element,
       this.series.element, this.drift.element, this.ledger.element, this.try.element);
   }
 
@@ -41,8 +42,14 @@ class View {
     this.traffic.update(state, pasts.get(this.name));
     this.try.update(state, typed);
     this.rollback.update(state, this.records.approvals, this.records.champions);
-    const seen = JSON.stringify([state.version, row.retrain?.time, row.drift, row.needs.length]);
+    const seen = JSON.stringify([state.version, row.retrain?.time, row.drift, row.rollout, row.needs.length]);
+    if (row.rollout) this.#askRollout();
     if (seen !== this.seen || performance.now() - this.historyTime > HISTORY_MILLISECONDS) this.#askHistory(state, row, seen);
+  }
+
+  /** With each refresh while a rollout runs, for the last end of one with the records. */
+  async #askRollout() {
+    this.rollout.update(await ask(`/v1/${encodeURIComponent(this.name)}/rollout`).catch(error => error));
   }
 
   async #askHistory(state, row, seen) {
@@ -50,6 +57,7 @@ class View {
     this.seen = seen;
     const path = `/v1/${encodeURIComponent(this.name)}`;
     this.ledger.update();
+    if (!row.rollout) this.#askRollout();
     const [drift, series, champions, approvals] = await Promise.all(PANELS_OF_RECORDS.map(kind => ask(`${path}/${kind}`).catch(error => error)));
     this.drift.update(drift instanceof Error ? drift : drift.drift);
     this.series.update(series);
@@ -228,7 +236,7 @@ for (const button of document.querySelectorAll("[data-language]")) {
 /** An address leads to its panel, and the focus with it: to `try` and to panels; a decision takes the focus itself. */
 function follow() {
   const { name, panel } = readAddress();
-  const target = { try: `try-${name}`, approvals: `approvals-of-${name}`, drift: `drift-${name}`, score: `series-${name}` }[panel];
+  const target = { try: `try-${name}`, approvals: `approvals-of-${name}`, rollout: `rollout-of-${name}`, drift: `drift-${name}`, score: `series-${name}` }[panel];
   const element = target && part(target);
   if (!element) return;
   if (!element.hasAttribute("tabindex")) element.tabIndex = -1;

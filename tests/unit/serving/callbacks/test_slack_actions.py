@@ -19,13 +19,14 @@ from hypothesis import strategies as st
 from blocks.settings import Settings
 from serving.callbacks.signatures import LONGEST_AGE_SECONDS
 from serving.callbacks.slack_actions import add_routes
-from serving.callbacks.slack_press import Press, read_press
+from serving.callbacks.slack_press import STEERS, Press, read_press
 from serving.callbacks.slack_replies import WORDS, Replies
 from serving.edge.refusals import add_error_answers
 from serving.errors import InputError
 from serving.service.service import Service
 from tests.fakes.prefect import PrefectServer
 from tests.fakes.registry import RegistryServer
+from tests.fixtures.rollout_ledger import CANARY, began, write_rollout
 from tests.fixtures.slack_calls import PATH, SECRET, ReplyServer, form, payload, signed
 from tests.fixtures.toy_services import two_toys
 
@@ -36,7 +37,8 @@ HOOK = "https://hooks.slack.com/actions/T01/1/abc"
 @pytest.fixture
 def prefect() -> Iterator[PrefectServer]:
     with PrefectServer(auth="admin:secret") as server:
-        for name in ("approve/toy", "approve/other", "rollback/toy", "retrain/toy"):
+        flows = ("approve/toy", "approve/other", "rollback/toy", "rollout/toy", "retrain/toy")
+        for name in flows:
             server.deploy(name)
         yield server
 
@@ -455,6 +457,41 @@ def test_nothing_is_rolled_back_while_nobody_knows_the_champion(
     assert prefect.started == [] and "the current champion is unknown" in replies.texts[0]
 
 
+AT = {"use_case": "toy", "rollout": "3-abc", "stage": "0", "step": "0"}
+
+
+def test_the_buttons_of_a_rollout_start_its_flow_once_each(
+    tmp_path: Path, worker: Worker, prefect: PrefectServer, replies: ReplyServer
+) -> None:
+    write_rollout(tmp_path / "lake", 50, "began", began(CANARY))
+    for action in ("hold", "hold", "resume", "advance", "revert"):
+        assert worker.press(f"laurel.{action}", AT).status_code == 200
+    assert [run["do"] for run in prefect.started] == ["hold", "resume", "advance", "revert"]
+    assert all(run["by"].startswith("minsu (U") and run["why"] for run in prefect.started)
+    assert "steers the rollout" in replies.texts[0] and "pressed before" in replies.texts[1]
+
+
+@pytest.mark.parametrize("changed", [{"step": "1"}, {"stage": "1"}, {"rollout": "2-of-before"}])
+def test_a_button_of_another_step_or_rollout_does_nothing(
+    tmp_path: Path,
+    worker: Worker,
+    prefect: PrefectServer,
+    replies: ReplyServer,
+    changed: dict[str, str],
+) -> None:
+    write_rollout(tmp_path / "lake", 50, "began", began(CANARY))
+    worker.press("laurel.advance", AT | changed)
+    assert prefect.started == [] and "has moved on" in replies.texts[0]
+
+
+def test_a_button_of_an_ended_rollout_does_nothing(
+    tmp_path: Path, worker: Worker, prefect: PrefectServer, replies: ReplyServer
+) -> None:
+    write_rollout(tmp_path / "lake", 50, "reverted", began(CANARY), "it failed")
+    worker.press("laurel.revert", AT)
+    assert prefect.started == [] and "has moved on" in replies.texts[0]
+
+
 def test_only_those_who_are_listed_may_where_there_is_a_list(
     tmp_path: Path, prefect: PrefectServer, registry: RegistryServer, replies: ReplyServer
 ) -> None:
@@ -465,10 +502,11 @@ def test_only_those_who_are_listed_may_where_there_is_a_list(
         worker.press(
             "laurel.rollback", {"use_case": "toy", "version": None, "from": "2"}, user=user
         )
+        worker.press("laurel.revert", AT, user=user)
     assert (
         prefect.requests == []
         and all("you may not do this" in text for text in replies.texts)
-        and len(replies.texts) == 6
+        and len(replies.texts) == 9
     )
     worker.press("laurel.approve", {"use_case": "toy", "run": run}, user="U222")
     assert prefect.answers[run]["by"] == "minsu (U222)"
@@ -609,12 +647,17 @@ PARTS = st.just({}) | st.dictionaries(
 @st.composite
 def pressed(draw: st.DrawFn) -> bytes:
     """A true payload, with a part of it replaced, and now and then with a byte that was damaged."""
-    action = draw(st.sampled_from(["laurel.approve", "laurel.reject", "laurel.rollback", "other"]))
-    true = (
-        {"use_case": "toy", "from": "2", "version": None}
-        if action == "laurel.rollback"
-        else {"use_case": "toy", "run": "1"}
-    )
+    approval = {"use_case": "toy", "run": "1"}
+    values = {
+        "laurel.approve": approval,
+        "laurel.reject": approval,
+        "laurel.rollback": {"use_case": "toy", "from": "2", "version": None},
+        "laurel.advance": AT,
+        "laurel.revert": AT,
+        "other": approval,
+    }
+    action = draw(st.sampled_from(list(values)))
+    true = values[action]
     value = draw(VALUES) if draw(st.integers(0, 3)) == 3 else true
     body = bytearray(
         form(
@@ -653,9 +696,9 @@ def test_whatever_bytes_come_they_are_refused_in_words_or_read_as_a_press(body: 
     assert press is None or isinstance(press, Press)
     if press:
         assert (
-            press.action in ("approve", "reject", "rollback")
+            press.action in ("approve", "reject", "rollback", *STEERS)
             and press.use_case
-            and (press.run or press.from_version)
+            and (press.run or press.from_version or press.rollout)
         )
 
 

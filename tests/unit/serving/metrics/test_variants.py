@@ -2,6 +2,7 @@
 
 from serving.metrics.counters import Metrics
 from serving.metrics.variants import Variants
+from serving.rollouts.guards import Guards
 
 
 def text_of(variants: Variants, *others: Variants) -> str:
@@ -39,3 +40,19 @@ def test_the_workers_counts_are_added_and_what_runs_is_one() -> None:
     assert 'laurel_rollout_reverts_total{use_case="toy",version="2"} 1.0' in text
     labels = 'kind="canary",rollout="first",state="running",use_case="toy",version="2"'
     assert f"laurel_rollout_info{{{labels}}} 1.0" in text
+
+
+def test_of_the_workers_guards_the_one_with_the_most_evidence_is_shown() -> None:
+    one, two = Variants(), Variants()
+    for variants, bad in ((one, 0), (two, 2)):
+        guards = Guards()
+        guards.failures.add(bad, 10)
+        variants.guards["toy"] = ("2", guards.rates)
+    text = text_of(one, two)
+    labels = '{guard="failures",use_case="toy",version="2"}'
+    assert f"laurel_rollout_guard_trials_total{labels} 20.0" in text
+    assert f"laurel_rollout_guard_bad_total{labels} 2.0" in text
+    assert (
+        f"laurel_rollout_guard_evidence{labels} {two.guards['toy'][1]['failures'].evidence}" in text
+    )
+    assert 0 < two.guards["toy"][1]["failures"].evidence <= 1

@@ -10,6 +10,7 @@ from blocks.slack import RUN_LINK, SlackNotifier
 from serving.records.contest import Comparison, Contest
 from serving.records.ledger import Decision
 from serving.records.reasons import because
+from serving.records.rollout import Rollout, Stage
 from tasks.messages import announcements
 from tests.fakes.slack import SlackServer
 
@@ -114,6 +115,10 @@ def served(before: str | None = "3", **refit: Any) -> Message:
     )
 
 
+STEPPED = Stage(kind="canary", steps=[0.01, 0.05, 0.25, 1.0])
+ROLLOUT = Rollout(
+    id="4-abc", stages=[Stage(kind="shadow"), STEPPED], since="2013-07-01", stage=1, step=2
+)
 EVERY: dict[str, Callable[[], Any]] = {
     "training started": lambda: announcements.training_started(
         "flights",
@@ -212,6 +217,16 @@ EVERY: dict[str, Callable[[], Any]] = {
         verdict="began",
         word=because("is_began"),
         reasons=[because("plan_unknown")],
+        rollout=ROLLOUT,
+    ),
+    "rollout held": lambda: announcements.rollout_told(
+        "flights",
+        version="4",
+        champion="3",
+        verdict="held",
+        word=because("is_held"),
+        reasons=["Ana holds it: freeze"],
+        rollout=replace(ROLLOUT, held=True),
     ),
     "rollout lost": lambda: announcements.rollout_told(
         "flights",
@@ -220,6 +235,7 @@ EVERY: dict[str, Callable[[], Any]] = {
         verdict="lost",
         word=because("is_lost"),
         reasons=[because("rollout_informative")],
+        rollout=ROLLOUT,
     ),
     "drifted, with its picture": lambda: drift("drifted", picture=b"drawn"),
     "silent": lambda: announcements.predictions_missing("flights", reasons=["2013-06"]),
@@ -318,6 +334,7 @@ VALUES = {
         "MLflow is away",
     ),
     *("ROC", "AUC", "HPO", "Prefect", "approve", "Resume", "rollback", "v3", "v4"),
+    "rollout",
 }
 
 
@@ -388,6 +405,20 @@ def test_asking_has_both_buttons_for_the_run_that_waits() -> None:
         ("laurel.reject", value),
     ]
     assert message.broadcast and "Prefect" in message.otherwise
+
+
+def test_a_running_rollout_has_buttons_that_name_its_step_and_an_ended_one_has_none() -> None:
+    value = {"use_case": "flights", "rollout": "4-abc", "stage": "1", "step": "2"}
+    running, held = EVERY["rollout began"](), EVERY["rollout held"]()
+    for message, stay in ((running, "hold"), (held, "resume")):
+        assert [(button.action_id, button.value) for button in message.buttons] == [
+            ("laurel.advance", value),
+            (f"laurel.{stay}", value),
+            ("laurel.revert", value),
+        ]
+        assert message.answers and "rollout/flights" in message.otherwise
+    ended = EVERY["rollout lost"]()
+    assert ended.answers and not (ended.buttons or ended.otherwise)
 
 
 def test_only_a_champion_with_one_before_it_has_a_way_back() -> None:

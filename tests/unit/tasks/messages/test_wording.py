@@ -11,7 +11,7 @@ from tasks.messages.words_ko import WORDS as KOREAN
 
 # Names that Koreans write in Latin letters too: metrics, programs, and what stands on a button or a
 # page of Prefect's.
-LATIN = {"ROC", "AUC", "HPO", "Prefect", "approve", "rollback", "Resume", "v"}
+LATIN = {"ROC", "AUC", "HPO", "Prefect", "approve", "rollback", "rollout", "Resume", "v"}
 
 
 def placeholders(sentence: str) -> list[tuple[str, str]]:

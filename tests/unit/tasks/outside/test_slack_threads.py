@@ -198,6 +198,20 @@ def test_a_question_that_is_the_head_keeps_its_checklist_and_never_gets_its_butt
     ].startswith(":white_check_mark: *Deploy*")
 
 
+def test_a_message_with_buttons_replaces_those_above_it_and_keeps_its_own(
+    slack: SlackServer, lake: Lake
+) -> None:
+    asking = notifier(slack, buttons=True)
+    step = replace(ASKED, steps=(), answers=True)
+    tell_in_thread(asking, lake, RUN, STARTED)
+    for headline in ("flights: rollout began", "flights: next step"):
+        tell_in_thread(asking, lake, RUN, replace(step, headline=headline))
+    began, stepped = slack.replies(slack.heads[0])
+    assert "actions" not in kinds(began) and "actions" in kinds(stepped)
+    tell(slack, lake, replace(ANSWERED, steps=()))
+    assert "actions" not in kinds(stepped)
+
+
 def test_a_question_that_somebody_deleted_is_no_trouble_and_one_that_slack_keeps_is_one_warning(
     slack: SlackServer, lake: Lake, caplog: pytest.LogCaptureFixture
 ) -> None:
