@@ -392,8 +392,14 @@ def test_each_task_reaches_only_its_part_of_the_lake_and_only_its_secrets(aws: A
         "predictions/*",
         "feedback/*",
         "traffic/*",
+        "rollouts/*",
     }
-    assert prefixes("laurel-serving", "s3:GetObject") == {"reports/*", "decisions/*", "traffic/*"}
+    assert prefixes("laurel-serving", "s3:GetObject") == {
+        "reports/*",
+        "decisions/*",
+        "traffic/*",
+        "rollouts/*",
+    }
     assert prefixes("laurel-flow-run", "s3:PutObject") == {
         "datasets/*",
         "reports/*",

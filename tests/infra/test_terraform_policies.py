@@ -18,6 +18,7 @@ from blocks.lake import Lake, LakeAway
 from blocks.results import Results
 from blocks.settings import REPOSITORY, Settings
 from serving import errors
+from serving.champions.reverts import Reverts, key_of
 from serving.history.checks import History
 from serving.history.decisions import Wanted
 from serving.outside.lake import open_lake
@@ -88,6 +89,10 @@ def test_the_service_writes_its_log_and_reads_its_history_from_the_first_minute_
         s3.put_object(Bucket=BUCKET, Key="decisions/flights/00000001.json", Body=b"{}")
         assert [check.outcome for check in History(lake).drift("flights", 10)] == ["unreadable"]
         assert len(History(lake).decisions("flights", Wanted(), None, 10).items) == 1
+        # A replica tells the others of a revert.
+        assert Reverts("flights", lake).find("2-0a1b2c3d") is None
+        Reverts("flights", lake).keep("2-0a1b2c3d", "2", "it failed 2 of 2 requests")
+        assert Reverts("flights", lake).find("2-0a1b2c3d") == "it failed 2 of 2 requests"
         assert guarded.refused == []
         for folder in ("datasets", "mlflow", "predictions"):
             with pytest.raises(errors.LakeAway, match="ACCESS_DENIED"):
@@ -143,6 +148,10 @@ def test_flow_runs_keep_and_read_all_that_they_do(
         flows_use(lake)
         s3.put_object(Bucket=BUCKET, Key="incoming/flights/2013-06.csv", Body=b"a\n1\n")
         assert lake.read("incoming/flights/2013-06.csv") == b"a\n1\n"
+        with pytest.raises(FileNotFoundError):
+            lake.read(key_of("flights", "2-0a1b2c3d"))
+        s3.put_object(Bucket=BUCKET, Key=key_of("flights", "2-0a1b2c3d"), Body=b"{}")
+        assert lake.read(key_of("flights", "2-0a1b2c3d")) == b"{}"
         assert guarded.refused == []
         # The ledger only grows, the service's log is the service's, and the sender's file the
         # sender's.

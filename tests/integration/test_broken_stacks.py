@@ -18,6 +18,8 @@ from deployments.supervision import programs as local_programs
 from tests.conftest import LocalSettings
 from tests.fixtures.stacks import as_environment, eventually, marked, open_ports
 
+pytestmark = pytest.mark.nightly("stacks of their own")
+
 FLOW = """
 import os, pathlib, subprocess, sys, time
 from prefect import flow
@@ -35,8 +37,6 @@ import asyncio, sys
 from prefect.client.orchestration import get_client
 from prefect.deployments import run_deployment
 from endless import endless
-
-pytestmark = pytest.mark.nightly("stacks of their own")
 
 async def main():
     async with get_client() as client:

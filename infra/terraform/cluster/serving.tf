@@ -19,14 +19,14 @@ data "aws_iam_policy_document" "serving" {
   statement {
     sid       = "Log"
     actions   = ["s3:PutObject"]
-    resources = [for folder in ["predictions", "feedback", "traffic"] : "${module.lake.arn}/${folder}/*"]
+    resources = [for folder in ["predictions", "feedback", "traffic", "rollouts"] : "${module.lake.arn}/${folder}/*"]
   }
 
-  # What its page shows.
+  # What its page shows, and which rollout another replica has ended.
   statement {
     sid       = "Read"
     actions   = ["s3:GetObject"]
-    resources = [for folder in ["reports", "decisions", "traffic"] : "${module.lake.arn}/${folder}/*"]
+    resources = [for folder in ["reports", "decisions", "traffic", "rollouts"] : "${module.lake.arn}/${folder}/*"]
   }
 
   statement {
@@ -37,7 +37,7 @@ data "aws_iam_policy_document" "serving" {
     condition {
       test     = "StringLike"
       variable = "s3:prefix"
-      values   = ["reports/*", "decisions/*", "traffic/*"]
+      values   = ["reports/*", "decisions/*", "traffic/*", "rollouts/*"]
     }
   }
 

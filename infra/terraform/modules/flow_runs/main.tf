@@ -55,11 +55,11 @@ data "aws_iam_policy_document" "assume" {
 }
 
 data "aws_iam_policy_document" "task" {
-  # Prediction log and feedback are the service's to write, incoming/ is the sender's: flows read them.
+  # Prediction log, feedback and reverted rollouts are the service's to write, incoming/ is the sender's: flows read them.
   statement {
     sid       = "Read"
     actions   = ["s3:GetObject"]
-    resources = [for prefix in ["incoming", "predictions", "feedback"] : "${var.lake_arn}/${prefix}/*"]
+    resources = [for prefix in ["incoming", "predictions", "feedback", "rollouts"] : "${var.lake_arn}/${prefix}/*"]
   }
 
   statement {
