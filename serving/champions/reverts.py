@@ -43,8 +43,12 @@ class Reverts:
 
     def find(self, rollout: str) -> str | None:
         """Why a replica has ended the rollout; ``None`` if none has, as far as the lake says."""
+        key = key_of(self._use_case, rollout)
         try:
-            return _REVERT.decode(self._lake.get(key_of(self._use_case, rollout))).reason
+            # To read what is not there asks S3 for the whole bucket, which the service may not.
+            if not self._lake.list(key.rpartition("/")[0]):
+                return None
+            return _REVERT.decode(self._lake.get(key)).reason
         except (FileNotFoundError, LakeAway):
             return None
         except msgspec.DecodeError:

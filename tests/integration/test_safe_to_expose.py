@@ -154,6 +154,8 @@ ROUTES = {
     "GET /v1/{use_case}/approvals": "operate",
     "POST /v1/{use_case}/approvals/{run}": "decide",
     "POST /v1/{use_case}/rollback": "decide",
+    "GET /v1/{use_case}/rollout": "operate",
+    "POST /v1/{use_case}/rollout": "decide",
     "GET /metrics": "operate",
     "POST /invocations": "predict",
     "GET /v2": "predict",
