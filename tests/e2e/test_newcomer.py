@@ -16,7 +16,10 @@ import pytest
 from tests.fixtures.processes import free_port
 from tests.fixtures.wheel import install, laurel
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [
+    pytest.mark.timeout(900),
+    pytest.mark.nightly("an evening on a stack of its own, from the wheel"),
+]
 ROWS, DAYS = 12_000, 420
 
 
@@ -119,7 +122,6 @@ def test_from_a_csv_to_a_served_champion(newcomer: Newcomer) -> None:
     assert "✗" not in newcomer.types("doctor")
 
 
-@pytest.mark.nightly("a second evening")
 def test_use_case_that_is_younger_than_the_stack_needs_no_second_up(newcomer: Newcomer) -> None:
     newcomer.types("new", "orders.csv", "--name", "younger")
     told = newcomer.types("run", "ingest", "younger")

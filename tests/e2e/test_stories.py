@@ -29,7 +29,10 @@ from tests.fixtures import mariadb
 from tests.fixtures.deployed import deploy
 from usecases.diabetes import patients
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [
+    pytest.mark.timeout(900),
+    pytest.mark.nightly("the shorter stories of the demo, each with its stack"),
+]
 FLOWS = ("retrain", "drift_check", "close_lost_run")
 WITHOUT_MARIADB = not mariadb.installed()
 

@@ -32,6 +32,8 @@ from tests.fakes.github import GitHubServer
 from tests.fixtures.processes import free_port, wait_until
 from tests.integration.planting import Loop
 
+pytestmark = pytest.mark.nightly("runs on a worker, as GitHub starts them")
+
 CASE, IDLE = "toy_github", "toy_idle"
 DEPLOYED = {CASE: ("retrain", "close_lost_run")}
 

@@ -10,6 +10,8 @@ from flows.ingest import ingest
 from flows.score import score
 from tests.integration.planting import Loop
 
+pytestmark = pytest.mark.nightly("a flow on a worker; tests/unit/tasks/scores proves the scores")
+
 CASE = "toy_scores"
 
 

@@ -126,6 +126,7 @@ def test_a_run_that_carries_another_on_tells_in_its_thread_from_subflows_too(loo
     assert said == ["from a subflow", "carried on", "from a subflow"]
 
 
+@pytest.mark.nightly("waits for real seconds")
 def test_slack_that_is_away_at_the_start_still_makes_one_thread_with_the_picture_and_the_way_back(
     loop: Loop, korean: None
 ) -> None:

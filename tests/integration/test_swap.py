@@ -165,6 +165,7 @@ def webhooks(url: str) -> list[dict[str, Any]]:
     return httpx.get(f"{url}/api/2.0/mlflow/webhooks", trust_env=False).json().get("webhooks", [])
 
 
+@pytest.mark.nightly("waits for real seconds")
 def test_mlflow_s_webhook_brings_the_champion_to_all_workers_without_a_poll(
     calling_mlflow: str, tmp_path: Path
 ) -> None:

@@ -21,6 +21,8 @@ from tests.fixtures.processes import wait_until
 from tests.integration.planting import Loop
 from usecases.definition import load
 
+pytestmark = pytest.mark.nightly("a further kind of target", only=("number",))
+
 AT_ONCE = 280
 
 

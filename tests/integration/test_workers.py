@@ -121,6 +121,7 @@ def test_the_parent_of_the_workers_is_light(service: ServiceProcess) -> None:
     )
 
 
+@pytest.mark.nightly("waits for real seconds")
 def test_a_killed_worker_breaks_its_own_connections_and_no_acknowledged_prediction_is_lost(
     service: ServiceProcess,
 ) -> None:
@@ -232,6 +233,7 @@ def test_what_hinders_the_first_worker_ends_the_service_before_others_start(tmp_
     assert code != 0 and said.count("Started server process") == 1
 
 
+@pytest.mark.nightly("waits for real seconds")
 def test_whoever_promotes_waits_for_every_worker(
     service: ServiceProcess, mlflow: RegistryServer
 ) -> None:

@@ -38,7 +38,10 @@ from tests.fixtures.processes import wait_until
 
 CASE = "toy_retrain"
 DEPLOYED = {"toy": ("ingest", "retrain"), CASE: ("retrain", "train", "close_lost_run")}
-pytestmark = pytest.mark.usefixtures("deployed_cases")
+pytestmark = [
+    pytest.mark.usefixtures("deployed_cases"),
+    pytest.mark.nightly("runs as tasks of a pool that is a cluster"),
+]
 
 
 @dataclass(frozen=True)
@@ -377,7 +380,6 @@ def lost(place: Place, drained: FlowRun) -> FlowRun:
     return drained
 
 
-@pytest.mark.nightly("loses a retrain twice")
 def test_run_on_an_instance_that_gives_notice_goes_back_into_the_queue(
     place: Place, drained: FlowRun
 ) -> None:
@@ -386,7 +388,6 @@ def test_run_on_an_instance_that_gives_notice_goes_back_into_the_queue(
     assert written(place)["decisions"] == ["retrain started"]
 
 
-@pytest.mark.nightly("loses a retrain twice")
 def test_run_lost_with_its_instance_is_crashed_and_nothing_half_written_is_to_be_seen(
     place: Place, lost: FlowRun
 ) -> None:
@@ -399,7 +400,6 @@ def test_run_lost_with_its_instance_is_crashed_and_nothing_half_written_is_to_be
     assert place.registry.at(CASE, CHAMPION) is None
 
 
-@pytest.mark.nightly("loses a retrain twice")
 def test_lost_run_completes_on_another_instance_and_finished_steps_are_not_done_again(
     place: Place, lost: FlowRun, slack: SlackServer
 ) -> None:
@@ -439,7 +439,6 @@ def test_lost_run_completes_on_another_instance_and_finished_steps_are_not_done_
     ] == [], "people were told twice"
 
 
-@pytest.mark.nightly("loses a promote")
 def test_crowning_that_was_lost_half_way_gives_the_alias_back_to_who_was_crowned(
     place: Place,
 ) -> None:
@@ -488,7 +487,6 @@ def test_crowning_that_was_lost_half_way_gives_the_alias_back_to_who_was_crowned
     assert now is not None and now.number == crowned.number
 
 
-@pytest.mark.nightly("loses a run three times")
 def test_run_that_is_lost_three_times_stays_crashed(place: Place) -> None:
     doomed, witness = (
         place.run(f"train/{CASE}", holdout=holdout) for holdout in ("2024-02", "2024-03")

@@ -63,7 +63,7 @@ def bring_up(supervisor: Supervisor, code: str, ready: Callable[[float], bool]) 
     "works",
     ["sum(range(200_000)); time.sleep(0.02)", "print('a line', flush=True); time.sleep(0.5)"],
 )
-@pytest.mark.nightly("a further variant", only=("sum",))
+@pytest.mark.nightly("waits for real seconds")
 def test_program_that_is_at_work_is_waited_for_beyond_every_limit_and_the_wait_is_told(
     works: str, start: Callable[..., Supervisor], tmp_path: Path
 ) -> None:
