@@ -27,7 +27,7 @@ help: ## Show this list
 demo: venv ## Run the whole loop on real flights, on a stack of its own that stays up (KEEP=0: stops it; USE_CASE=diabetes: a shorter story)
 	@$(BIN)/laurel demo $(if $(USE_CASE),--use-case $(USE_CASE)) $(if $(filter 0,$(KEEP)),--no-keep)
 
-test: tools ## Run all tests, on real servers, in three lanes (ARGS='-k ports': some)
+test: tools ## Run the tests of each change, on real servers, in three lanes (ARGS='-k ports': some)
 	@$(BIN)/pytest -n 3 $(ARGS)
 
 test-all: tools ## Run the nightly tests as well: longer worlds, waits, and further variants of what `make test` proves
