@@ -5,12 +5,12 @@ rollouts/<use case>/<rollout>/reverted.json    version, reason, time; written on
 
 import logging
 from datetime import UTC, datetime
-from urllib.parse import quote
 
 import msgspec
 
 from serving.errors import LakeAway
 from serving.outside.lake import Lake
+from serving.records.rollout import revert_key
 
 logger = logging.getLogger(__name__)
 
@@ -28,11 +28,6 @@ class Revert(msgspec.Struct, frozen=True):
 _REVERT = msgspec.json.Decoder(Revert)
 
 
-def key_of(use_case: str, rollout: str) -> str:
-    """Where the lake keeps it, whatever the rollout's name."""
-    return f"rollouts/{use_case}/{quote(rollout, safe='').replace('.', '%2E')}/reverted.json"
-
-
 class Reverts:
     """Of one use case. A lake that is away delays what replicas tell each other, and no more."""
 
@@ -43,7 +38,7 @@ class Reverts:
 
     def find(self, rollout: str) -> str | None:
         """Why a replica has ended the rollout; ``None`` if none has, as far as the lake says."""
-        key = key_of(self._use_case, rollout)
+        key = revert_key(self._use_case, rollout)
         try:
             # To read what is not there asks S3 for the whole bucket, which the service may not.
             if not self._lake.list(key.rpartition("/")[0]):
@@ -61,7 +56,7 @@ class Reverts:
         revert = Revert(version, reason, datetime.now(UTC))
         try:
             if self.find(rollout) is None:
-                self._lake.put(key_of(self._use_case, rollout), msgspec.json.encode(revert))
+                self._lake.put(revert_key(self._use_case, rollout), msgspec.json.encode(revert))
             self._kept.add(rollout)
         except LakeAway as error:
             logger.warning("other replicas are not told of a revert yet: %s", error)

@@ -3,6 +3,7 @@ where it goes on; nothing else keeps that."""
 
 import dataclasses
 from typing import Annotated, Literal
+from urllib.parse import quote
 
 from serving.records.record import OneOf, record
 
@@ -98,3 +99,8 @@ class Rollout:
         terms: dict[str, str | float] = {"id": self.id, "kind": now.kind, "share": self.share}
         keys = {"header": now.header, "field": now.field}
         return terms | {name: key for name, key in keys.items() if key}
+
+
+def revert_key(use_case: str, rollout: str) -> str:
+    """Where the lake says that a service has reverted the rollout, whatever its name."""
+    return f"rollouts/{use_case}/{quote(rollout, safe='').replace('.', '%2E')}/reverted.json"

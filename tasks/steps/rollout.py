@@ -11,7 +11,7 @@ from blocks.clients.registry import ROLLOUT, TERMS_TAG
 from blocks.registry import ModelVersion
 from serving.records.ledger import Decision, Entry
 from serving.records.reasons import Reason, because
-from serving.records.rollout import ENDS, WON, Rollout
+from serving.records.rollout import ENDS, WON, Rollout, revert_key
 from tasks.ledger.entries import Overtaken, read, record, stamp
 from tasks.ledger.reign import find_reign
 from tasks.ledger.running_rollout import Standing, find_running
@@ -302,7 +302,7 @@ def _why_ended(standing: Standing) -> Reason | None:
 def _reverted_by_service(use_case: str, rollout: str) -> str:
     """Why a guard of the service has ended it, on whichever replica (``serving/champions/``);
     empty if it goes on."""
-    path = f"rollouts/{use_case}/{rollout}/reverted.json"
+    path = revert_key(use_case, rollout)
     if not lake().exists(path):
         return ""
     try:

@@ -18,11 +18,12 @@ from blocks.lake import Lake, LakeAway
 from blocks.results import Results
 from blocks.settings import REPOSITORY, Settings
 from serving import errors
-from serving.champions.reverts import Reverts, key_of
+from serving.champions.reverts import Reverts
 from serving.history.checks import History
 from serving.history.decisions import Wanted
 from serving.outside.lake import open_lake
 from serving.records.ledger import Decision
+from serving.records.rollout import revert_key
 from tasks.data.dataset import versions
 from tasks.drift import quarantine
 from tasks.ledger import entries
@@ -149,9 +150,9 @@ def test_flow_runs_keep_and_read_all_that_they_do(
         s3.put_object(Bucket=BUCKET, Key="incoming/flights/2013-06.csv", Body=b"a\n1\n")
         assert lake.read("incoming/flights/2013-06.csv") == b"a\n1\n"
         with pytest.raises(FileNotFoundError):
-            lake.read(key_of("flights", "2-0a1b2c3d"))
-        s3.put_object(Bucket=BUCKET, Key=key_of("flights", "2-0a1b2c3d"), Body=b"{}")
-        assert lake.read(key_of("flights", "2-0a1b2c3d")) == b"{}"
+            lake.read(revert_key("flights", "2-0a1b2c3d"))
+        s3.put_object(Bucket=BUCKET, Key=revert_key("flights", "2-0a1b2c3d"), Body=b"{}")
+        assert lake.read(revert_key("flights", "2-0a1b2c3d")) == b"{}"
         assert guarded.refused == []
         # The ledger only grows, the service's log is the service's, and the sender's file the
         # sender's.

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from blocks.settings import Settings
-from serving.champions.reverts import Reverts, key_of
+from serving.champions.reverts import Reverts
 from serving.outside.lake import open_lake
+from serving.records.rollout import revert_key
 
 
 def reverts(lake: str) -> Reverts:
@@ -21,11 +22,11 @@ def test_another_replica_finds_the_first_reason(tmp_path: Path, rollout: str) ->
     two.keep(rollout, "2", "failed later")
     assert one.find(rollout) == two.find(rollout) == "failed"
     assert two.find("second") is None
-    assert (tmp_path / key_of("toy", rollout)).is_file()
+    assert (tmp_path / revert_key("toy", rollout)).is_file()
 
 
 def test_a_record_that_cannot_be_read_ends_the_rollout(tmp_path: Path) -> None:
-    place = tmp_path / key_of("toy", "first")
+    place = tmp_path / revert_key("toy", "first")
     place.parent.mkdir(parents=True)
     place.write_bytes(b"{")
     assert reverts(f"file://{tmp_path}").find("first") == "was ended by another replica"
