@@ -8,9 +8,9 @@ from serving.rollouts.guards import (
     ERROR,
     TOLERATED_FAILURES,
     LatencyGuard,
-    RatioGuard,
     failure_guard,
 )
+from tasks.rollouts.sides import Ratio
 
 _SEED = 5
 _REQUESTS = 20_000
@@ -45,7 +45,7 @@ def ratios(worlds: int) -> Iterator[str]:
     """Print how often a healthy split is doubted, and when a loss of a fifth is seen."""
     worlds = max(1, worlds // 10)
     chance = np.random.default_rng(_SEED)
-    print(f"\nSplits that are doubted, in {worlds} worlds of 50,000 requests")
+    print(f"\nSplits that are doubted, in {worlds} worlds of 50,000 callers")
     for share in (0.01, 0.05, 0.25, 0.5):
         false = sum(_until_doubted(chance, share, share) is not None for _ in range(worlds))
         lost = [_until_doubted(chance, share, 0.8 * share) for _ in range(worlds)]
@@ -79,10 +79,9 @@ def _until_slow(chance: np.random.Generator, times: float) -> int | None:
 
 
 def _until_doubted(chance: np.random.Generator, share: float, real: float) -> int | None:
-    guard = RatioGuard(share)
+    challenger = 0
     for step, more in enumerate(chance.binomial(100, real, 500).tolist(), 1):
-        guard.challenger += more
-        guard.champion += 100 - more
-        if guard.is_breached:
+        challenger += more
+        if Ratio(share, 100 * step - challenger, challenger).is_off():
             return 100 * step
     return None

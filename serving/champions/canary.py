@@ -39,6 +39,7 @@ class Canary:
         self._split = Split(terms.id, terms.share)
         self._header = terms.header.encode()
         self._row_key = RowKey(terms.field) if terms.field else None
+        self._is_private = terms.field in challenger.package.manifest.log_leave_out
         self._on_revert = on_revert
         self._variants = variants
 
@@ -48,17 +49,24 @@ class Canary:
         after.reverted = self.reverted
         return after
 
-    def takes(
-        self, champion: Champion, headers: Headers, request_id: bytes, body: bytes = b""
-    ) -> bool:
-        """Whether the challenger answers this request, and not the champion. ``body`` is its native
-        JSON, which is read if a field of the row is the key (``needs_row``)."""
-        if self.reverted or champion.version == self.challenger.version:
-            return False
+    def place_of(self, headers: Headers, request_id: bytes, body: bytes = b"") -> int:
+        """The caller's place in the split. ``body`` is the request as native JSON, which is read if
+        a field of the row is the key (``needs_row``)."""
         key = self._key(headers)
         if not key and self._row_key is not None:
             key = self._row_key.of(body)
-        return self._split.takes(key or request_id)
+        return self._split.place(key or request_id)
+
+    def to_log(self, place: int) -> int | None:
+        """A caller's place for the prediction log; ``None`` if the use case keeps the field that
+        tells callers apart out of it, since a hash can be guessed."""
+        return None if self._is_private else place
+
+    def takes(self, champion: Champion, place: int) -> bool:
+        """Whether the challenger answers the caller at ``place``, and not the champion."""
+        if self.reverted or champion.version == self.challenger.version:
+            return False
+        return self._split.takes(place)
 
     @property
     def needs_row(self) -> bool:

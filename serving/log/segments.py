@@ -104,19 +104,18 @@ def feedback_header(use_case: str, label: str = "decision") -> bytes:
     return msgspec.json.encode(Header("feedback", use_case, label=label))
 
 
-def line_of(request: bytes, answer: bytes, rows: int) -> bytes:
-    """The line of one request. Request and answer are valid JSON, so a newline in them is between
-    tokens and may become a space.
+def line_of(request: bytes, answer: bytes, rows: int, place: int | None = None) -> bytes:
+    """The line of one request, by the caller at ``place`` while a rollout splits them. Request and
+    answer are valid JSON, so a newline in them is between tokens and may become a space.
     """
-    now = time.time_ns() // 1000
-    if answer:
-        return b'{"rows":%d,"time":%d,"request":%b,"answer":%b}\n' % (
-            rows,
-            now,
-            request.replace(b"\n", b" "),
-            answer,
-        )
-    return b'{"rows":%d,"time":%d,"request":%b}\n' % (rows, now, request.replace(b"\n", b" "))
+    return b'{"rows":%d,"time":%d,"request":%b%b%b%b}\n' % (
+        rows,
+        time.time_ns() // 1000,
+        request.replace(b"\n", b" "),
+        b',"answer":' if answer else b"",
+        answer,
+        b"" if place is None else b',"caller_hash":%d' % place,
+    )
 
 
 class Segment:

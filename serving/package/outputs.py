@@ -21,7 +21,7 @@ KINDS = ("number", "decision", "bound", "category", "set")
 # Names of a row's other values in answers, explanations and the prediction log.
 RESERVED = frozenset(
     {"id", "prediction_id", "time", "event_time", "model_version", "sample_rate", "role"}
-    | {"use_case", "base", "contributions", "explains", "method"}
+    | {"caller_hash", "use_case", "base", "contributions", "explains", "method"}
 )
 
 Values = Sequence[list[Any]]  # a list for each output, with a value for each row

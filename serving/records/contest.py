@@ -14,6 +14,12 @@ _LATER = Field(exclude_if=lambda value: value in (None, 0, []))
 BehaviourKind = Literal["invariance", "direction", "minimum function"]
 
 
+def mean_difference(place: int) -> str:
+    """The fact of a contest that says by how much the challenger's mean answer is above the
+    champion's on the hold-out; of classes, that of the class at ``place``."""
+    return f"mean_difference_{place}"
+
+
 @record
 class Comparison:
     """One score of both, and the gain with its interval; a gain is positive if the challenger is

@@ -13,6 +13,9 @@ RUNNING = ("began", "judged", "stepped", "held", "resumed")
 WON = "won"
 ENDS = ("lost", "no difference", "not enough traffic", "inconclusive", "reverted")
 
+# Callers are at places from 0 to this, by a hash; the challenger answers those below its share.
+PLACES = 2**32
+
 StageKind = Literal["shadow", "canary", "ab"]
 
 
@@ -23,7 +26,8 @@ class Stage:
 
     A canary has ``steps``, an A/B a ``share`` of the callers; shadow and A/B are judged in
     ``metric`` (its name) over ``days`` (``None``: no planned end), on days older than
-    ``label_days``."""
+    ``label_days``. ``largest_shift``: see ``Rollout.shift``; beyond it a stage ends (``None``:
+    never)."""
 
     kind: Annotated[str, OneOf(StageKind)]
     header: str = ""
@@ -39,6 +43,7 @@ class Stage:
     label_days: int = 0
     missing_label: str = "unknown"
     margin: float = 0.0
+    largest_shift: float | None = None
 
 
 @record
@@ -65,7 +70,12 @@ class Rollout:
     ``blocks`` are the judged ones of this stage, and ``next_day`` the first day that is not yet
     judged. ``gain`` is their mean, from ``low`` to ``high``, an interval that holds at all looks
     together, each end at 95 %. ``requests`` are the rows that the challenger has answered in this
-    step. ``thread`` is the run whose thread in Slack tells of it."""
+    step.
+
+    ``differences`` are by how much the challenger's mean answer was above the champion's on the
+    contest's hold-out (of classes, each one's; empty: unknown), and ``shift`` is by how many
+    standard deviations of the champion's answers that was otherwise at the last look. ``thread`` is
+    the run whose thread in Slack tells of it."""
 
     id: str
     stages: list[Stage]
@@ -79,6 +89,8 @@ class Rollout:
     low: float | None = None
     high: float | None = None
     requests: int | None = None
+    differences: list[float] = dataclasses.field(default_factory=list)
+    shift: float | None = None
     thread: str | None = None
 
     @property

@@ -18,8 +18,6 @@ _FAILING = (0.005, 0.02, 0.1, 0.5)
 _SLOWED = (0.6, 0.75, 0.9, 0.99)
 _TIMES = 101  # of the champion's latest answers
 _FEW_TIMES = 20
-_RATIO_PRIOR = 100.0
-_RATIO_ERROR = 1 / 1000
 
 
 @dataclass
@@ -139,38 +137,3 @@ class Guards:
                 f"{trials:,} batches"
             )
         return ""
-
-
-@dataclass
-class RatioGuard:
-    """Evidence that the challenger's share of the requests is not the planned one, so that the
-    sides cannot be compared: the sequential multinomial test of Lindon and Malek (2022). Raises
-    ``ValueError`` for a ``share`` of 0 or 1, which leaves one side without requests."""
-
-    share: float
-    champion: int = 0
-    challenger: int = 0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.share < 1:
-            raise ValueError(f"The share is {self.share:g}; a split has one between 0 and 1.")
-
-    @property
-    def is_breached(self) -> bool:
-        return self.log_evidence > -math.log(_RATIO_ERROR)
-
-    @property
-    def log_evidence(self) -> float:
-        """The log of the Bayes factor of a Beta distribution around ``share`` against it."""
-        before = (_RATIO_PRIOR * (1 - self.share), _RATIO_PRIOR * self.share)
-        after = (before[0] + self.champion, before[1] + self.challenger)
-        return (
-            _log_beta(*after)
-            - _log_beta(*before)
-            - self.champion * math.log(1 - self.share)
-            - self.challenger * math.log(self.share)
-        )
-
-
-def _log_beta(first: float, second: float) -> float:
-    return math.lgamma(first) + math.lgamma(second) - math.lgamma(first + second)

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-_SPAN = 2**32
+from serving.records.rollout import PLACES
 
 
 class Split:
@@ -15,13 +15,17 @@ class Split:
 
     def __init__(self, salt: str, share: float) -> None:
         self._hash = blake2b(salt.encode(), digest_size=4)
-        self._below = round(share * _SPAN)
+        self._below = round(share * PLACES)
 
-    def takes(self, key: bytes) -> bool:
-        """Whether the challenger answers the caller with this key."""
+    def place(self, key: bytes) -> int:
+        """The place of the caller with this key, from 0 to ``PLACES``: the same in every step."""
         hashed = self._hash.copy()
         hashed.update(key)
-        return int.from_bytes(hashed.digest(), "big") < self._below
+        return int.from_bytes(hashed.digest(), "big")
+
+    def takes(self, place: int) -> bool:
+        """Whether the challenger answers the caller at this place."""
+        return place < self._below
 
 
 class RowKey:

@@ -1,7 +1,7 @@
 """Write requests that were scored together to the prediction log, by column: a third of the cost of
 JSON rows.
 
-    {"rows":n,"time":µs,"numbers":"<base64>","texts":{"<input>":[...]},"event_time":[...],"predictions":{"id":[...],...},"model_version":["3"]}
+    {"rows":n,"time":µs,"numbers":"<base64>","texts":{"<input>":[...]},"event_time":[...],"predictions":{"id":[...],...},"model_version":["3"],"caller_hash":[...]}
 
 The rows were decoded for scoring, so their numbers are in a matrix: the log stores them unchanged,
 float64, one column after the other, null as NaN, and they are read without parsing. The rest is
@@ -27,11 +27,14 @@ class _ColumnLine(msgspec.Struct):
     event_time: list[Any]
     predictions: dict[str, list[Any]]
     model_version: list[str]
+    caller_hash: list[int | None] | msgspec.UnsetType = msgspec.UNSET
 
 
-def column_line(scored: Scored, rows: Sequence[tuple[Any, ...]]) -> bytes:
+def column_line(
+    scored: Scored, rows: Sequence[tuple[Any, ...]], places: list[int | None] | None = None
+) -> bytes:
     """The line of ``rows`` (from ``RowReader``) of one or several requests, without the inputs that
-    the use case leaves out.
+    the use case leaves out. ``places`` are those of each row's caller, while a rollout splits them.
     """
     manifest = scored.manifest
     kept = loggable(manifest)
@@ -55,6 +58,7 @@ def column_line(scored: Scored, rows: Sequence[tuple[Any, ...]]) -> bytes:
         [row[-1] for row in rows],
         {"id": scored.ids} | dict(zip(scored.champion.form.names, scored.values, strict=True)),
         [scored.version],
+        msgspec.UNSET if places is None else places,
     )
     return msgspec.json.encode(line) + b"\n"
 

@@ -69,14 +69,16 @@ Read = Callable[[Champion, int | None], Iterable[CheckedRows]]
 
 class Call(Protocol):
     """A request that waits for a native answer. ``succeed`` or ``fail`` is called once, on the
-    event loop. ``canary`` is set while a challenger answers some callers; if this one is on its
-    side (``challenged``), ``stand_in`` answers what it fails, the champion. ``pace`` has the rows
-    and the seconds of the batch whose first call this is.
+    event loop. ``canary`` is set while a challenger answers some callers, and this one has a
+    ``place`` among them; if that is on its side (``challenged``), ``stand_in`` answers what it
+    fails, the champion. ``pace`` has the rows and the seconds of the batch whose first call this
+    is.
     """
 
     champion: Champion
     canary: Canary | None
     challenged: bool
+    place: int | None
     pace: tuple[int, float] | None
     stand_in: Champion | None
     body: bytes
@@ -149,10 +151,17 @@ class Scorer:
             asyncio.get_running_loop().call_soon(self._flush)
 
     async def score(
-        self, champion: Champion, body: bytes, kind: str, read: Read, *, logged: bool
+        self,
+        champion: Champion,
+        body: bytes,
+        kind: str,
+        read: Read,
+        *,
+        logged: bool,
+        place: int | None = None,
     ) -> Scored:
         """Score and log rows of any form. ``read`` returns them in pieces of about the given size;
-        ``kind`` is the body's media type.
+        ``kind`` is the body's media type; ``place`` is the caller's, while a rollout splits them.
 
         Raises ``InputError``, ``PackageError``, ``Overloaded``.
         """
@@ -170,7 +179,7 @@ class Scorer:
             check_pixels(champion.package, request.rows)
             scored = predict(champion, request.rows, self._ids, self._divide)
             if logged:
-                self._keep(scored, [request], [answer_json(scored)])
+                self._keep(scored, [request], [answer_json(scored)], [place])
             return scored
 
         is_large = cells > _LOOP_CELLS or len(body) > _loop_bytes(champion)
@@ -336,17 +345,21 @@ class Scorer:
             calls[0].pace = (len(rows), time.perf_counter() - began)
         parts = _parts(scored, requests)
         answers = list(map(answer_json, parts))
-        self._keep(scored, requests, answers)
+        self._keep(scored, requests, answers, [call.place for call in calls])
         return [
             (call, answer, len(part.ids), part.unknown)
             for call, answer, part in zip(calls, answers, parts, strict=True)
         ]
 
     def _keep(
-        self, scored: Scored, requests: Sequence[CheckedRows], answers: Sequence[bytes]
+        self,
+        scored: Scored,
+        requests: Sequence[CheckedRows],
+        answers: Sequence[bytes],
+        places: Sequence[int | None],
     ) -> None:
-        """Log all requests with one write, without the columns to leave out. Rows that cannot be
-        logged are counted, and still answered.
+        """Log all requests with one write, without the columns to leave out. ``places`` are those
+        of their callers. Rows that cannot be logged are counted, and still answered.
         """
         champion, use_case, count = scored.champion, scored.use_case, len(scored.ids)
         manifest = champion.package.manifest
@@ -357,14 +370,15 @@ class Scorer:
                     if len(requests) == 1
                     else [row for request in requests for row in request.rows]
                 )
-                self._log.append(champion.column_header, use_case, column_line(scored, rows), count)
+                line = column_line(scored, rows, _by_row(places, requests))
+                self._log.append(champion.column_header, use_case, line, count)
                 self._feed(scored, requests)
             return
         lines, row_count, at, shadow = [], 0, 0, self._shadow_of(champion)
-        for request, answer in zip(requests, answers, strict=True):
+        for request, answer, place in zip(requests, answers, places, strict=True):
             body = champion.log_request(request.json)
             if body is not None:
-                lines.append(line_of(body, answer, len(request.rows)))
+                lines.append(line_of(body, answer, len(request.rows), place))
                 row_count += len(request.rows)
                 if shadow is not None:
                     shadow.feed(request.json, scored.ids[at : at + len(request.rows)])
@@ -420,6 +434,19 @@ def fall_back(call: Call) -> bool:
         return False
     call.champion, call.stand_in, call.checked_rows = call.stand_in, None, None
     return True
+
+
+def _by_row(
+    places: Sequence[int | None], requests: Sequence[CheckedRows]
+) -> list[int | None] | None:
+    """The caller's place for each row; ``None`` if no rollout splits callers."""
+    if all(place is None for place in places):
+        return None
+    return [
+        place
+        for place, request in zip(places, requests, strict=True)
+        for _ in range(len(request.rows))
+    ]
 
 
 def _note(call: Call, canary: Canary) -> None:

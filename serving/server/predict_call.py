@@ -43,6 +43,7 @@ class PredictCall:
             "body",
             "canary",
             "challenged",
+            "place",
             "champion",
             "disconnected",
             "headers",
@@ -86,6 +87,7 @@ class PredictCall:
         self.champion: Champion = None  # type: ignore[assignment]  # set when the body is there
         self.canary: Canary | None = None
         self.challenged = False
+        self.place: int | None = None
         self.pace: tuple[int, float] | None = None
         self.stand_in: Champion | None = None
         self.more_body = True

@@ -193,7 +193,12 @@ class Service:
         use_case = call.route.use_case
         champion = call.champion = self.use_cases.champion(use_case)
         canary = call.canary = self.use_cases.canaries.get(use_case)
-        if canary is None or not canary.takes(champion, call.headers, call.request_id, call.body):
+        if canary is None:
+            self.scorer.submit(call)
+            return
+        place = canary.place_of(call.headers, call.request_id, call.body)
+        call.place = canary.to_log(place)
+        if not canary.takes(champion, place):
             self.scorer.submit(call)
             return
         call.challenged, call.champion, call.stand_in = True, canary.challenger, champion
@@ -216,7 +221,9 @@ class Service:
         if canary is None or "version" in caller["path_params"]:  # the caller has chosen
             return await score(champion)
         json = _native_json(champion, body, read) if canary.needs_row else b""
-        challenged = canary.takes(champion, caller["headers"], caller["laurel.request_id"], json)
+        place = canary.place_of(caller["headers"], caller["laurel.request_id"], json)
+        score = partial(score, place=canary.to_log(place))
+        challenged = canary.takes(champion, place)
         if challenged:
             try:
                 scored = await score(canary.challenger)

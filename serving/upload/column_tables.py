@@ -23,6 +23,15 @@ class _ColumnLine(msgspec.Struct):
     event_time: msgspec.Raw
     predictions: msgspec.Raw
     model_version: msgspec.Raw
+    caller_hash: list[int | None] | None = None
+
+    @property
+    def places(self) -> list[int | None]:
+        """Of each row's caller. Raises ``ValueError`` unless there are as many as rows."""
+        places = self.caller_hash or [None] * self.rows
+        if len(places) != self.rows:
+            raise ValueError("the places of callers have another length than the columns")
+        return places
 
 
 class ColumnTables:
@@ -109,6 +118,7 @@ class ColumnTables:
         )
         columns["role"] = repeat_text(self._role, int(counts.sum()))
         columns["sample_rate"] = _plain(pa.float64(), np.full(counts.sum(), self._sample_rate))
+        columns["caller_hash"] = _places([place for line in line_records for place in line.places])
         columns["model_version"] = version.flatten().take(
             _plain(pa.int64(), np.repeat(np.arange(len(line_records)), counts))
         )
@@ -136,6 +146,15 @@ def _plain(kind: Any, values: np.ndarray) -> Any:
     return pa.Array.from_buffers(
         kind, len(values), [None, pa.py_buffer(np.ascontiguousarray(values))]
     )
+
+
+def _places(values: list[int | None]) -> Any:
+    import pyarrow as pa
+
+    validity = np.packbits([value is not None for value in values], bitorder="little")
+    numbers = np.array([value or 0 for value in values], dtype=np.uint32)
+    buffers = [pa.py_buffer(validity), pa.py_buffer(numbers)]
+    return pa.Array.from_buffers(pa.uint32(), len(values), buffers)
 
 
 def _nullable(values: np.ndarray) -> Any:

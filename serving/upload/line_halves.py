@@ -30,6 +30,7 @@ class _Line(msgspec.Struct):
     time: msgspec.Raw
     request: _Request
     answer: _Answer
+    caller_hash: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class _FeedbackLine(msgspec.Struct):
@@ -46,6 +47,7 @@ class _ColumnLine(msgspec.Struct):
     event_time: list[msgspec.Raw]
     predictions: dict[str, list[msgspec.Raw]]
     model_version: msgspec.Raw
+    caller_hash: list[int | None] | msgspec.UnsetType = msgspec.UNSET
 
 
 _LINE, _FEEDBACK, _COLUMNS = (
@@ -78,6 +80,7 @@ def _lengths(line: Any, header: Header) -> list[float]:
                 len(values)
                 for values in (line.event_time, *line.texts.values(), *line.predictions.values())
             ),
+            len(line.caller_hash) if line.caller_hash else line.rows,
         ]
     if isinstance(line, _FeedbackLine):
         return [len(line.request.feedback)]
@@ -97,6 +100,8 @@ def _part(line: Any, start: int, end: int) -> bytes:
         changes["numbers"] = b"".join(column[8 * start : 8 * end] for column in columns)
         changes["texts"] = {name: values[start:end] for name, values in line.texts.items()}
         changes["event_time"] = line.event_time[start:end]
+        if line.caller_hash:
+            changes["caller_hash"] = line.caller_hash[start:end]
         changes["predictions"] = {
             name: values[start:end] for name, values in line.predictions.items()
         }

@@ -22,6 +22,7 @@ from serving.log.segments import Header
 from serving.package.kinds import KINDS
 from serving.package.outputs import Label
 from serving.package.times import decode_time
+from serving.records.rollout import PLACES
 
 
 class _Line(msgspec.Struct):
@@ -69,6 +70,7 @@ def schema_of(header: Header) -> Any:
         ("model_version", pa.string()),
         ("sample_rate", pa.float64()),
         ("role", pa.string()),
+        ("caller_hash", pa.uint32()),
     ]
     return pa.schema([*common, *inputs, *outputs, *metadata])
 
@@ -143,6 +145,7 @@ class PredictionTables:
                 ("time", pa.int64()),
                 ("request", pa.struct([("rows", pa.list_(row))])),
                 ("answer", answer),
+                self.schema.field("caller_hash"),
             ]
         )
         self._decoder = msgspec.json.Decoder(_line_type(header), dec_hook=decode_time)
@@ -180,7 +183,7 @@ class PredictionTables:
         """One row for each row of each request; ``None`` if a required value is missing."""
         import pyarrow as pa
 
-        time, request, answer = lines.columns
+        time, request, answer, place = lines.columns
         rows, predictions, version = (
             request.field("rows"),
             answer.field("predictions"),
@@ -213,6 +216,7 @@ class PredictionTables:
         rates = pa.py_buffer(np.full(len(row_values), self._sample_rate))
         columns["sample_rate"] = pa.Array.from_buffers(pa.float64(), len(row_values), [None, rates])
         columns["role"] = repeat_text(self._role, len(row_values))
+        columns["caller_hash"] = place.take(line)
         return pa.Table.from_arrays(
             [columns[name] for name in self.schema.names], schema=self.schema
         )
@@ -240,9 +244,9 @@ def _line_type(header: Header) -> Any:
     request = msgspec.defstruct("Request", [("rows", list[row])])
     predictions: Any = list[prediction_type(header.outputs)]  # type: ignore[misc]
     answer = msgspec.defstruct("Answer", [("predictions", predictions), ("model_version", str)])
-    return msgspec.defstruct(
-        "PredictionLine", [("request", request), ("answer", answer)], bases=(_Line,)
-    )
+    place: Any = Annotated[int, Meta(ge=0, lt=PLACES)] | None
+    parts: list[Any] = [("request", request), ("answer", answer), ("caller_hash", place, None)]
+    return msgspec.defstruct("PredictionLine", parts, bases=(_Line,))
 
 
 def repeat_text(text: str, rows: int) -> Any:

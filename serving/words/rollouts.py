@@ -78,6 +78,18 @@ ROLLOUTS = {
         "라벨이 있는 행과 없는 행이 서로 달라, 라벨이 있는 행만으로는 판정할 수 없습니다: 무작위 표본에 라벨을 "
         "붙이거나 label_days를 늘리세요",
     ),
+    "rollout_shifted": Template(
+        "the challenger's answers are {size:+.2g} standard deviations (± {error:.1g}) further from "
+        "the champion's than in the contest; largest_shift allows {largest:g}",
+        "챌린저와 챔피언의 응답 차이가 비교 평가 때보다 {size:+.2g} 표준편차(± {error:.1g}) 벌어졌습니다. "
+        "largest_shift의 허용치는 {largest:g}입니다",
+    ),
+    "rollout_ratio_off": Template(
+        "{seen:.3g} % of {callers:,} callers came on the challenger's side instead of {planned:.3g} %: "
+        "the log lacks answers of one side, so that the sides cannot be compared",
+        "호출자 {callers:,}명 중 {planned:.3g} %가 아니라 {seen:.3g} %가 챌린저 쪽에 있습니다. 한쪽의 응답이 로그에 빠져 있어 두 "
+        "쪽을 비교할 수 없습니다",
+    ),
     "rollout_too_few_labels": Template(
         "{days} days brought {blocks} blocks of 30 labelled rows or more, and {wanted} are needed",
         "{days}일 동안 라벨이 30행 이상인 블록이 {blocks}개였고, {wanted}개가 필요합니다",

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from serving.package.model import Package
-from serving.records.contest import Behaviour, Contest, Latency, Verdict
+from serving.records.contest import Behaviour, Contest, Latency, Verdict, mean_difference
 from serving.records.reasons import because
 from tasks.contest.behaviour import failures, try_behaviours
 from tasks.contest.latency import time_packages, too_slow
@@ -99,6 +99,7 @@ def decide(
         judgement,
         contest=contest,
         latency=latency,
+        facts={**judgement.facts, **_mean_differences(before, scores)},
         verdict=cast(Verdict, contest.verdict),
         reasons=contest.reasons,
     )
@@ -111,6 +112,12 @@ def _class_rows(case: UseCase, truth: np.ndarray) -> dict[str, float]:
         counts = np.bincount(truth, minlength=len(case.target.classes))
         return {"rarest_class_rows": float(counts.min())}
     return {"positives": float(truth.sum())} if case.target.kind == "binary" else {}
+
+
+def _mean_differences(champion: np.ndarray, challenger: np.ndarray) -> dict[str, float]:
+    """By how much the challenger's mean answer is above the champion's; of classes, each one's."""
+    away = np.atleast_1d((challenger - champion).mean(axis=0)).tolist()
+    return {mean_difference(place): float(f"{value:.6g}") for place, value in enumerate(away)}
 
 
 def _contest(

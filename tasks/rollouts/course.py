@@ -19,6 +19,7 @@ from tasks.rollouts.blocks import (
 )
 from tasks.rollouts.moves import Move, go_on
 from tasks.rollouts.sequential import Look, first_finding
+from tasks.rollouts.sides import RATIO_ERROR, Ratio, Shift
 from tasks.rollouts.stages import MOST_DAYS, horizon_of
 from usecases.definition import Metric
 
@@ -30,21 +31,47 @@ class Sight:
     """What is there to see ``now``. Of a canary the ``requests`` that the challenger has answered
     in this step; of other stages the ``rows`` of days that are not yet judged, and the last day
     whose labels are in, ``through`` (``None``: there are no predictions yet). Days are proleptic
-    ordinals."""
+    ordinals. ``ratio`` and ``shift`` are those of recent answers; ``None``: unknown."""
 
     now: datetime
     requests: int = 0
     rows: Rows | Arms | None = None
     through: int | None = None
+    ratio: Ratio | None = None
+    shift: Shift | None = None
 
 
 def next_move(rollout: Rollout, sight: Sight, metric: Metric | None) -> Move:
     """Judge what was seen. ``metric`` is the stage's; a canary has none."""
     if rollout.held:
         return Move("", [because("rollout_is_held")], rollout)
+    rollout = replace(rollout, shift=sight.shift.size if sight.shift else None)
+    if unsound := _judge_sides(rollout, sight):
+        return unsound
     if metric is None:
         return _judge_canary(replace(rollout, requests=sight.requests), sight)
     return _judge_days(rollout, sight, metric)
+
+
+def _judge_sides(rollout: Rollout, sight: Sight) -> Move | None:
+    """The end of a rollout whose sides cannot be compared, or whose challenger answers too
+    differently."""
+    shift, largest = sight.shift, rollout.now.largest_shift
+    if shift is not None and largest is not None and shift.is_beyond(largest):
+        why = because("rollout_shifted", size=shift.size, error=shift.error, largest=largest)
+        return Move("reverted", [why], rollout)
+    ratio = sight.ratio
+    # A stage of many days asks once for each pair of them.
+    error = RATIO_ERROR if rollout.now.kind == "canary" else RATIO_ERROR / MOST_DAYS
+    if ratio is not None and ratio.is_off(error):
+        why = because(
+            "rollout_ratio_off",
+            seen=100 * ratio.seen,
+            planned=100 * ratio.share,
+            callers=ratio.champion + ratio.challenger,
+        )
+        return Move("inconclusive", [why], rollout)
+    return None
 
 
 def _judge_canary(rollout: Rollout, sight: Sight) -> Move:

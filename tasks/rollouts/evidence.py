@@ -5,7 +5,8 @@ Only files of the rollout's time are read, and of those only days that are not j
 labels are in."""
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import PurePosixPath
 from threading import Lock
 
@@ -14,17 +15,18 @@ import polars as pl
 
 from blocks.clients.registry import CHAMPION, ROLLOUT
 from blocks.lake import Lake
-from serving.records.rollout import Rollout
+from serving.records.rollout import Rollout, Stage
 from tasks.data.targets import possible_labels, truth_of
 from tasks.drift.performance import answers_of
 from tasks.log.files import day_of, find_files, for_each, read_batches
 from tasks.log.labels import read_labels
 from tasks.rollouts.blocks import Arms, Rows
 from tasks.rollouts.course import Sight
+from tasks.rollouts.sides import Ratio, Shift, ratio_of, shift_of_pairs, shift_of_sides
 from usecases.definition import UseCase
 
 _BEFORE = timedelta(days=1)  # a segment may be begun before the rollout, and closed within it
-_WHO = ("id", "time", "event_time", "model_version", "sample_rate", "role")
+_WHO = ("id", "time", "event_time", "model_version", "sample_rate", "role", "caller_hash")
 
 
 def look_at(
@@ -34,10 +36,63 @@ def look_at(
     ``LogDamaged``, ``LakeAway``."""
     since, stage = datetime.fromisoformat(rollout.since), rollout.now
     paths = _files_since(store, case.name, since)
+    recently = _recently(stage, since, now)
+    recent = [path for path in paths if _may_hold(path, recently)]
+    rows = _read(store, case, recent, recently)
+    sides = _compare_sides(case, rollout, rows, versions)
     if stage.kind == "canary":
-        rows = _read(store, case, paths, since)
         answered = rows.filter(_by(versions[1], ROLLOUT))
-        return Sight(now, requests=round((1 / answered["sample_rate"]).sum()))
+        requests = round((1 / answered["sample_rate"]).sum())
+        return Sight(now, requests=requests, ratio=sides.ratio, shift=sides.shift)
+    sight = _see_days(store, case, rollout, versions, now, paths)
+    return replace(sight, ratio=sides.ratio, shift=sides.shift)
+
+
+def _recently(stage: Stage, since: datetime, now: datetime) -> datetime:
+    """Since when answers are compared that need no label: a canary's step, or at most two days of
+    the others."""
+    if stage.kind == "canary":
+        return since
+    yesterday = datetime.combine(now.astimezone(UTC).date(), time(), UTC) - _BEFORE
+    return max(since, yesterday)
+
+
+@dataclass(frozen=True)
+class _Sides:
+    ratio: Ratio | None = None
+    shift: Shift | None = None
+
+
+def _compare_sides(
+    case: UseCase, rollout: Rollout, rows: pl.DataFrame, versions: tuple[str, str]
+) -> _Sides:
+    """What the answers say without labels."""
+    if rows.is_empty():
+        return _Sides()
+    if rollout.now.kind == "shadow":
+        pairs = _pairs(rows, versions)
+        champion, challenger = (_answers(case, pairs, side) for side in ("", "_challenger"))
+        return _Sides(shift=shift_of_pairs(champion, challenger, rollout.differences))
+    arms = _arms(rows, versions)
+    is_challenger = arms["is_challenger"].to_numpy()
+    return _Sides(
+        ratio_of(arms["caller_hash"], rollout.share),
+        shift_of_sides(
+            _answers(case, arms, ""), arms["caller_hash"], is_challenger, rollout.differences
+        ),
+    )
+
+
+def _see_days(
+    store: Lake,
+    case: UseCase,
+    rollout: Rollout,
+    versions: tuple[str, str],
+    now: datetime,
+    paths: Sequence[str],
+) -> Sight:
+    """The rows of days that are not judged yet and whose labels are in."""
+    since, stage = datetime.fromisoformat(rollout.since), rollout.now
     days = [day for path in paths if (day := _event_day(path)) and day <= now.date()]
     if not days:
         return Sight(now)
@@ -66,8 +121,14 @@ def _files_since(store: Lake, use_case: str, since: datetime) -> list[str]:
     return [
         path
         for path in find_files(store, "predictions", use_case, date.min, None)
-        if (begun := _begun(path)) is None or begun >= since - _BEFORE
+        if _may_hold(path, since)
     ]
+
+
+def _may_hold(path: str, since: datetime) -> bool:
+    """Whether a file may hold answers since then, by the time in its name."""
+    begun = _begun(path)
+    return begun is None or begun >= since - _BEFORE
 
 
 def _begun(path: str) -> datetime | None:
@@ -103,12 +164,13 @@ def _read(store: Lake, case: UseCase, paths: Sequence[str], since: datetime) -> 
     if not parts:
         empty = {name: pl.Float64() for name in ("sample_rate", *numbers)}
         text = {name: pl.String() for name in ("id", "model_version", "role")}
-        return pl.DataFrame(schema={**text, **empty, "day": pl.Date()})
+        return pl.DataFrame(schema={**text, **empty, "caller_hash": pl.UInt32(), "day": pl.Date()})
     return pl.concat(parts)
 
 
 def _conform(rows: pl.DataFrame, numbers: Sequence[str], since: datetime) -> pl.DataFrame:
-    defaults = {"role": CHAMPION, "sample_rate": 1.0, "model_version": None, "event_time": None}
+    defaults = {"role": CHAMPION, "sample_rate": 1.0}
+    defaults |= dict.fromkeys(("model_version", "event_time", "caller_hash"))
     missing = [pl.lit(value).alias(name) for name, value in defaults.items() if name not in rows]
     missing += [pl.lit(None, pl.Float64).alias(name) for name in numbers if name not in rows]
     rows = rows.with_columns(missing)
@@ -120,6 +182,7 @@ def _conform(rows: pl.DataFrame, numbers: Sequence[str], since: datetime) -> pl.
     return rows.filter(answered >= since).select(
         pl.col("id", "model_version", "role").cast(pl.String),
         pl.col("sample_rate", *numbers).cast(pl.Float64),
+        pl.col("caller_hash").cast(pl.UInt32),
         event.dt.date().alias("day"),
     )
 

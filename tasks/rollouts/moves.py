@@ -37,6 +37,7 @@ def go_on(rollout: Rollout, reasons: list[Reason], now: datetime) -> Move:
         low=None,
         high=None,
         requests=None,
+        shift=None,
     )
     following = because("rollout_goes_on", stage=stage_in_words(after))
     return Move("stepped", [*reasons, following], after)

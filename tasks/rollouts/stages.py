@@ -30,6 +30,7 @@ def planned(case: UseCase, written: Written, spread: Spread | None) -> Stage:
             minimum_requests=written.minimum_requests,
             minimum_minutes=written.minimum_minutes,
             patience_days=written.patience_days,
+            largest_shift=written.largest_shift,
         )
     days = written.days
     if days is None and written.smallest_gain and spread and isinstance(written, Shadow):
@@ -46,6 +47,7 @@ def planned(case: UseCase, written: Written, spread: Spread | None) -> Stage:
         label_days=written.label_days,
         missing_label=written.missing_label,
         margin=getattr(written, "margin", 0.0),
+        largest_shift=written.largest_shift,
     )
 
 

@@ -3,11 +3,13 @@ plan, and what cannot be rolled out."""
 
 import hashlib
 from dataclasses import replace
+from itertools import count, takewhile
 
 from prefect import task
 
 from blocks.registry import ModelVersion, RegistryError
 from serving.package.manifest import Manifest
+from serving.records.contest import mean_difference
 from serving.records.ledger import Decision
 from serving.records.reasons import because
 from serving.records.rollout import Rollout
@@ -109,7 +111,13 @@ def begin_rollout(winner: ModelVersion, contest: Decision) -> Outcome:
         spread = spread_of_contest(contest.contest)
         written = wanted_stages(case.name, _asked(contest))
         stages = [planned(case, stage, spread) for stage in written]
-        rollout = Rollout(id=name, stages=stages, since=now(), thread=run)
+        rollout = Rollout(
+            id=name,
+            stages=stages,
+            since=now(),
+            thread=run,
+            differences=mean_differences(contest),
+        )
         measured_in = contest.contest.main.metric if contest.contest else ""
         entry = record(
             Decision(
@@ -139,6 +147,13 @@ def begin_rollout(winner: ModelVersion, contest: Decision) -> Outcome:
         contest=in_a_sentence(contest),
     )
     return Outcome(BEGAN, message)
+
+
+def mean_differences(contest: Decision) -> list[float]:
+    """By how much the challenger's mean answer is above the champion's on the hold-out; of classes,
+    each one's. Empty for a contest from before that was recorded."""
+    known = (contest.facts.get(mean_difference(place)) for place in count())
+    return list(takewhile(lambda value: isinstance(value, float), known))  # type: ignore[arg-type]
 
 
 def _chain(rollout: Rollout) -> list[str]:

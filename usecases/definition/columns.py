@@ -17,7 +17,9 @@ from pydantic_core import PydanticCustomError
 from usecases.definition.kinds import KINDS, LONGEST_TEXT
 
 # What the prediction log says of a row beside its inputs and outputs.
-LOG_COLUMNS = frozenset({"id", "time", "event_time", "model_version", "sample_rate", "role"})
+LOG_COLUMNS = frozenset(
+    {"id", "time", "event_time", "model_version", "sample_rate", "role", "caller_hash"}
+)
 
 
 Side = Annotated[int, Field(ge=1, le=512)]

@@ -22,7 +22,15 @@ class Immediate(Frozen):
     kind: Literal["immediate"] = "immediate"
 
 
-class _Judged(Frozen):
+class _Watched(Frozen):
+    """A rollout during which answers are compared without labels: it ends if the difference between
+    both mean answers is surely more than ``largest_shift`` standard deviations of the champion's
+    answers from what it was in the contest (``None``: however far)."""
+
+    largest_shift: float | None = Field(1.0, gt=0, allow_inf_nan=False)
+
+
+class _Judged(_Watched):
     """A rollout that labels judge. ``metric`` (``None``: that of the gate) is compared by blocks of
     two days of event time, over ``days`` days; ``None``: until it is sure, for ``MOST_DAYS`` at
     most. ``smallest_gain`` is the gain in the metric's unit that matters: the plan says how long it
@@ -53,7 +61,7 @@ class Shadow(_Judged):
     margin: float = Field(0.0, ge=0, allow_inf_nan=False)
 
 
-class Canary(Frozen):
+class Canary(_Watched):
     """The challenger answers a share of the callers that grows by ``steps``, each for at least
     ``minimum_requests`` requests to it and ``minimum_minutes``. Guards judge, and no labels.
 

@@ -11,7 +11,6 @@ from serving.rollouts.guards import (
     LatencyGuard,
     PaceGuard,
     RateGuard,
-    RatioGuard,
     failure_guard,
 )
 
@@ -122,20 +121,3 @@ def test_a_breach_says_what_was_seen() -> None:
         guards.pace.add(1, 1.0, challenger=False)
         guards.pace.add(1, 5.0, challenger=True)
     assert "more than 2 times the champion's median time for 21 of 21 batches" in guards.breach
-
-
-@pytest.mark.parametrize("share", [0.01, 0.05, 0.5])
-def test_a_split_as_planned_is_not_doubted_and_a_lost_half_is(share: float) -> None:
-    chance = np.random.default_rng(1)
-    for real, doubted in ((share, False), (share / 2, True)):
-        guard = RatioGuard(share)
-        for more in chance.binomial(1000, real, 100):
-            guard.challenger += int(more)
-            guard.champion += 1000 - int(more)
-        assert guard.is_breached == doubted
-
-
-@pytest.mark.parametrize("share", [0.0, 1.0, float("nan")])
-def test_a_share_that_splits_nothing_has_no_ratio(share: float) -> None:
-    with pytest.raises(ValueError, match="a split has one between 0 and 1"):
-        RatioGuard(share)

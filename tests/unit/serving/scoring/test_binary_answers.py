@@ -190,6 +190,7 @@ def test_the_lake_has_the_columns_that_it_had_and_the_role(
         "model_version": "3",
         "sample_rate": 1.0,
         "role": "champion",
+        "caller_hash": None,
     }
 
 

@@ -42,7 +42,7 @@ class Asking:
         self.champion = champion
         self.body = body
         self.checked_rows: CheckedRows | None = None
-        self.canary = self.stand_in = None
+        self.canary = self.stand_in = self.place = None
         self.done = asyncio.Event()
         self.answer = b""
         self.error: Exception | None = None

@@ -31,7 +31,7 @@ class Asking:
         self.champion = champion
         self.body = msgspec.json.encode({"rows": rows})
         self.checked_rows: CheckedRows | None = None
-        self.canary = self.stand_in = self.pace = None
+        self.canary = self.stand_in = self.pace = self.place = None
         self.challenged = False
         self.answer: Answer | None = None
         self.error: Exception | None = None

@@ -91,6 +91,7 @@ def understood(request: bytes, first: int = 0) -> list[dict[str, Any]]:
             "model_version": "3",
             "sample_rate": 0.25,
             "role": "champion",
+            "caller_hash": None,
         }
         expected.append(answer | {"event_time": event_time} | dict(zip(NAMES, inputs, strict=True)))
     return expected

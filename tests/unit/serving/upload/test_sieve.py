@@ -41,7 +41,7 @@ def column_line(rows: int, **other: Any) -> bytes:
     return msgspec.json.encode(whole | other) + b"\n"
 
 
-def row_line(*rows: dict[str, Any]) -> bytes:
+def row_line(*rows: dict[str, Any], place: int | None = None) -> bytes:
     predictions = [
         {"id": f"id-{number}", "score": 0.5, "decision": True} for number in range(len(rows))
     ]
@@ -49,6 +49,7 @@ def row_line(*rows: dict[str, Any]) -> bytes:
         json.dumps({"rows": rows}).encode(),
         json.dumps({"predictions": predictions, "model_version": "3"}).encode(),
         len(rows),
+        place,
     )
 
 
@@ -115,8 +116,17 @@ def test_a_bad_label_of_many_is_set_aside_alone(tmp_path: Path) -> None:
     assert "label" in converted.aside.lines[0][0]
 
 
+SEVEN = [{"distance": number} for number in range(7)]
+
+
 @pytest.mark.parametrize(
-    "line", [column_line(7), row_line(*[{"distance": number} for number in range(7)])]
+    "line",
+    [
+        column_line(7),
+        column_line(7, caller_hash=[None, 3, 0, 2**32 - 1, 5, 5, None]),
+        row_line(*SEVEN),
+        row_line(*SEVEN, place=2**32 - 1),
+    ],
 )
 def test_halves_hold_every_row_once(tmp_path: Path, line: bytes) -> None:
     header = BY_COLUMN if b"numbers" in line else BY_ROW
@@ -126,6 +136,35 @@ def test_halves_hold_every_row_once(tmp_path: Path, line: bytes) -> None:
     assert [pq.read_table(pa.BufferReader(data)) for data in halves.files.values()] == [
         pq.read_table(pa.BufferReader(data)) for data in whole.files.values()
     ]
+
+
+def places(files: dict[str, memoryview]) -> list[int | None]:
+    return [
+        place
+        for data in files.values()
+        for place in pq.read_table(pa.BufferReader(data))["caller_hash"].to_pylist()
+    ]
+
+
+def test_each_row_has_the_place_of_its_caller(tmp_path: Path) -> None:
+    by_column = column_line(3, caller_hash=[7, None, 2**32 - 1])
+    lines = (by_column, column_line(2))
+    converted = convert(segment(tmp_path, msgspec.json.encode(BY_COLUMN), *lines))
+    assert places(converted.files) == [7, None, 2**32 - 1, None, None]
+    rows = [{"distance": 1}, {"distance": 2}]
+    # a repeated key makes msgspec read the line, and not pyarrow
+    careful = row_line(*rows, place=9).replace(b'"distance": 1', b'"distance": 1, "distance": 1')
+    lines = (row_line(*rows, place=8), row_line(*rows), careful)
+    converted = convert(segment(tmp_path, msgspec.json.encode(BY_ROW), *lines))
+    assert places(converted.files) == [8, 8, None, None, 9, 9]
+
+
+@pytest.mark.parametrize("bad", [[1, 2], [1, 2, "x"], [1, 2, -1], [1, 2, 2**32]])
+def test_places_that_are_none_or_too_few_are_set_aside(tmp_path: Path, bad: list[Any]) -> None:
+    lines = (column_line(3, caller_hash=bad), column_line(2))
+    converted = convert(segment(tmp_path, msgspec.json.encode(BY_COLUMN), *lines))
+    assert places(converted.files)[-2:] == [None, None]
+    assert converted.rows + converted.aside.rows == 5
 
 
 def test_a_row_that_ends_the_process_is_found_by_trying_each_part_in_another(

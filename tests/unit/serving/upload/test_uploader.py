@@ -130,6 +130,7 @@ def test_the_columns_of_both_logs_have_the_types_that_readers_expect(
         ("model_version", "string"),
         ("sample_rate", "double"),
         ("role", "string"),
+        ("caller_hash", "uint32"),
     ]
     assert [(field.name, str(field.type)) for field in feedback] == [
         ("id", "string"),

@@ -70,7 +70,7 @@ def test_a_judged_day_is_frozen_and_a_look_in_between_decides_nothing(lake: Lake
     assert [block.last for block in first.blocks] == ["2026-09-02", "2026-09-04"]
     Log(8, worse=-3).write(lake, "shadow")  # what is told later of these days
     again = next_move(first, look_at(lake, TOY, first, VERSIONS, clock(7, 20)), LOG_LOSS)
-    assert (again.verdict, again.rollout) == ("", first)
+    assert (again.verdict, again.rollout.blocks) == ("", first.blocks)
 
 
 def test_labels_that_tell_of_one_outcome_more_often_end_inconclusive(lake: Lake) -> None:
@@ -124,6 +124,32 @@ def test_a_canary_steps_once_it_has_its_requests_and_its_time(lake: Lake) -> Non
     third = next_move(second, Sight(clock(1), requests=900), None)
     assert third.verdict == "stepped" and third.rollout.now == ARMS
     assert third.rollout.terms == {"id": "r", "kind": "ab", "share": 0.5}
+
+
+@pytest.mark.parametrize(("kind", "stage"), [("shadow", SHADOW), ("ab", ARMS), ("canary", CANARY)])
+def test_answers_that_moved_since_the_contest_end_it(lake: Lake, kind: Kind, stage: Stage) -> None:
+    Log(2, a_day=3000, moved=2.0).write(lake, kind, share=0.1 if kind == "canary" else 0.5)
+    watched = replace(begin(replace(stage, largest_shift=0.5)), differences=[0.0])
+    (move,) = follow(lake, watched, range(1))
+    assert move.verdict == "reverted" and "largest_shift allows 0.5" in move.reasons[0]
+    assert move.rollout.shift is not None and move.rollout.shift > 0.8
+    as_in_the_contest = replace(watched, differences=[0.35])
+    assert follow(lake, as_in_the_contest, range(1))[0].verdict != "reverted"
+    for unjudged in (replace(watched, differences=[]), begin(stage)):  # unknown, or however far
+        assert follow(lake, unjudged, range(1))[0].verdict != "reverted"
+
+
+@pytest.mark.parametrize(("kind", "stage", "share"), [("ab", ARMS, 0.5), ("canary", CANARY, 0.1)])
+@pytest.mark.parametrize("requests", [1, 20])
+def test_lost_answers_of_one_side_end_it(
+    lake: Lake, kind: Kind, stage: Stage, share: float, requests: int
+) -> None:
+    Log(2, a_day=20_000, requests=requests).write(lake, kind, share)
+    assert follow(lake, begin(stage), range(1))[0].verdict in ("", "stepped")
+    Log(2, a_day=20_000 * requests, requests=requests, lost=1.0).write(lake, kind, share)
+    (move,) = follow(lake, begin(stage), range(1))
+    assert move.verdict == "inconclusive", move.reasons
+    assert "0 % of " in move.reasons[0] and f"instead of {100 * share:g} %" in move.reasons[0]
 
 
 def test_a_canary_waits_for_time_and_ends_without_requests() -> None:
