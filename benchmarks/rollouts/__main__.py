@@ -1,8 +1,8 @@
 """Figures of docs/rollouts.md, in made-up worlds that are hard for them.
 
 python -m benchmarks.rollouts                     all parts
-python -m benchmarks.rollouts errors 2000         one part: errors, power, labels, guards,
-                                                  ratio or plan; in so many worlds each
+python -m benchmarks.rollouts errors 2000         one part: errors, power, labels, rewards,
+                                                  guards, ratio or plan; in so many worlds each
 python -m benchmarks.rollouts shadow 4            what a shadow costs a real service, in so many
                                                   rounds: two minutes
 python -m benchmarks.rollouts quick               less than a minute; fails beyond a promise
@@ -17,6 +17,7 @@ PARTS = {
     "power": looks.power,
     "plan": looks.plans,
     "labels": looks.late_labels,
+    "rewards": looks.rewards,
     "guards": guards.reverts,
     "ratio": guards.ratios,
 }

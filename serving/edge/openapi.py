@@ -67,10 +67,11 @@ _ANY_PREDICTION = {
 
 
 def _feedback(label: dict[str, Any]) -> dict[str, Any]:
-    return _object(
-        ["id", "label"],
+    one = _object(
+        ["id"],
         id={"type": "string", "minLength": 1, "maxLength": 128, "description": "of the prediction"},
         label=label,
+        reward={"type": "number", "description": "what the answer brought; an A/B may compare it"},
         event_time=_LOCAL | {"type": ["string", "null"]},
         time={
             "type": ["string", "null"],
@@ -78,6 +79,7 @@ def _feedback(label: dict[str, Any]) -> dict[str, Any]:
             "description": "when the label became known; default: now",
         },
     )
+    return one | {"anyOf": [{"required": ["label"]}, {"required": ["reward"]}]}
 
 
 _ERROR = _object(

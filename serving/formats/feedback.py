@@ -1,11 +1,11 @@
-"""Read feedback of callers: the labels of the predicted rows."""
+"""Read feedback of callers: labels of the predicted rows, and rewards for the answers."""
 
 import math
 from datetime import UTC, datetime
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from serving.errors import InputError
 from serving.formats.rows import LOCAL_TIME, explain, malformed
@@ -14,18 +14,20 @@ from serving.package.outputs import YES_OR_NO, Label
 _EXPECTED = {
     "id": "the id of a prediction, a text of 1 to 128 characters",
     "event_time": LOCAL_TIME,
+    "reward": "a finite number",
     "time": "a date and time, such as '2013-06-01T15:00:00Z'",
 }
 _SHOWN = 10
 
 
 class Feedback(msgspec.Struct, forbid_unknown_fields=True):
-    """The label of one prediction. ``event_time`` (local) is that of the predicted row, ``time`` is
-    when the label was known.
+    """The label of one prediction, the reward that its answer brought, or both. ``event_time``
+    (local) is that of the predicted row, ``time`` is when the label was known.
     """
 
     id: Annotated[str, Meta(min_length=1, max_length=128)]
-    label: bool | float | str
+    label: bool | float | str | UnsetType = UNSET
+    reward: float | UnsetType = UNSET
     event_time: Annotated[datetime, Meta(tz=False)] | None = None
     time: datetime | None = None
 
@@ -53,8 +55,8 @@ _DECODER = msgspec.json.Decoder(_Request)
 
 def read_feedback(body: bytes, label: Label = YES_OR_NO) -> list[Feedback]:
     """Decode ``{"feedback": [...]}``, with labels as ``label`` says: a yes or no as bool, the name
-    of a class, or a number. Raises ``InputError`` naming row and field, ``MalformedBody`` if the
-    body is not JSON.
+    of a class, or a number; a row has a label, a reward or both. Raises ``InputError`` naming row
+    and field, ``MalformedBody`` if the body is not JSON.
     """
     try:
         entries = _DECODER.decode(body).feedback
@@ -64,7 +66,14 @@ def read_feedback(body: bytes, label: Label = YES_OR_NO) -> list[Feedback]:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise malformed(error, body, "feedback") from error
     for row, entry in enumerate(entries):
-        entry.label = _checked(entry.label, label, row)
+        if entry.label is not UNSET:
+            entry.label = _checked(entry.label, label, row)
+        elif entry.reward is UNSET:
+            message = f"Row {row}, field 'label': it is missing, and so is a reward."
+            raise InputError(message, row, "label")
+        if entry.reward is not UNSET and not math.isfinite(entry.reward):
+            message = f"Row {row}, field 'reward': expected {_EXPECTED['reward']}."
+            raise InputError(message, row, "reward")
         try:
             entry.known_at(_ANY)
         except OverflowError as error:  # the calendar's first or last day, pushed out by its zone

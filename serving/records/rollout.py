@@ -22,7 +22,7 @@ StageKind = Literal["shadow", "canary", "ab"]
 @record
 class Stage:
     """One stage as it was planned: a use case's file that changes meanwhile changes no running
-    rollout.
+    rollout. ``reward_cap``: rewards judge it, cut off there, and no labels.
 
     A canary has ``steps``, an A/B a ``share`` of the callers; shadow and A/B are judged in
     ``metric`` (its name) over ``days`` (``None``: no planned end), on days older than
@@ -44,6 +44,7 @@ class Stage:
     missing_label: str = "unknown"
     margin: float = 0.0
     largest_shift: float | None = None
+    reward_cap: float | None = None
 
 
 @record

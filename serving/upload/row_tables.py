@@ -35,14 +35,16 @@ class _FeedbackLine(_Line):
 
 class _Label(msgspec.Struct):
     id: str
-    label: bool | float | str
+    label: bool | float | str | msgspec.UnsetType
     time: datetime
     received: datetime
     event_time: datetime | None
+    reward: float | msgspec.UnsetType
 
 
 def schema_of(header: Header) -> Any:
     """The lake's columns, and for feedback ``event_time``; ``received`` is by the service's clock.
+    A row of feedback has a label, a reward or both.
     Inputs that the log leaves out are not among them.
     """
     import pyarrow as pa
@@ -60,6 +62,7 @@ def schema_of(header: Header) -> Any:
                 common[1],
                 ("received", common[1][1]),
                 common[2],
+                ("reward", pa.float64()),
             ]
         )
     inputs = [
@@ -112,6 +115,7 @@ class FeedbackTables:
                     entry.known_at(received),
                     received,
                     entry.event_time,
+                    entry.reward,
                 )
             )
             for entry in entries

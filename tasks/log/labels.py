@@ -1,8 +1,9 @@
-"""Labels that came late, found for a window's predictions by their ids, at a memory that the ids
-bound and not the feedback.
+"""Labels that came late, and rewards, found for a window's predictions by their ids, at a memory
+that the ids bound and not the feedback.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import PurePosixPath
 from threading import Lock
@@ -42,31 +43,64 @@ def read_labels(
     the day on which it came: so all of it is read from the day before ``window`` (clocks, time
     zones) to ``late_days`` after it (``None``: to the end). Raises ``LogDamaged``, ``LakeAway``,
     ``ValueError``."""
-    period, schema = period_named(window), schema_of(case)
+    return _read_last(store, case, window, ids, _Wanted("label", late_dtype(case)), late_days)
+
+
+def read_rewards(store: Lake, case: UseCase, window: str, ids: pl.Series) -> pl.DataFrame:
+    """The last reward of each of ``ids`` that has one, by the rules of ``read_labels``: columns
+    ``id``, ``reward``, ``time``, ``given``. Raises ``LogDamaged``, ``LakeAway``, ``ValueError``."""
+    return _read_last(store, case, window, ids, _Wanted("reward", pl.Float64()), None)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """A column of the feedback, and its type."""
+
+    name: str
+    kind: pl.DataType
+
+    @property
+    def schema(self) -> pl.Schema:
+        return pl.Schema({"id": pl.String(), self.name: self.kind, "time": _UTC})
+
+
+def _read_last(
+    store: Lake,
+    case: UseCase,
+    window: str,
+    ids: pl.Series,
+    wanted: _Wanted,
+    late_days: int | None,
+) -> pl.DataFrame:
+    period, schema = period_named(window), wanted.schema
     until = None if late_days is None else period.last + timedelta(days=late_days)
     paths = find_files(store, "feedback", case.name, _before(period.first), until)
-    search = _Search(ids)
+    search = _Search(ids, wanted.name)
 
     def take(path: str) -> None:
         line = 0
-        for batch in read_batches(store, path, lambda columns: _choose(case, path, columns)):
+        for batch in read_batches(
+            store, path, lambda columns: _choose(case, path, columns, wanted)
+        ):
             rows = pl.from_arrow(batch)
             assert isinstance(rows, pl.DataFrame)
+            if wanted.name not in rows.columns:
+                return
             numbered = rows.with_row_index("line", offset=line).with_columns(
                 pl.lit(PurePosixPath(path).stem).alias("segment")
             )
             received = pl.col("received") if "received" in rows.columns else pl.lit(None)
             numbered = numbered.with_columns(received.cast(_UTC).alias("received"))
-            search.add(numbered.cast({name: schema[name] for name in _NAMES}))
+            search.add(numbered.cast(schema))
             line += len(rows)
 
     for_each(paths, take)
-    labels = search.finish()
-    if labels.is_empty():
-        return pl.DataFrame(schema=schema)
-    ordered = labels.sort("time", "received", "segment", "line", nulls_last=False)
+    last = search.finish()
+    if last.is_empty():
+        return pl.DataFrame(schema={**schema, "given": pl.UInt32()})
+    ordered = last.sort("time", "received", "segment", "line", nulls_last=False)
     return ordered.group_by("id", maintain_order=True).agg(
-        pl.col("label", "time").last(), pl.len().cast(pl.UInt32).alias("given")
+        pl.col(wanted.name, "time").last(), pl.len().cast(pl.UInt32).alias("given")
     )
 
 
@@ -81,9 +115,12 @@ _WORDS: Mapping[pl.DataType, str] = {
 }
 
 
-def _choose(case: UseCase, path: str, schema: "Schema") -> list[str]:
+def _choose(case: UseCase, path: str, schema: "Schema", wanted: _Wanted) -> list[str]:
     from pyarrow import types
 
+    received = ["received"] if "received" in schema.names else []
+    if wanted.name == "reward":
+        return [name for name in ("id", "time", "reward") if name in schema.names] + received
     if missing := [name for name in _NAMES if name not in schema.names]:
         raise LogDamaged(
             f"{path} is not a feedback file: it has no {', '.join(missing)}. Move it out of the "
@@ -101,13 +138,14 @@ def _choose(case: UseCase, path: str, schema: "Schema") -> list[str]:
             f"{path} has labels of type {label}: they must be {_WORDS[expected]}. Correct it, "
             "or move it out of the feedback."
         )
-    return [*_NAMES, *(["received"] if "received" in schema.names else [])]
+    return [*_NAMES, *received]
 
 
 class _Search:
-    """Keeps the feedback on the ids, from several threads."""
+    """Keeps the feedback on the ids that has a value in ``column``, from several threads."""
 
-    def __init__(self, ids: pl.Series) -> None:
+    def __init__(self, ids: pl.Series, column: str) -> None:
+        self._column = column
         self._ids = ids.cast(pl.String).unique().alias("id").to_frame()
         self._waiting: list[pl.DataFrame] = []
         self._rows = 0
@@ -123,7 +161,7 @@ class _Search:
 
     def _search(self) -> None:
         if self._waiting:
-            whole = pl.concat(self._waiting).filter(pl.col("label").is_not_null())
+            whole = pl.concat(self._waiting).filter(pl.col(self._column).is_not_null())
             self._found.append(whole.join(self._ids, on="id", how="semi"))
         self._waiting, self._rows = [], 0
 

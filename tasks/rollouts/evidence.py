@@ -15,11 +15,11 @@ import polars as pl
 
 from blocks.clients.registry import CHAMPION, ROLLOUT
 from blocks.lake import Lake
-from serving.records.rollout import Rollout, Stage
+from serving.records.rollout import PLACES, Rollout, Stage
 from tasks.data.targets import possible_labels, truth_of
 from tasks.drift.performance import answers_of
 from tasks.log.files import day_of, find_files, for_each, read_batches
-from tasks.log.labels import read_labels
+from tasks.log.labels import read_labels, read_rewards
 from tasks.rollouts.blocks import Arms, Rows
 from tasks.rollouts.course import Sight
 from tasks.rollouts.sides import Ratio, Shift, ratio_of, shift_of_pairs, shift_of_sides
@@ -102,17 +102,27 @@ def _see_days(
     rows = _read(store, case, mature, since)
     if rows.is_empty():
         return Sight(now, through=through.toordinal())
-    whole = _pairs(rows, versions) if stage.kind == "shadow" else _arms(rows, versions)
+    if stage.kind == "shadow":
+        whole = _pairs(rows, versions)
+    else:
+        whole = _on_their_side(_arms(rows, versions), rollout.share)
     if whole.is_empty():
         return Sight(now, through=through.toordinal())
     ordinals = whole["day"].to_physical().to_numpy() + date(1970, 1, 1).toordinal()
-    truth = _truth(store, case, whole)
+    truth = (
+        _truth(store, case, whole)
+        if stage.reward_cap is None
+        else _rewards(store, case, whole, stage.reward_cap)
+    )
     seen: Rows | Arms
     if stage.kind == "shadow":
         champion, challenger = (_answers(case, whole, side) for side in ("", "_challenger"))
         seen = Rows(ordinals, truth, champion, challenger)
     else:
-        seen = Arms(ordinals, truth, _answers(case, whole, ""), whole["is_challenger"].to_numpy())
+        answers = _answers(case, whole, "")
+        if stage.reward_cap is not None and answers.ndim == 2:
+            answers = answers[:, 0]  # a reward is none of a class
+        seen = Arms(ordinals, truth, answers, whole["is_challenger"].to_numpy())
     return Sight(now, rows=seen, through=through.toordinal())
 
 
@@ -210,6 +220,13 @@ def _arms(rows: pl.DataFrame, versions: tuple[str, str]) -> pl.DataFrame:
     )
 
 
+def _on_their_side(arms: pl.DataFrame, share: float) -> pl.DataFrame:
+    """Without what the champion answered to the challenger's callers, such as requests that the
+    challenger failed: they would make the champion's side another population."""
+    belongs = pl.col("caller_hash") < round(share * PLACES)
+    return arms.filter((belongs == pl.col("is_challenger")).fill_null(True))
+
+
 def _answers(case: UseCase, rows: pl.DataFrame, side: str) -> np.ndarray:
     names = [output.name for output in case.outputs if output.kind == "number"]
     return answers_of(case, rows.select(pl.col(f"{name}{side}").alias(name) for name in names))
@@ -226,3 +243,12 @@ def _truth(store: Lake, case: UseCase, rows: pl.DataFrame) -> np.ndarray:
     flags = given.to_numpy()
     truth[flags] = truth_of(case, known["label"].filter(given))
     return truth
+
+
+def _rewards(store: Lake, case: UseCase, rows: pl.DataFrame, cap: float) -> np.ndarray:
+    """The rewards ``(n_rows,)`` that have come, cut off at ``cap`` on either side; ``nan`` without
+    one."""
+    first: date = rows["day"].min()  # type: ignore[assignment]
+    rewards = read_rewards(store, case, first.isoformat(), rows["id"])
+    known = rows.select("id").join(rewards, on="id", how="left", maintain_order="left")
+    return known["reward"].clip(-cap, cap).fill_null(np.nan).to_numpy()

@@ -11,6 +11,7 @@ from serving.records.reasons import Reason, because
 from serving.records.rollout import Stage
 from tasks.rollouts.blocks import BLOCK_DAYS
 from tasks.rollouts.planning import Spread, decidable, plan, spread_of
+from tasks.rollouts.rewards import MEAN_COST, MEAN_REWARD, REWARDS
 from tasks.rollouts.sequential import MOST_BLOCKS
 from usecases.definition import METRICS, Canary, Metric, Shadow, UseCase
 from usecases.definition import Stage as Written
@@ -32,7 +33,12 @@ def planned(case: UseCase, written: Written, spread: Spread | None) -> Stage:
             patience_days=written.patience_days,
             largest_shift=written.largest_shift,
         )
-    days = written.days
+    days, reward = written.days, getattr(written, "reward", None)
+    if reward is not None:
+        metric = MEAN_REWARD if reward.higher_is_better else MEAN_COST
+        missing = "negative" if reward.missing == "zero" else "unknown"
+    else:
+        metric, missing = written.metric or case.gate.metric, written.missing_label
     if days is None and written.smallest_gain and spread and isinstance(written, Shadow):
         blocks = plan(written.smallest_gain, spread, planned=True).blocks
         days = blocks * BLOCK_DAYS if blocks else None
@@ -41,18 +47,21 @@ def planned(case: UseCase, written: Written, spread: Spread | None) -> Stage:
         header=getattr(written, "header", ""),
         field=getattr(written, "field", ""),
         share=getattr(written, "share", 0.0),
-        metric=(written.metric or case.gate.metric).name,
+        metric=metric.name,
         days=days,
         smallest_gain=written.smallest_gain,
         label_days=written.label_days,
-        missing_label=written.missing_label,
+        missing_label=missing,
         margin=getattr(written, "margin", 0.0),
         largest_shift=written.largest_shift,
+        reward_cap=reward.cap if reward is not None else None,
     )
 
 
 def metric_of(case: UseCase, stage: Stage) -> Metric:
     """The metric that judges the stage. Raises ``LookupError`` if the use case has lost it."""
+    if stage.reward_cap is not None:
+        return REWARDS[stage.metric]
     own = [case.gate.metric, *(guard.metric for guard in case.promotion.guards)]
     own += [each.metric for each in case.stages if not isinstance(each, Canary) and each.metric]
     by_name = {**METRICS, **{metric.name: metric for metric in own}}

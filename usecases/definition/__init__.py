@@ -49,7 +49,7 @@ from usecases.definition.policies import (
     RetrainPolicy,
 )
 from usecases.definition.recipes import Candidate, Range, Search
-from usecases.definition.rollouts import AB, Canary, Immediate, Rollout, Shadow, Stage
+from usecases.definition.rollouts import AB, Canary, Immediate, Reward, Rollout, Shadow, Stage
 from usecases.definition.sources import (
     FileSource,
     FrameSource,
@@ -125,6 +125,7 @@ __all__ = [
     "RetrainPolicy",
     "RMSE",
     "ROC_AUC",
+    "Reward",
     "Rollout",
     "ROW_ID",
     "SCORE",

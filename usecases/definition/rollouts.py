@@ -89,14 +89,40 @@ class Canary(_Watched):
         return self
 
 
+class Reward(Frozen):
+    """What an answer brings, such as the money that was spent after it, as callers send it to
+    ``/feedback``. Both sides' means are compared, with each reward cut off at ``cap``, which is
+    fixed beforehand: a few huge ones would decide otherwise. An answer without a reward by
+    ``label_days`` brought nothing, or is left out (``missing``)."""
+
+    cap: float = Field(gt=0, allow_inf_nan=False)
+    higher_is_better: bool = True
+    missing: Literal["zero", "unknown"] = "zero"
+
+
 class AB(_Judged):
     """The challenger answers a fixed ``share`` of the callers, and labels judge each side by its
-    own rows. ``header`` and ``field`` are as in ``Canary``: name what tells your callers apart."""
+    own rows, or the ``reward``: then half of the callers, since the larger side of two looks better
+    where a few rewards are huge. ``header`` and ``field`` are as in ``Canary``: name what tells
+    your callers apart."""
 
     kind: Literal["ab"] = "ab"
+    reward: Reward | None = None
     share: float = Field(0.5, gt=0, lt=1, allow_inf_nan=False)
     header: Header = ""
     field: str = ""
+
+    @model_validator(mode="after")
+    def _fits_a_reward(self) -> Self:
+        if self.reward is None:
+            return self
+        if self.metric is not None or self.missing_label != "unknown":
+            raise ValueError(
+                "a reward judges without labels: leave out metric and missing_label, or the reward"
+            )
+        if self.share != 0.5:
+            raise ValueError(f"share is {self.share:g}: with a reward it must be 0.5")
+        return self
 
 
 Stage = Shadow | Canary | AB

@@ -206,7 +206,7 @@ def sketch(document: Document, schema: Document) -> Any:
         return schema["example"]
     if "enum" in schema:
         return schema["enum"][0]
-    if "anyOf" in schema:
+    if "anyOf" in schema and "properties" not in schema:
         return sketch(document, schema["anyOf"][0])
     kind = schema.get("type")
     kind = next(name for name in kind if name != "null") if isinstance(kind, list) else kind

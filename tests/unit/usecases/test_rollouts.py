@@ -13,6 +13,7 @@ from usecases.definition import (
     Canary,
     Immediate,
     Number,
+    Reward,
     Shadow,
 )
 from usecases.definition.rollouts import misfits, rollout_named
@@ -58,6 +59,12 @@ def test_only_a_yes_or_no_that_is_missing_may_be_a_no() -> None:
         (lambda: Canary(header="X-User"), "pattern"),
         (lambda: Canary(minimum_minutes=1e5), "patience_days"),
         (lambda: AB(share=1), "less than 1"),
+        (lambda: AB(share=0.2, reward=Reward(cap=9)), "with a reward it must be 0.5"),
+        (lambda: AB(metric=LOG_LOSS, reward=Reward(cap=9)), "judges without labels"),
+        (lambda: AB(missing_label="negative", reward=Reward(cap=9)), "judges without labels"),
+        (lambda: Reward(cap=0), "greater than 0"),
+        (lambda: Reward(cap=float("inf")), "finite"),
+        (lambda: Canary(largest_shift=0), "greater than 0"),
         (lambda: Shadow(days=60), "less than or equal to 56"),
         (lambda: Shadow(**{"day": 20}), "day"),
     ],

@@ -1,6 +1,7 @@
 from datetime import UTC, datetime
 
 import pytest
+from msgspec import UNSET
 
 from serving.errors import InputError, MalformedBody
 from serving.formats.feedback import read_feedback
@@ -134,3 +135,28 @@ def test_label_of_another_kind_is_refused(kind: Label, label: bytes, expected: s
     with pytest.raises((InputError, MalformedBody)) as refused:
         read_feedback(b'{"feedback": [{"id": "a", "label": ' + label + b"}]}", kind)
     assert expected in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("entry", "label", "reward"),
+    [
+        (b'"reward": 2', UNSET, 2.0),
+        (b'"reward": -0.5, "label": 1', True, -0.5),
+        (b'"label": 0', False, UNSET),
+    ],
+)
+def test_a_row_has_a_label_or_a_reward_or_both(entry: bytes, label: object, reward: object) -> None:
+    (read,) = read_feedback(b'{"feedback": [{"id": "a", %b}]}' % entry)
+    assert (read.label, read.reward) == (label, reward)
+
+
+def test_a_row_with_neither_label_nor_reward_is_refused() -> None:
+    body = b'{"feedback": [{"id": "a", "reward": 1}, {"id": "b"}]}'
+    with pytest.raises(InputError, match="Row 1, field 'label': it is missing, and so is a reward"):
+        read_feedback(body)
+
+
+@pytest.mark.parametrize("reward", [b'"5"', b"null", b"true", b"1e400", b"[1]"])
+def test_a_reward_is_a_finite_number(reward: bytes) -> None:
+    with pytest.raises(InputError, match=r"Row 0, field 'reward': expected a finite number"):
+        read_feedback(b'{"feedback": [{"id": "a", "label": 1, "reward": %b}]}' % reward)

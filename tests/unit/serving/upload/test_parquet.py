@@ -313,30 +313,40 @@ def test_a_segment_of_an_older_service_has_a_sample_rate_of_one(tmp_path: Path) 
     assert rows_of(convert(path).files)[0]["sample_rate"] == 1.0
 
 
-def test_feedback_is_read_in_both_spellings_of_a_label_and_with_any_zone(tmp_path: Path) -> None:
+def test_feedback_is_read_in_both_spellings_of_a_label_with_rewards_and_any_zone(
+    tmp_path: Path,
+) -> None:
     entries = [
         {"id": "a", "label": 1, "time": "2013-07-01T01:00:00+02:00"},
         {"id": "b", "label": False, "time": "2013-07-01T00:00:00.1234567"},
         {
             "id": "c",
             "label": 0,
+            "reward": 2.5,
             "event_time": "2013-06-01t00:00:00",
             "time": "2013-07-01T00:00:00Z",
         },
+        {"id": "d", "reward": -1, "time": "2013-07-02T00:00:00Z"},
     ]
     path = tmp_path / "a.jsonl"
     body = json.dumps({"feedback": entries}, indent=1).encode()
-    path.write_bytes(feedback_header("toy") + b"\n" + line_of(body, b"", 3) + b"null\n")
+    path.write_bytes(feedback_header("toy") + b"\n" + line_of(body, b"", 4) + b"null\n")
     converted = convert(path)
     files = {
         key.split("/")[2]: pq.read_table(pa.BufferReader(data)).to_pylist()
         for key, data in converted.files.items()
     }
-    assert (converted.rows, converted.torn) == (3, 1)
+    assert (converted.rows, converted.torn) == (4, 1)
     came = files[f"date={date(2013, 6, 1)}"][0]["received"]
     assert files == {
         f"date={date(2013, 6, 1)}": [
-            {"id": "c", "label": False, "time": datetime(2013, 7, 1, tzinfo=UTC), "received": came}
+            {
+                "id": "c",
+                "label": False,
+                "time": datetime(2013, 7, 1, tzinfo=UTC),
+                "received": came,
+                "reward": 2.5,
+            }
         ],
         # Without an event time it lies under the day on which it came, whatever the caller's clock
         # says.
@@ -346,12 +356,21 @@ def test_feedback_is_read_in_both_spellings_of_a_label_and_with_any_zone(tmp_pat
                 "label": True,
                 "time": datetime(2013, 6, 30, 23, tzinfo=UTC),
                 "received": came,
+                "reward": None,
             },
             {
                 "id": "b",
                 "label": False,
                 "time": datetime(2013, 7, 1, 0, 0, 0, 123457, tzinfo=UTC),
                 "received": came,
+                "reward": None,
+            },
+            {
+                "id": "d",
+                "label": None,
+                "time": datetime(2013, 7, 2, tzinfo=UTC),
+                "received": came,
+                "reward": -1.0,
             },
         ],
     }

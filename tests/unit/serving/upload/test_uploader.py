@@ -137,6 +137,7 @@ def test_the_columns_of_both_logs_have_the_types_that_readers_expect(
         ("label", "bool"),
         ("time", "timestamp[us, tz=UTC]"),
         ("received", "timestamp[us, tz=UTC]"),
+        ("reward", "double"),
     ]
 
 

@@ -12,7 +12,7 @@ from usecases.toy import USE_CASE as TOY
 from blocks.lake import Lake
 from tasks.log import labels as log_labels
 from tasks.log.files import LogDamaged
-from tasks.log.labels import read_labels, schema_of
+from tasks.log.labels import read_labels, read_rewards, schema_of
 
 
 @pytest.fixture
@@ -143,3 +143,23 @@ def test_a_damaged_file_of_feedback_is_named(lake: Lake) -> None:
     lake.write("feedback/toy/date=2024-06-01/0001.parquet", b"PAR1 and no more")
     with pytest.raises(LogDamaged, match="date=2024-06-01/0001.parquet"):
         labels(lake, "a")
+
+
+def test_the_last_reward_counts_and_files_from_before_have_none(lake: Lake) -> None:
+    plant(lake, "2024-06-02", "0001", ("a", True, 50))
+    start = datetime(2024, 6, 20, tzinfo=UTC)
+    for segment, reward, minute in (("0002", 3.0, 20), ("0003", 4.5, 10), ("0004", None, 90)):
+        data = io.BytesIO()
+        columns = {"id": ["a"], "label": [None], "reward": [reward]}
+        time = start + timedelta(minutes=minute)
+        rows = pl.DataFrame(columns, schema_overrides={"reward": pl.Float64, "label": pl.Boolean})
+        rows.with_columns(pl.lit(time).alias("time")).write_parquet(data)
+        lake.write(f"feedback/toy/date=2024-06-02/{segment}.parquet", data.getvalue())
+    rewards = read_rewards(lake, TOY, "2024-06", pl.Series(["a", "b"]))
+    assert rewards.select("id", "reward", "given").rows() == [("a", 3.0, 2)]
+    assert labels(lake, "a") == {"a": (True, 1)}
+
+
+def test_a_lake_without_rewards_has_none(lake: Lake) -> None:
+    plant(lake, "2024-06-02", "0001", ("a", True, 50))
+    assert read_rewards(lake, TOY, "2024-06", pl.Series(["a"])).is_empty()

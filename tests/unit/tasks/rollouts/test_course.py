@@ -8,12 +8,13 @@ from usecases.toy import USE_CASE as TOY
 
 from blocks.lake import Lake
 from serving.records.rollout import Rollout, Stage
+from tasks.rollouts.blocks import Arms
 from tasks.rollouts.course import Sight, next_move
 from tasks.rollouts.evidence import look_at
 from tasks.rollouts.moves import Move, go_on
 from tasks.rollouts.stages import metric_of, planned
 from tests.fixtures.rollout_log import CHALLENGER, CHAMPION, Kind, Log, clock
-from usecases.definition import AB, LOG_LOSS, Canary, Shadow
+from usecases.definition import AB, LOG_LOSS, Canary, Reward, Shadow
 
 VERSIONS = (CHAMPION, CHALLENGER)
 JUDGED = {"metric": "log_loss", "days": 28, "label_days": 2}
@@ -62,6 +63,40 @@ def test_winner_loser_and_equal_are_told_apart(
         assert last.rollout.low is not None and last.rollout.low > 0
     if verdict == "lost":
         assert last.rollout.high is not None and last.rollout.high < 0
+
+
+@pytest.mark.parametrize(
+    ("rewards", "higher", "verdict"),
+    [((5.0, 8.0), True, "won"), ((5.0, 8.0), False, "lost"), ((5.0, 5.0), True, "no difference")],
+)
+def test_rewards_tell_winner_loser_and_equal_apart(
+    lake: Lake, rewards: tuple[float, float], higher: bool, verdict: str
+) -> None:
+    """Whatever the labels say: the challenger errs less. Of ten answers three bring anything."""
+    stage = planned(TOY, AB(reward=Reward(cap=30, higher_is_better=higher), label_days=2), None)
+    Log(36, a_day=1000, worse=1.0, rewards=rewards).write(lake, "ab")
+    last = follow(lake, begin(stage), range(36))[-1]
+    assert last.verdict == verdict, last.reasons
+    assert ("mean reward" if higher else "mean cost") in last.reasons[0]
+    first = last.rollout.blocks[0]
+    assert first.rows == first.labelled, "a row without a reward brought nothing"
+
+
+def test_without_zeros_for_missing_rewards_only_those_that_came_are_judged(lake: Lake) -> None:
+    stage = planned(TOY, AB(reward=Reward(cap=30, missing="unknown"), label_days=2), None)
+    Log(8, a_day=1000, rewards=(5.0, 5.0)).write(lake, "ab")
+    block = follow(lake, begin(stage), range(8))[-1].rollout.blocks[0]
+    assert 0.25 < block.labelled / block.rows < 0.35
+
+
+def test_a_failing_challengers_callers_are_on_no_side(lake: Lake) -> None:
+    """The champion has answered what the challenger failed."""
+    Log(8).write(lake, "ab")
+    whole = look_at(lake, TOY, begin(ARMS), VERSIONS, clock(8))
+    other = look_at(lake, TOY, begin(replace(ARMS, share=0.7)), VERSIONS, clock(8))
+    assert isinstance(whole.rows, Arms) and isinstance(other.rows, Arms)
+    stay, fewer = (int((~rows.is_challenger).sum()) for rows in (whole.rows, other.rows))
+    assert 0.5 * stay < fewer < 0.7 * stay, "callers at .5 to .7 are the challenger's"
 
 
 def test_a_judged_day_is_frozen_and_a_look_in_between_decides_nothing(lake: Lake) -> None:
