@@ -40,7 +40,8 @@ class LatestRollout(msgspec.Struct, frozen=True, kw_only=True):
     of its first one, which told the ``plan``. ``is_running``: it has not ended, or won and waits
     for the crown.
 
-    ``looks`` and ``blocks`` are those of the stage that it is at. ``minutes_left`` is
+    ``looks`` and ``blocks`` are those of the stage that it is at, and ``shift`` is by how many
+    standard deviations both mean answers are further apart than in the contest. ``minutes_left`` is
     until this step of a canary may end, ``days_left`` until the planned end with its labels;
     ``None`` where it is not known, or not planned."""
 
@@ -66,6 +67,7 @@ class LatestRollout(msgspec.Struct, frozen=True, kw_only=True):
     gain: float | None
     low: float | None
     high: float | None
+    shift: float | None
     minutes_left: float | None
     days_left: int | None
 
@@ -131,7 +133,7 @@ def _described(
     first = of_it[0].entry
     fields: dict[str, Any] = {
         name: getattr(rollout, name)
-        for name in ("id", "since", "stages", "stage", "step", "held", "share", "blocks")
+        for name in ("id", "since", "stages", "stage", "step", "held", "share", "blocks", "shift")
     }
     return LatestRollout(
         **fields,

@@ -63,6 +63,19 @@ class RolloutBlock:
 
 
 @record
+class Findings:
+    """What a stage of this ``kind`` found: the fields are those of ``Rollout``."""
+
+    kind: Annotated[str, OneOf(StageKind)]
+    blocks: list[RolloutBlock] = dataclasses.field(default_factory=list)
+    gain: float | None = None
+    low: float | None = None
+    high: float | None = None
+    requests: int | None = None
+    shift: float | None = None
+
+
+@record
 class Rollout:
     """``id`` names it in the registry's tag and salts the routing. It is at ``stages[stage]``, and
     a canary there at ``steps[step]``, since ``since`` (UTC, ISO 8601); ``held``: a person holds it
@@ -75,7 +88,8 @@ class Rollout:
 
     ``differences`` are by how much the challenger's mean answer was above the champion's on the
     contest's hold-out (of classes, each one's; empty: unknown), and ``shift`` is by how many
-    standard deviations of the champion's answers that was otherwise at the last look. ``thread`` is
+    standard deviations of the champion's answers that was otherwise at the last look. ``earlier``
+    is what the stages found that are over. ``thread`` is
     the run whose thread in Slack tells of it."""
 
     id: str
@@ -92,12 +106,26 @@ class Rollout:
     requests: int | None = None
     differences: list[float] = dataclasses.field(default_factory=list)
     shift: float | None = None
+    earlier: list[Findings] = dataclasses.field(default_factory=list)
     thread: str | None = None
 
     @property
     def now(self) -> Stage:
         """The stage that it is at."""
         return self.stages[self.stage]
+
+    @property
+    def findings(self) -> Findings:
+        """What the stage that it is at has found so far."""
+        return Findings(
+            kind=self.now.kind,
+            blocks=self.blocks,
+            gain=self.gain,
+            low=self.low,
+            high=self.high,
+            requests=self.requests,
+            shift=self.shift,
+        )
 
     @property
     def share(self) -> float:

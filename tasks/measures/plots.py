@@ -4,7 +4,7 @@ Drawn on figures of their own: pyplot keeps state, and costs a second to import.
 """
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -157,6 +157,33 @@ def contest_interval(
     axes.set_yticks([])
     axes.set_xlabel(f"gain in {metric_name(metric)}, positive if the challenger is better")
     return figure
+
+
+def gains_of_rollout(
+    days: Sequence[str],
+    gains: np.ndarray,
+    looks: Sequence[tuple[float | None, float | None, float | None]],
+    metric: str,
+) -> "Figure":
+    """The gain of each block ``(n_blocks,)``, which ends on one of ``days``, and the estimate with
+    its interval (gain, low, high) as it narrowed from look to look.
+    """
+    figure, axes = axes_of("Gain of the challenger in front of real traffic", width=7.5, height=3.5)
+    places = np.arange(len(days))
+    mean, low, high = (np.array([_or_nan(look[end]) for look in looks]) for end in range(3))
+    axes.fill_between(places, low, high, alpha=0.2, label="interval")
+    axes.plot(places, mean, label="mean so far")
+    axes.plot(places, gains, "o", color="grey", label="two days")
+    axes.axhline(0, linestyle=":", color="grey")
+    shown = places[:: max(1, len(days) // 6)]
+    axes.set_xticks(shown, [days[place] for place in shown])
+    axes.set_ylabel(f"gain in {metric_name(metric)}")
+    axes.legend()
+    return figure
+
+
+def _or_nan(value: float | None) -> float:
+    return np.nan if value is None else value
 
 
 def drift_by_column(

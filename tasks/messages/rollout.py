@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from blocks.message import Button, Confirm, Message
+from blocks.message import Button, Confirm, Message, Picture
 from serving.records.rollout import RUNNING, Rollout
 from tasks.messages.links import NO_LINKS, Links
 from tasks.messages.wording import Say, spoken
@@ -30,11 +30,12 @@ def rollout_told(
     word: str,
     reasons: Sequence[str],
     rollout: Rollout | None = None,
+    picture: bytes | None = None,
     links: Links = NO_LINKS,
 ) -> Message:
     """Tell a decision on the rollout of ``version``; ``word`` is its ``verdict`` in words. What
     only goes on stays in the thread. One that runs, where ``rollout`` says, gets buttons, which
-    replace those of the message before."""
+    replace those of the message before. ``picture`` is a PNG of its gains."""
     stays = verdict in ("lost", "no difference", "not enough traffic", "inconclusive", "reverted")
     runs = rollout is not None and verdict in RUNNING
     return Message(
@@ -46,6 +47,7 @@ def rollout_told(
         otherwise=say("rollout.otherwise", use_case=use_case) if runs else "",
         answers=True,
         broadcast=verdict not in _QUIET,
+        pictures=(Picture(picture, say("rollout.picture"), "; ".join(reasons)),) if picture else (),
     )
 
 

@@ -151,6 +151,7 @@ WORDS = {
         "service's page."
     ),
     "rollout": "{use_case}: rollout of version {version}: {verdict}",
+    "rollout.picture": "Gain in front of real traffic",
     "rollout.stays": "Version {champion} stays champion.",
     "rollout.otherwise": (
         "To steer it: the deployment rollout/{use_case} in Prefect, or the service's page."

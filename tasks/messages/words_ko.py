@@ -121,6 +121,7 @@ WORDS = {
     "deployed.otherwise": "버전 {champion} 모델로 돌아가려면 Prefect의 rollback/{use_case} 배포 또는 "
     "모델 서비스 페이지에서 롤백해 주십시오.",
     "rollout": "{use_case}: 버전 {version} 롤아웃, {verdict}",
+    "rollout.picture": "실제 트래픽에서의 개선 폭",
     "rollout.stays": "챔피언은 그대로 버전 {champion}입니다.",
     "rollout.otherwise": "조정하려면 Prefect의 rollout/{use_case} 배포 또는 모델 서비스 페이지를 이용해 주십시오.",
     "rollout.advance": "다음 단계",

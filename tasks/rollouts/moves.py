@@ -24,7 +24,8 @@ def go_on(rollout: Rollout, reasons: list[Reason], now: datetime) -> Move:
     if rollout.step + 1 < len(steps):
         after = replace(rollout, step=rollout.step + 1)
     elif rollout.stage + 1 < len(rollout.stages):
-        after = replace(rollout, stage=rollout.stage + 1, step=0)
+        earlier = [*rollout.earlier, rollout.findings]
+        after = replace(rollout, stage=rollout.stage + 1, step=0, earlier=earlier)
     else:
         return Move(WON, reasons, replace(rollout, held=False))
     after = replace(

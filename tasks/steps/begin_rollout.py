@@ -21,7 +21,8 @@ from tasks.outside.blocks_of_run import RESUMED, lake, registry
 from tasks.packages.registered import read_manifest
 from tasks.rollouts.moves import stage_in_words
 from tasks.rollouts.stages import plan_in_words, planned, spread_of_contest
-from tasks.steps.rollout import announce, in_short_of, point_registry
+from tasks.steps.rollout import point_registry
+from tasks.steps.rollout_announcements import announce, in_short_of
 from usecases.definition import Stage, load
 from usecases.definition.rollouts import misfits, rollout_named
 

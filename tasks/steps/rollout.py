@@ -9,35 +9,19 @@ from prefect import get_run_logger, task
 
 from blocks.clients.registry import ROLLOUT, TERMS_TAG
 from blocks.registry import ModelVersion
-from serving.records.ledger import Decision, Entry
+from serving.records.ledger import Decision
 from serving.records.reasons import Reason, because
 from serving.records.rollout import ENDS, WON, Rollout, revert_key
 from tasks.ledger.entries import Overtaken, read, record, stamp
 from tasks.ledger.reign import find_reign
 from tasks.ledger.running_rollout import Standing, find_running
-from tasks.messages.announcements import number, rollout_told
-from tasks.outside.artifacts import show_text
-from tasks.outside.blocks_of_run import PATIENT, lake, registry, service, tell
-from tasks.outside.events import emit
+from tasks.outside.blocks_of_run import PATIENT, lake, registry
 from tasks.rollouts.moves import Move, go_on, stage_in_words
 from tasks.steps.crown import Crowning, NotServed, crown
+from tasks.steps.rollout_announcements import announce, word_of
 from usecases.definition import load
 
 Do = Literal["look", "advance", "hold", "resume", "revert"]
-EVENT = "laurel.rollout"
-_WORDS = {
-    "began": because("is_began"),
-    "judged": because("is_judged"),
-    "stepped": because("is_stepped"),
-    "held": because("is_held"),
-    "resumed": because("is_resumed"),
-    "won": because("is_won"),
-    "lost": because("is_lost"),
-    "no difference": because("is_no_difference"),
-    "not enough traffic": because("is_not_enough_traffic"),
-    "inconclusive": because("is_rollout_inconclusive"),
-    "reverted": because("is_reverted"),
-}
 
 
 @dataclass(frozen=True)
@@ -166,71 +150,6 @@ def leave_registry(use_case: str, version: str) -> None:
     holder = registry().at(use_case, ROLLOUT)
     if holder is not None and holder.number == version:
         registry().remove_alias(use_case, ROLLOUT)
-
-
-def announce(entry: Entry) -> None:
-    """Tell people in the thread of the promotion, show the rollout on this run's page, and send the
-    event."""
-    assert entry.rollout is not None
-    use_case, version, store = entry.use_case, str(entry.version), registry()
-    page = service().page(use_case, entry.sequence)
-    links = {
-        "decision": page,
-        f"version {version}": store.version_url(ModelVersion(use_case, version, "", {})),
-    }
-    show_text(use_case, "rollout", in_markdown(entry), f"rollout: {entry.verdict}", links=links)
-    tell(
-        rollout_told(
-            use_case,
-            version=version,
-            champion=str(entry.champion),
-            verdict=entry.verdict,
-            word=word_of(entry.verdict),
-            reasons=entry.reasons,
-            rollout=entry.rollout,
-            links=links,
-        ),
-        thread=entry.rollout.thread,
-    )
-    payload = {"version": version, "champion": entry.champion, "rollout": entry.rollout.id}
-    emit(f"{EVENT}.{entry.verdict.replace(' ', '_')}", use_case, payload)
-    message = "rollout use_case=%s version=%s verdict=%s: %s"
-    get_run_logger().info(message, use_case, version, entry.verdict, "; ".join(entry.reasons))
-
-
-def in_markdown(entry: Decision) -> str:
-    """The rollout as it is after ``entry``, with each judged block."""
-    assert entry.rollout is not None
-    rollout = entry.rollout
-    lines = [
-        f"# Version {entry.version} against champion {entry.champion}: {entry.verdict}",
-        f"{stage_in_words(rollout)}, since {rollout.since}.",
-        *(f"- {reason}" for reason in entry.reasons),
-    ]
-    if rollout.blocks:
-        lines += ["", "| days | rows | labelled | gain |", "|---|---:|---:|---:|"]
-        lines += [
-            f"| {block.first} – {block.last} | {block.rows:,} | {block.labelled:,} | "
-            f"{number(block.gain, signed=True)} |"
-            for block in rollout.blocks
-        ]
-    return "\n".join(lines)
-
-
-def word_of(verdict: str) -> Reason:
-    """The ledger's word for people."""
-    return _WORDS[verdict]
-
-
-def in_short_of(entry: Entry) -> Reason:
-    """What an entry says, in a sentence."""
-    return because(
-        "rollout_was",
-        version=entry.version,
-        use_case=entry.use_case,
-        verdict=word_of(entry.verdict),
-        reasons=entry.reasons,
-    )
 
 
 def in_short(standing: Standing, move: Move) -> Reason:

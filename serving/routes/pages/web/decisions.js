@@ -109,7 +109,7 @@ function answerOf({ kind, facts }) {
 }
 
 function factsOf({ facts }) {
-  const visible = Object.entries(facts).filter(([name, value]) => !HIDDEN_FACTS.includes(name) && value !== null).slice(0, MOST_FACTS);
+  const visible = Object.entries(facts).filter(([name, value]) => !HIDDEN_FACTS.includes(name) && !name.startsWith("mean_difference_") && value !== null).slice(0, MOST_FACTS);
   const until = facts.until ? [say("until", moment(facts.until))] : [];
   const words = [...until, ...visible.map(([name, value]) => `${spelled(name)} ${typeof value === "number" ? plain(value) : value}`)];
   return words.length ? text("p", "hint", words.join(" · ")) : null;

@@ -43,7 +43,7 @@ function rolloutParts(name, id, rollout, service) {
     service.reverted ? text("p", "trouble", say("revertedHere", version, service.reverted)) : null,
     stageTrack(rollout),
     ...rollout.reasons.map(words => recorded(words)),
-    facts([...leftOf(rollout), ...rollout.plan.map(words => [say("planWord"), words])]),
+    facts([...leftOf(rollout), rollout.shift === null ? null : [say("answersMoved"), say("deviations", signed(rollout.shift, 2))], ...rollout.plan.map(words => [say("planWord"), words])]),
     node("div", { className: "pair" }, gainChart(rollout), shadowCounts(rollout, service.shadow), sidesTable(service.variants), guardList(service.guards)),
   ];
 }

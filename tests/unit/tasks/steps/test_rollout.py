@@ -20,7 +20,7 @@ from serving.package.model import load as load_package
 from serving.records.ledger import Decision
 from tasks.ledger.entries import add_entry, now, read
 from tasks.rollouts.moves import Move
-from tasks.steps import begin_rollout, rollout
+from tasks.steps import begin_rollout, rollout, rollout_announcements
 from tasks.steps.begin_rollout import RolloutRefused, begins_rollout, other_questions
 from tasks.steps.crown import NotServed
 from tasks.steps.rollout import Request
@@ -30,6 +30,7 @@ from tests.fixtures.rollout_log import Log, clock
 
 CASE = "toy"
 CANARY = '{"kind": "canary", "steps": [0.1, 1], "minimum_requests": 500, "minimum_minutes": 0}'
+PICTURE = "plots/rollout.png"
 SHADOW = '{"kind": "shadow", "metric": "log_loss", "label_days": 2}'
 
 
@@ -43,6 +44,18 @@ class Registry(HeadRegistry):
         }
         self.aliases: dict[str, str] = {}
         self.die_at = ""
+        self.texts: dict[str, str] = {}
+        self.figures: dict[str, Any] = {}
+
+    def log_texts(self, run_id: str, texts: dict[str, str]) -> None:
+        self._live("log texts")
+        self.texts |= texts
+
+    def log_figure(self, run_id: str, figure: Any, path: str) -> None:
+        self.figures[path] = figure
+
+    def file_url(self, run_id: str, path: str) -> str:
+        return f"http://mlflow/{run_id}/{path}"
 
     def at(self, use_case: str, alias: str) -> ModelVersion | None:
         return self.version(use_case, self.aliases[alias]) if alias in self.aliases else None
@@ -163,19 +176,21 @@ class World:
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     new = World(tmp_path)
-    for module in ("ledger.reign", "ledger.entries", "steps.rollout", "steps.begin_rollout"):
+    told = ("steps.rollout", "steps.rollout_announcements")
+    for module in ("ledger.reign", "ledger.entries", "steps.begin_rollout", *told):
         monkeypatch.setattr(f"tasks.{module}.lake", lambda: new.lake)
         monkeypatch.setattr(f"tasks.{module}.registry", lambda: new.registry)
-    for module in ("ledger.reign", "steps.rollout"):
+    for module in ("ledger.reign", "steps.rollout_announcements"):
         monkeypatch.setattr(f"tasks.{module}.service", lambda: new.service)
 
     def tell(message: Message, thread: str | None = None) -> None:
         new.told.append(message.headline)
 
     monkeypatch.setattr("tasks.ledger.reign.tell", tell)
-    monkeypatch.setattr(rollout, "tell", tell)
-    monkeypatch.setattr(rollout, "show_text", lambda *args, **links: None)
-    monkeypatch.setattr(rollout, "emit", lambda name, *more: new.events.append(name))
+    monkeypatch.setattr(rollout_announcements, "tell", tell)
+    for name in ("show_text", "show_picture"):
+        monkeypatch.setattr(rollout_announcements, name, lambda *args, **links: None)
+    monkeypatch.setattr(rollout_announcements, "emit", lambda name, *_: new.events.append(name))
     monkeypatch.setattr(rollout, "crown", new.crown)
     monkeypatch.setattr(rollout, "datetime", Clock)
     monkeypatch.setattr(begin_rollout, "now", lambda: Clock.at.isoformat(timespec="milliseconds"))
@@ -226,7 +241,7 @@ def test_a_shadow_is_judged_day_by_day(world: World, worse: float, verdict: str)
     assert last.codes[0] is not None and last.codes[0].code.startswith("rollout_")
 
 
-def test_a_chain_goes_on_with_its_next_stage(world: World) -> None:
+def test_a_chain_goes_on_with_its_next_stage_and_its_card_tells_all(world: World) -> None:
     world.begin(f"[{SHADOW}, {CANARY}]")
     Log(36, worse=1.0).write(world.lake, "shadow")
     for day in range(36):
@@ -234,6 +249,31 @@ def test_a_chain_goes_on_with_its_next_stage(world: World) -> None:
         if world.verdicts[-1] == "stepped":
             break
     assert world.terms["kind"] == "canary" and world.registry.aliases["champion"] == "1"
+    assert not world.registry.texts, "it goes on"
+    world.run(clock(day, 15), do="advance", by="Kim", why="a quiet day")
+    world.run(clock(day, 16), do="advance", by="Kim", why="a quiet day")
+    assert world.registry.aliases == {"champion": "2"}
+    card, figure = world.registry.texts["rollout-card.md"], world.registry.figures[PICTURE]
+    assert "# Version 2 against champion 1: won" in card and "| 2026-09-01 – 2026-09-02 |" in card
+    assert "Canary: 10, 100 % of the callers" in card and "Kim let it go on: a quiet day" in card
+    assert len(figure.axes[0].get_lines()[1].get_xdata()) >= 4, "a point for each block"
+
+
+def test_a_revert_keeps_a_card_and_waits_for_no_picture(world: World) -> None:
+    world.begin(SHADOW)
+    Log(8).write(world.lake, "shadow")
+    for day in range(7):
+        world.run(clock(day))
+    world.run(clock(7), do="revert", by="Kim", why="calls")
+    assert "reverted" in world.registry.texts["rollout-card.md"] and not world.registry.figures
+
+
+def test_a_card_that_cannot_be_kept_stops_nothing(world: World) -> None:
+    world.begin()
+    world.registry.die_at = "log texts"
+    world.run(clock(0), do="revert", by="Kim", why="calls")
+    assert world.verdicts[-1] == "reverted" and world.registry.aliases == {"champion": "1"}
+    assert world.events[-1] == "laurel.rollout.reverted"
 
 
 @pytest.mark.parametrize("call", ["tag version", "set rollout"])
