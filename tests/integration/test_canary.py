@@ -3,6 +3,8 @@ sick, and how every worker and each restart forgets it."""
 
 import json
 import math
+import shutil
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 
 from tests.fakes.registry import RegistryServer
 from tests.fakes.slack import SlackServer
+from tests.fixtures.balanced import BalancedCallers
 from tests.fixtures.callers import Callers
 from tests.fixtures.packages import (
     FEATURES,
@@ -349,3 +352,35 @@ def test_a_revert_on_one_replica_ends_the_rollout_on_the_others(
         assert "was reverted elsewhere" in two.output.read_text()
     revert = json.loads((tmp_path / "lake/rollouts/toy/first/reverted.json").read_text())
     assert revert["version"] == "3" and revert["reason"].startswith("failed ")
+
+
+def test_callers_stay_on_their_side_while_replicas_are_replaced_one_by_one(
+    mlflow: RegistryServer, tmp_path: Path
+) -> None:
+    """One comes back with its disk, the other as a new container does, without one."""
+    roll_out(mlflow, 2, 0.5, header="x-caller")
+    settings = {"lake": f"file://{tmp_path / 'lake'}", "serving_leave_seconds": 1}
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    with (
+        ServiceProcess(tmp_path / "one", mlflow.url, **settings) as one,
+        ServiceProcess(tmp_path / "two", mlflow.url, **settings) as two,
+    ):
+        for service in (one, two):
+            service.wait_for_version("1")
+            wait_for_share(service, "2", 15, 45)
+        assert versions(one) == versions(two)
+        addresses = [str(service.client.base_url).rstrip("/") for service in (one, two)]
+        with BalancedCallers(addresses, ROW, threads=4, callers=10) as callers:
+            callers.wait_for(200)
+            for service in (one, two):
+                service.end(signal.SIGTERM)
+                if service is two:
+                    shutil.rmtree(tmp_path / "two" / "state")
+                callers.wait_for(100)
+                service.start()
+                callers.wait_until_ready(2)
+                callers.wait_for(200)
+        assert not callers.failed
+        assert {len(met) for met in callers.met.values()} == {1}, "a caller met both"
+        assert set.union(*callers.met.values()) == {"1", "2"}
