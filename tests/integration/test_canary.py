@@ -42,6 +42,11 @@ def rooted(folder: Path) -> str:
     return write_package(folder, kind=PackageKind(OUTPUTS, model(0.0, last="Sqrt"), scores, 0.5))
 
 
+def broken(folder: Path) -> str:
+    """Version 6 is whole, and no model."""
+    return write_package(folder, kind=PackageKind(OUTPUTS, b"no model", [0.5, 0.5], 0.5))
+
+
 def with_a_column_more(folder: Path) -> str:
     """Version 4 asks for a column that today's callers do not send."""
     more = [Feature("gate", "number", nullable=False), *FEATURES[1:]]
@@ -62,6 +67,7 @@ def mlflow(tmp_path: Path) -> Iterator[RegistryServer]:
         server.register("toy", 3, rooted)
         server.register("toy", 4, with_a_column_more)
         server.register("toy", 5, write_slow_package)
+        server.register("toy", 6, broken)
         server.crown("toy", 1)
         yield server
 
@@ -245,6 +251,58 @@ def test_a_sick_challenger_is_reverted_and_no_request_fails(
         wait_for_share(service, "2", 60)
 
 
+def test_a_challenger_that_cannot_be_loaded_meets_nobody_and_is_told_once(
+    mlflow: RegistryServer, tmp_path: Path
+) -> None:
+    slack = SlackServer()
+    with (
+        slack,
+        ServiceProcess(
+            tmp_path,
+            mlflow.url,
+            serving_workers=2,
+            slack_token=slack.token,
+            slack_api_url=slack.url,
+        ) as service,
+    ):
+        service.wait_for_version("1", workers=2)
+        with Callers(str(service.client.base_url), ROW, 4) as callers:
+            roll_out(mlflow, 6, 1.0)
+            wait_until(lambda: bool(slack.messages), "people hear of it")
+            callers.wait_for(100)
+        assert not callers.refused and not callers.broken
+        assert {prediction.version for prediction in callers.predictions} == {"1"}
+        assert "version 6 cannot be served" in slack.messages[0]["text"]
+        assert "The champion answers all." in slack.messages[0]["text"]
+        roll_out(mlflow, 2, 1.0, id="second")  # the next one is not held up by it
+        wait_for_share(service, "2", 60)
+        assert len(slack.messages) == 1
+
+
+def test_a_version_that_is_or_becomes_champion_answers_as_champion(
+    mlflow: RegistryServer, tmp_path: Path
+) -> None:
+    roll_out(mlflow, 1, 1.0)
+    with ServiceProcess(tmp_path, mlflow.url) as service:
+        service.wait_for_version("1")
+        known = 'state="running",use_case="toy",version="1"'
+        wait_until(lambda: known in service.client.get("/metrics").text, "it is looked at")
+        assert set(versions(service, 20)) == {"1"}
+        roll_out(mlflow, 2, 0.5, header="x-caller")
+        wait_for_share(service, "2", 15, 45)
+        mlflow.crown("toy", 2)
+        service.wait_for_version("2")
+        latest = service.predict(ROW)["predictions"][0]["id"]
+        service.wait_until_uploaded()
+        roles = {row["id"]: row["role"] for row in service.in_lake("predictions")}
+        assert roles[latest] == "champion"
+        assert set(versions(service)) == {"2"}
+        metrics = service.client.get("/metrics").text
+        answered_by = 'laurel_rollout_requests_total{role="rollout",use_case="toy",version='
+        assert f'{answered_by}"1"' not in metrics
+        assert figure(metrics, f'{answered_by}"2"') > 0
+
+
 def test_a_slow_challenger_is_reverted_and_the_variants_are_counted(
     mlflow: RegistryServer, tmp_path: Path
 ) -> None:
@@ -341,6 +399,8 @@ def test_a_revert_on_one_replica_ends_the_rollout_on_the_others(
             service.wait_for_version("1")
             wait_for_share(service, "3", 60)
         mlflow.broken = True  # the registry cannot tell them
+        for _ in range(100):  # it fails later than at once
+            assert version_for(one) == "3"
         for _ in range(20):
             assert version_for(one, SICK_ROW) == "1"
         wait_for_share(one, "3", 0, 0)
