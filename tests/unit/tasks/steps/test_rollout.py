@@ -362,6 +362,39 @@ def test_two_rollouts_at_once_are_refused_with_what_to_do(world: World) -> None:
     assert world.registry.aliases["rollout"] == "2" and world.verdicts == ["began"]
 
 
+def test_of_two_that_begin_in_the_same_moment_one_does(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look, others = begin_rollout.find_running, [world.registry.version(CASE, "3")]
+
+    def find_running(*asked: Any) -> Any:
+        found = look(*asked)
+        if others:  # another promotion is quicker, once this one has looked
+            begin_rollout.begin_rollout.fn(others.pop(), world.contest())
+        return found
+
+    monkeypatch.setattr(begin_rollout, "find_running", find_running)
+    with pytest.raises(RolloutRefused, match="Version 2 is not rolled out: .*version 3"):
+        world.begin()
+    assert world.registry.aliases["rollout"] == "3" and world.verdicts == ["began"]
+
+
+def test_a_beginning_waits_for_no_other_entry_of_the_ledger(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look, drifts = begin_rollout.find_running, ["stable"]
+
+    def find_running(*asked: Any) -> Any:
+        found = look(*asked)
+        if drifts:
+            world.add(kind="drift", verdict=drifts.pop())
+        return found
+
+    monkeypatch.setattr(begin_rollout, "find_running", find_running)
+    world.begin()
+    assert world.registry.aliases["rollout"] == "2" and world.verdicts == ["began"]
+
+
 def test_the_champion_itself_is_not_rolled_out(world: World) -> None:
     Clock.at = clock(0)
     with pytest.raises(RolloutRefused, match="is the champion"):
