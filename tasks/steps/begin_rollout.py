@@ -90,7 +90,7 @@ def other_questions(names: tuple[str, str], learned: Manifest, served: Manifest)
 def begins_rollout(contest: Decision) -> bool:
     """Whether the winner of the contest is rolled out, and not crowned at once: there must be a
     champion to compare with."""
-    return bool(contest.champion and wanted_stages(contest.use_case, _asked(contest)))
+    return bool(contest.champion and wanted_stages(contest.use_case, asked_rollout(contest)))
 
 
 @task(task_run_name="begin the rollout of version {winner.number}", **RESUMED)
@@ -143,7 +143,7 @@ def _record_beginning(case: UseCase, winner: ModelVersion, contest: Decision, na
 def _beginning(case: UseCase, winner: ModelVersion, contest: Decision, name: str) -> Decision:
     """The plan, for the ledger."""
     spread = spread_of_contest(contest.contest)
-    written = wanted_stages(case.name, _asked(contest))
+    written = wanted_stages(case.name, asked_rollout(contest))
     stages = [planned(case, stage, spread) for stage in written]
     rollout = Rollout(
         id=name,
@@ -173,6 +173,7 @@ def _chain(rollout: Rollout) -> list[str]:
     return [stage_in_words(replace(rollout, stage=place)) for place in range(len(rollout.stages))]
 
 
-def _asked(contest: Decision) -> str | None:
+def asked_rollout(contest: Decision) -> str | None:
+    """What was asked for this promotion, if anything."""
     asked = contest.facts.get("rollout")
     return str(asked) if asked else None

@@ -24,6 +24,7 @@ from tests.fixtures.packages import (
     PackageKind,
     expected_score,
     model,
+    write_leaking_package,
     write_package,
     write_slow_package,
 )
@@ -68,6 +69,7 @@ def mlflow(tmp_path: Path) -> Iterator[RegistryServer]:
         server.register("toy", 4, with_a_column_more)
         server.register("toy", 5, write_slow_package)
         server.register("toy", 6, broken)
+        server.register("toy", 7, write_leaking_package)  # needs more memory than there is
         server.crown("toy", 1)
         yield server
 
@@ -160,6 +162,9 @@ def test_without_the_key_each_request_is_routed_on_its_own(
             "both sides answer",
         )
         assert len({version_for(service, **{"X-User": "ann"}) for _ in range(20)}) == 1
+        calm = {**ROW, "wind": None}
+        empty = {version_for(service, calm, **{"X-User": ""}) for _ in range(20)}
+        assert empty == {"1", "2"}, "an empty key is none"
 
 
 @pytest.mark.parametrize("tag", [None, "{"])
@@ -211,8 +216,8 @@ def test_every_form_of_request_is_routed(mlflow: RegistryServer, tmp_path: Path)
         assert chosen.json()["model_version"] == "1", "the caller named the champion"
 
 
-@pytest.mark.parametrize(("sick", "row"), [(3, SICK_ROW), (4, ROW)])
-@pytest.mark.nightly("a further variant", only=("4-row1",))
+@pytest.mark.parametrize(("sick", "row"), [(3, SICK_ROW), (4, ROW), (7, {**ROW, "wind": 1e9})])
+@pytest.mark.nightly("further variants", only=("4-row1", "7-row2"))
 def test_a_sick_challenger_is_reverted_and_no_request_fails(
     mlflow: RegistryServer, tmp_path: Path, sick: int, row: dict[str, Any]
 ) -> None:

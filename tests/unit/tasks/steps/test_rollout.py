@@ -3,6 +3,7 @@ lake in a folder and a fake registry. Each run knows only what ledger and regist
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace as replace_fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,10 @@ from blocks.service import ServiceAway
 from serving.package.manifest import Manifest
 from serving.package.model import load as load_package
 from serving.records.ledger import Decision
-from tasks.ledger.entries import add_entry, now, read
+from tasks.ledger.entries import add_entry, decision_of, now, read
 from tasks.rollouts.moves import Move
 from tasks.steps import begin_rollout, rollout
+from tasks.steps.approve.ask import contest_of
 from tasks.steps.begin_rollout import RolloutRefused, begins_rollout, other_questions
 from tasks.steps.crown import NotServed
 from tasks.steps.rollout import Request
@@ -451,6 +453,20 @@ def test_a_challenger_that_asks_for_more_than_callers_send_is_refused(tmp_path: 
         "take."
     )
     assert "something else" in other_questions(names, replace(served, label="other"), served)
+
+
+def test_what_a_person_approves_begins_the_rollout_that_was_asked_for(world: World) -> None:
+    """From the ledger's question, which is all that the run of the approval knows."""
+    contest = world.contest(SHADOW)
+    facts = {**contest.facts, "contest": contest.verdict, "hours": 8, "seed": 0.0}
+    question = replace_fields(contest, kind="approval", verdict="asked", facts=facts, run="r")
+    add_entry(world.lake, world.registry, question)
+    asked = contest_of(decision_of(read(world.lake, CASE)[-1]))
+    assert begins_rollout(asked)
+    Clock.at = clock(0, 0)
+    outcome = begin_rollout.begin_rollout.fn(world.registry.version(CASE, "2"), asked)
+    assert outcome.name == "Rollout began" and "Challenger 2: promote" in outcome.message
+    assert world.terms["kind"] == "shadow" and world.verdicts == ["began"]
 
 
 def test_a_closed_rollout_lets_the_next_one_begin(world: World) -> None:
