@@ -14,8 +14,13 @@ from blocks.registry import ModelVersion
 from flows.runs import OPTIONS, completed, ended, run_name
 from tasks.ledger.outcomes import crowned, refused
 from tasks.steps.approve.answer import TIME_LIMIT, end_waiting, judge_answer
-from tasks.steps.approve.ask import ask_people, find_question, in_words
-from tasks.steps.begin_rollout import begin_rollout, begins_rollout
+from tasks.steps.approve.ask import ask_people, contest_of, find_question, in_words
+from tasks.steps.begin_rollout import (
+    asked_rollout,
+    begin_rollout,
+    begins_rollout,
+    check_rollout,
+)
 from tasks.steps.crown import Crowning, crown
 from tasks.steps.promote import find_challenger, retire_challenger
 from tasks.steps.refit import refit_winner
@@ -55,12 +60,14 @@ async def approve(
             wait_for_input=Answer.with_initial_data(description=in_words(question))
         )
     decision = judge_answer(question, answer.approved, answer.by, answer.why)
-    contest = replace(question, kind="contest", verdict=str(question.facts["contest"]))
+    contest = contest_of(question)
     challenger = find_challenger(use_case, version)
     if decision.verdict != "approved":
         retire_challenger(challenger)
         return completed(refused(contest, decision), name=decision.verdict.capitalize())
     contest = replace(contest, reasons=[*question.reasons, *decision.reasons])
+    if begins_rollout(contest):
+        check_rollout(challenger, asked_rollout(contest))
     winner = refit_winner(challenger, contest, int(question.facts["seed"] or 0))
     if begins_rollout(contest):
         began = begin_rollout(winner, contest)

@@ -6,7 +6,8 @@ it from ``/opt/ml/model``.
 
 The first command packs the champion as model.tar.gz in this folder. The same version gives the
 same bytes. The endpoint serves this version until another archive replaces it: an endpoint with
-model data does not watch the registry.
+model data does not watch the registry. If the use case is rolled out, what to write into the
+Terraform module for that is printed beneath.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import sys
 import tarfile
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -25,6 +27,8 @@ from pydantic import ValidationError
 from blocks.clients.registry import CHAMPION, DIGEST_TAG
 from blocks.registry import ModelRegistry, ModelVersion, RegistryAway, RegistryError
 from blocks.settings import Settings
+from deployments.aws.sagemaker_rollout import in_terraform
+from usecases.definition import UseCaseError, load
 
 # The files that the service reads (serving/outside/model_folder.py), without the drift check's
 # reference; the vocabularies are in packages that read texts.
@@ -56,6 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"{options.output}: {options.use_case} version {version.number}, "
         f"{options.output.stat().st_size / 1e6:.1f} MB"
     )
+    with suppress(UseCaseError):  # an archive needs no file of its use case
+        if shifts := in_terraform(options.use_case, load(options.use_case).stages):
+            print(shifts)
     return 0
 
 

@@ -132,6 +132,7 @@ class ChampionWatch:
         self.champion: Champion | None = None
         self.alias_version: str | None = None
         self.checked: datetime | None = None
+        self.has_looked = False  # once, whatever came of it
         self._registry = registry
         self._cache = cache
         self._poll_seconds = poll_seconds
@@ -214,6 +215,8 @@ class ChampionWatch:
                     self._vacate()
             except RegistryAway as error:
                 self._note_outage(error)
+            finally:
+                self.has_looked = True
 
     def wait_seconds(self) -> float:
         """Seconds until the next look: the poll with jitter, doubled for each failure of the

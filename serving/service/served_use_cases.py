@@ -25,6 +25,9 @@ from serving.outside.slack import Slack
 from serving.rollouts.copies import Task
 from serving.rollouts.shadow import Shadow
 
+_FIRST_LOOK_SECONDS = 5.0
+_GLANCE_SECONDS = 0.01
+
 logger = logging.getLogger(__name__)
 
 
@@ -76,9 +79,17 @@ class ServedUseCases:
             self._add(name)
 
     async def start(self) -> None:
-        """Serve the last good packages at once, then ask the registry in the background."""
+        """Load the last good packages, then ask the registry in the background.
+
+        Returns once it is known what is rolled out, or the registry does not say: callers on a
+        challenger's side must not meet the champion for the first moments of a new process."""
         for name in self.watches:
             await self._follow(name)
+        end = time.monotonic() + _FIRST_LOOK_SECONDS
+        while time.monotonic() < end and not all(
+            watch.has_looked for watch in self.challengers.values()
+        ):
+            await asyncio.sleep(_GLANCE_SECONDS)
         if self.serves_all:
             self._tasks.append(asyncio.create_task(self._find()))
 

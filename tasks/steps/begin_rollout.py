@@ -2,6 +2,7 @@
 plan, and what cannot be rolled out."""
 
 import hashlib
+from contextlib import suppress
 from dataclasses import replace
 from itertools import count, takewhile
 
@@ -10,10 +11,10 @@ from prefect import task
 from blocks.registry import ModelVersion, RegistryError
 from serving.package.manifest import Manifest
 from serving.records.contest import mean_difference
-from serving.records.ledger import Decision
+from serving.records.ledger import Decision, Entry
 from serving.records.reasons import because
 from serving.records.rollout import Rollout
-from tasks.ledger.entries import now, record, root_run, stamp
+from tasks.ledger.entries import Overtaken, now, read, record, root_run, stamp
 from tasks.ledger.outcomes import Outcome, in_a_sentence
 from tasks.ledger.reign import find_champion
 from tasks.ledger.running_rollout import find_running
@@ -23,7 +24,7 @@ from tasks.rollouts.moves import stage_in_words
 from tasks.rollouts.stages import plan_in_words, planned, spread_of_contest
 from tasks.steps.rollout import point_registry
 from tasks.steps.rollout_announcements import announce, in_short_of
-from usecases.definition import Stage, load
+from usecases.definition import Stage, UseCase, load
 from usecases.definition.rollouts import misfits, rollout_named
 
 BEGAN = "Rollout began"
@@ -90,54 +91,21 @@ def other_questions(names: tuple[str, str], learned: Manifest, served: Manifest)
 def begins_rollout(contest: Decision) -> bool:
     """Whether the winner of the contest is rolled out, and not crowned at once: there must be a
     champion to compare with."""
-    return bool(contest.champion and wanted_stages(contest.use_case, _asked(contest)))
+    return bool(contest.champion and wanted_stages(contest.use_case, asked_rollout(contest)))
 
 
 @task(task_run_name="begin the rollout of version {winner.number}", **RESUMED)
 def begin_rollout(winner: ModelVersion, contest: Decision) -> Outcome:
     """Record the plan, let the services follow it, and tell people. Raises ``RolloutRefused`` if
     another rollout has begun meanwhile, or the version is champion."""
-    case, run = load(winner.use_case), root_run()
-    name = f"{winner.number}-{hashlib.sha256((run or now()).encode()).hexdigest()[:8]}"
-    standing = find_running(lake(), registry(), case.name)
-    if standing is not None and standing.rollout.id != name:
-        under_way = because("rollout_under_way", version=standing.version, use_case=case.name)
-        raise RolloutRefused(f"Version {winner.number} is not rolled out: {under_way}.")
+    case = load(winner.use_case)
+    name = f"{winner.number}-{hashlib.sha256((root_run() or now()).encode()).hexdigest()[:8]}"
     if winner.number == contest.champion:
         raise RolloutRefused(
             f"Version {winner.number} of {case.name!r} is the champion: there is nothing to "
             "compare it with."
         )
-    if standing is None:
-        spread = spread_of_contest(contest.contest)
-        written = wanted_stages(case.name, _asked(contest))
-        stages = [planned(case, stage, spread) for stage in written]
-        rollout = Rollout(
-            id=name,
-            stages=stages,
-            since=now(),
-            thread=run,
-            differences=mean_differences(contest),
-        )
-        measured_in = contest.contest.main.metric if contest.contest else ""
-        entry = record(
-            Decision(
-                use_case=case.name,
-                kind="rollout",
-                verdict="began",
-                reasons=[
-                    because("rollout_began", version=winner.number, stages=_chain(rollout)),
-                    *plan_in_words(case, stages, spread, measured_in),
-                ],
-                version=winner.number,
-                challenger=contest.challenger,
-                champion=contest.champion,
-                rollout=rollout,
-                **stamp(),
-            )
-        )
-    else:
-        entry = standing.entry
+    entry = _record_beginning(case, winner, contest, name)
     assert entry.rollout is not None
     point_registry(winner, entry.rollout)
     announce(entry)
@@ -157,10 +125,56 @@ def mean_differences(contest: Decision) -> list[float]:
     return list(takewhile(lambda value: isinstance(value, float), known))  # type: ignore[arg-type]
 
 
+def _record_beginning(case: UseCase, winner: ModelVersion, contest: Decision, name: str) -> Entry:
+    """The entry of the rollout ``name``, which may stand already. Of two that begin in the same
+    moment the ledger takes one."""
+    while True:
+        last = read(lake(), case.name, 1)  # before the look: what comes after it shows
+        standing = find_running(lake(), registry(), case.name)
+        if standing is not None and standing.rollout.id == name:
+            return standing.entry
+        if standing is not None:
+            under_way = because("rollout_under_way", version=standing.version, use_case=case.name)
+            raise RolloutRefused(f"Version {winner.number} is not rolled out: {under_way}.")
+        with suppress(Overtaken):
+            beginning = _beginning(case, winner, contest, name)
+            return record(beginning, after=last[-1].sequence if last else 0)
+
+
+def _beginning(case: UseCase, winner: ModelVersion, contest: Decision, name: str) -> Decision:
+    """The plan, for the ledger."""
+    spread = spread_of_contest(contest.contest)
+    written = wanted_stages(case.name, asked_rollout(contest))
+    stages = [planned(case, stage, spread) for stage in written]
+    rollout = Rollout(
+        id=name,
+        stages=stages,
+        since=now(),
+        thread=root_run(),
+        differences=mean_differences(contest),
+    )
+    measured_in = contest.contest.main.metric if contest.contest else ""
+    return Decision(
+        use_case=case.name,
+        kind="rollout",
+        verdict="began",
+        reasons=[
+            because("rollout_began", version=winner.number, stages=_chain(rollout)),
+            *plan_in_words(case, stages, spread, measured_in),
+        ],
+        version=winner.number,
+        challenger=contest.challenger,
+        champion=contest.champion,
+        rollout=rollout,
+        **stamp(),
+    )
+
+
 def _chain(rollout: Rollout) -> list[str]:
     return [stage_in_words(replace(rollout, stage=place)) for place in range(len(rollout.stages))]
 
 
-def _asked(contest: Decision) -> str | None:
+def asked_rollout(contest: Decision) -> str | None:
+    """What was asked for this promotion, if anything."""
     asked = contest.facts.get("rollout")
     return str(asked) if asked else None

@@ -85,7 +85,15 @@ def test_role_may_fetch_what_it_serves_and_write_its_log_and_nothing_else(endpoi
         "PolicyDocument"
     ]["Statement"]
     allowed = {statement["Sid"]: statement for statement in statements}
-    assert set(allowed) == {"Models", "Login", "Image", "Log", "Numbers", "PredictionLog"}
+    assert set(allowed) == {
+        "Models",
+        "Login",
+        "Image",
+        "Log",
+        "Numbers",
+        "Alarms",
+        "PredictionLog",
+    }
     assert not [statement for statement in statements if "*" in str(statement["Action"])]
     assert {name for name, statement in allowed.items() if statement["Resource"] == "*"} == {
         "Login",
@@ -97,7 +105,7 @@ def test_role_may_fetch_what_it_serves_and_write_its_log_and_nothing_else(endpoi
         == "arn:aws:ecr:us-east-1:123456789012:repository/team/laurel-serving"
     )
     assert sorted(allowed["PredictionLog"]["Resource"]) == [
-        f"arn:aws:s3:::laurel-lake/{kind}/*" for kind in ("feedback", "predictions")
+        f"arn:aws:s3:::laurel-lake/{kind}/*" for kind in ("feedback", "predictions", "traffic")
     ]
     trust = iam.get_role(RoleName="laurel-flights-endpoint")["Role"]["AssumeRolePolicyDocument"][
         "Statement"

@@ -6,13 +6,17 @@ import itertools
 import json
 import re
 from collections.abc import Callable
+from fnmatch import fnmatch
 from typing import Any
 
 import pytest
 
-from tests.infra.known import known
-from tests.infra.terraform import Plan, Stack, Terraform
+from deployments.aws.sagemaker_rollout import in_terraform
+from tests.infra.aws import REGION
+from tests.infra.known import ACCOUNT, known
+from tests.infra.terraform import Plan, Stack, Terraform, TerraformError
 from tests.infra.test_endpoint import ARCHIVE, IMAGE
+from usecases.definition import AB, Canary, Shadow, Stage
 
 DAY = 86_400
 
@@ -378,3 +382,90 @@ def test_of_one_instance_no_half_can_be_tried(endpoint_plan: Plan) -> None:
         "TrafficRoutingConfiguration"
     ]
     assert routing == {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 300}
+
+
+def written(endpoint: Stack, *stages: Stage) -> Plan:
+    """Planned with what ``sagemaker_package`` prints for a rollout, of two instances or more."""
+    path = endpoint.folder / "z.auto.tfvars"
+    path.write_text(in_terraform("flights", stages))
+    try:
+        return endpoint.plan(instances={"min": 2, "max": 6})
+    finally:
+        path.unlink()
+
+
+def test_what_a_rollout_is_written_as_is_what_sagemaker_shifts_by(endpoint: Stack) -> None:
+    """A shadow of its own beside the champion, and then equal steps."""
+    plan = written(endpoint, Shadow(), Canary())
+    (configuration,) = plan.planned("aws_sagemaker_endpoint_configuration").values()
+    (champion,), (shadow,) = (
+        configuration[name] for name in ("production_variants", "shadow_production_variants")
+    )
+    assert (champion["variant_name"], shadow["variant_name"]) == ("champion", "shadow")
+    assert champion["initial_variant_weight"] == shadow["initial_variant_weight"]
+    models = {
+        model["name"].rsplit("-", 1)[0]: model
+        for model in plan.planned("aws_sagemaker_model").values()
+    }
+    assert models["laurel-shadow"]["primary_container"][0]["environment"] is None
+    assert models["laurel-shadow"]["enable_network_isolation"] is True
+    (role,) = plan.planned("aws_iam_role_policy").values()
+    allowed = {each["Sid"]: each for each in json.loads(role["policy"])["Statement"]}
+    assert len(allowed["Models"]["Resource"]) == 2
+    properties = stack_of(plan)
+    update = properties["DeploymentConfig"]["BlueGreenUpdatePolicy"]
+    assert update == {
+        "TerminationWaitInSeconds": 3600,
+        "TrafficRoutingConfiguration": {
+            "Type": "LINEAR",
+            "WaitIntervalInSeconds": 3600,
+            "LinearStepSize": {"Type": "CAPACITY_PERCENT", "Value": 25},
+        },
+    }
+    # Nobody hears the shadow: its alarm would take nothing back.
+    alarms = properties["DeploymentConfig"]["AutoRollbackConfiguration"]["Alarms"]
+    names = {alarm["AlarmName"] for alarm in alarms}
+    assert names == {"laurel-champion-5xx", "laurel-champion-latency"}
+    alarm_arn = allowed["Alarms"]["Resource"]
+    assert all(
+        fnmatch(f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{name}", alarm_arn) for name in names
+    )
+    (stack,) = plan.planned("aws_cloudformation_stack").values()
+    assert int(stack["timeouts"]["update"].removesuffix("m")) >= 5 * 60 + 60
+
+
+def test_the_weights_of_an_ab_are_those_of_its_share(endpoint: Stack) -> None:
+    (configuration,) = (
+        written(endpoint, AB(share=0.2)).planned("aws_sagemaker_endpoint_configuration").values()
+    )
+    assert {
+        variant["variant_name"]: variant["initial_variant_weight"]
+        for variant in configuration["production_variants"]
+    } == {"champion": 0.8, "challenger": 0.2}
+
+
+@pytest.mark.parametrize(
+    ("rollout", "more", "message"),
+    [
+        ({"kind": "canari"}, {}, "all_at_once, canary or linear"),
+        ({"kind": "canary", "percent": 51}, {}, "of a canary 1 to 50"),
+        ({"kind": "linear", "percent": 9}, {}, "of a linear step 10 to 50"),
+        ({"wait_seconds": 3601}, {}, "from 0 to 3600"),
+        ({"kind": "linear", "wait_seconds": 3600}, {}, "larger steps, or shorter waits"),
+        ({"timeout_seconds": 599}, {}, "from 600 to 28800"),
+        ({"kind": "canary"}, {"instances": {"min": 1, "max": 4}}, "instances.min of 2"),
+        (
+            {},
+            {
+                "shadow": ARCHIVE["champion"],
+                "variants": ARCHIVE | {"second": ARCHIVE["champion"]},
+            },
+            "requests of one variant",
+        ),
+    ],
+)
+def test_a_rollout_that_sagemaker_would_refuse_late_is_refused_by_plan(
+    endpoint: Stack, rollout: dict[str, Any], more: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(TerraformError, match=message.replace(" ", r"\s+(?:│\s+)?")):
+        endpoint.plan(**{"instances": {"min": 2, "max": 6}, "rollout": rollout} | more)

@@ -16,7 +16,7 @@ import pytest
 from prefect.client.schemas.objects import FlowRun
 from pydantic import SecretStr
 
-from blocks.clients.registry import CHALLENGER, CHAMPION
+from blocks.clients.registry import CHALLENGER, CHAMPION, ROLLOUT
 from blocks.registry import ModelVersion
 from blocks.slack import BLOCK, SlackNotifier
 from flows.approve import approve
@@ -54,11 +54,13 @@ def ended(loop: Loop, run: str) -> FlowRun:
     return run_of(loop, run)
 
 
-def asked(loop: Loop, challenger: ModelVersion, case: str = CASE) -> dict[str, Any]:
+def asked(
+    loop: Loop, challenger: ModelVersion, case: str = CASE, rollout: str | None = None
+) -> dict[str, Any]:
     """Let ``promote`` ask about the challenger. Returns the ledger's question once its run waits,
     or its time was over before.
     """
-    outcome = loop.run(promote, case, version=challenger.number)
+    outcome = loop.run(promote, case, version=challenger.number, rollout=rollout)
     assert (outcome.name, outcome.state.is_completed()) == ("Waits for approval", True)
     question = approvals(loop, case)[-1]
     assert (question["verdict"], question["challenger"]) == ("asked", challenger.number)
@@ -345,3 +347,19 @@ def test_nobodys_answer_is_a_no(loop: Loop, hasty_question: dict[str, Any]) -> N
     assert entry["time"] >= question["facts"]["until"]
     assert loop.crowned(case) is None and loop.registry.at(case, CHALLENGER) is None
     assert answer(loop, question["run"], True, "late")["status"] == "ABORT"
+
+
+@pytest.mark.nightly("a contest, a run on the worker and a refit; the step is in tests/unit")
+def test_approved_challenger_meets_callers_before_the_crown_if_that_was_asked_for(
+    loop: Loop, champion: ModelVersion
+) -> None:
+    challenger = loop.plant(CASE, "2024-06", TO_MAY)
+    question = asked(loop, challenger, rollout="canary")
+    assert answer(loop, question["run"], True, "ann", "fine")["status"] == "ACCEPT"
+    assert ended(loop, question["run"]).state.name == "Rollout began"  # type: ignore[union-attr]
+    (began,) = loop.decisions(CASE, "rollout")
+    assert (began["verdict"], began["challenger"]) == ("began", challenger.number)
+    assert began["champion"] == loop.crowned(CASE) == champion.number
+    holder = loop.registry.at(CASE, ROLLOUT)
+    assert holder is not None and holder.number == began["version"]
+    assert loop.registry.at(CASE, CHALLENGER) is None

@@ -3,6 +3,8 @@ sick, and how every worker and each restart forgets it."""
 
 import json
 import math
+import shutil
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 
 from tests.fakes.registry import RegistryServer
 from tests.fakes.slack import SlackServer
+from tests.fixtures.balanced import BalancedCallers
 from tests.fixtures.callers import Callers
 from tests.fixtures.packages import (
     FEATURES,
@@ -21,6 +24,7 @@ from tests.fixtures.packages import (
     PackageKind,
     expected_score,
     model,
+    write_leaking_package,
     write_package,
     write_slow_package,
 )
@@ -37,6 +41,11 @@ def rooted(folder: Path) -> str:
     margins = [-math.log(1 / expected_score(row) - 1) for row in SMOKE_ROWS]
     scores = [math.sqrt(margin) for margin in margins]
     return write_package(folder, kind=PackageKind(OUTPUTS, model(0.0, last="Sqrt"), scores, 0.5))
+
+
+def broken(folder: Path) -> str:
+    """Version 6 is whole, and no model."""
+    return write_package(folder, kind=PackageKind(OUTPUTS, b"no model", [0.5, 0.5], 0.5))
 
 
 def with_a_column_more(folder: Path) -> str:
@@ -59,6 +68,8 @@ def mlflow(tmp_path: Path) -> Iterator[RegistryServer]:
         server.register("toy", 3, rooted)
         server.register("toy", 4, with_a_column_more)
         server.register("toy", 5, write_slow_package)
+        server.register("toy", 6, broken)
+        server.register("toy", 7, write_leaking_package)  # needs more memory than there is
         server.crown("toy", 1)
         yield server
 
@@ -151,6 +162,9 @@ def test_without_the_key_each_request_is_routed_on_its_own(
             "both sides answer",
         )
         assert len({version_for(service, **{"X-User": "ann"}) for _ in range(20)}) == 1
+        calm = {**ROW, "wind": None}
+        empty = {version_for(service, calm, **{"X-User": ""}) for _ in range(20)}
+        assert empty == {"1", "2"}, "an empty key is none"
 
 
 @pytest.mark.parametrize("tag", [None, "{"])
@@ -202,8 +216,8 @@ def test_every_form_of_request_is_routed(mlflow: RegistryServer, tmp_path: Path)
         assert chosen.json()["model_version"] == "1", "the caller named the champion"
 
 
-@pytest.mark.parametrize(("sick", "row"), [(3, SICK_ROW), (4, ROW)])
-@pytest.mark.nightly("a further variant", only=("4-row1",))
+@pytest.mark.parametrize(("sick", "row"), [(3, SICK_ROW), (4, ROW), (7, {**ROW, "wind": 1e9})])
+@pytest.mark.nightly("further variants", only=("4-row1", "7-row2"))
 def test_a_sick_challenger_is_reverted_and_no_request_fails(
     mlflow: RegistryServer, tmp_path: Path, sick: int, row: dict[str, Any]
 ) -> None:
@@ -240,6 +254,58 @@ def test_a_sick_challenger_is_reverted_and_no_request_fails(
         assert set(versions(service, 20)) == {"1"}
         roll_out(mlflow, 2, 1.0, id="second")
         wait_for_share(service, "2", 60)
+
+
+def test_a_challenger_that_cannot_be_loaded_meets_nobody_and_is_told_once(
+    mlflow: RegistryServer, tmp_path: Path
+) -> None:
+    slack = SlackServer()
+    with (
+        slack,
+        ServiceProcess(
+            tmp_path,
+            mlflow.url,
+            serving_workers=2,
+            slack_token=slack.token,
+            slack_api_url=slack.url,
+        ) as service,
+    ):
+        service.wait_for_version("1", workers=2)
+        with Callers(str(service.client.base_url), ROW, 4) as callers:
+            roll_out(mlflow, 6, 1.0)
+            wait_until(lambda: bool(slack.messages), "people hear of it")
+            callers.wait_for(100)
+        assert not callers.refused and not callers.broken
+        assert {prediction.version for prediction in callers.predictions} == {"1"}
+        assert "version 6 cannot be served" in slack.messages[0]["text"]
+        assert "The champion answers all." in slack.messages[0]["text"]
+        roll_out(mlflow, 2, 1.0, id="second")  # the next one is not held up by it
+        wait_for_share(service, "2", 60)
+        assert len(slack.messages) == 1
+
+
+def test_a_version_that_is_or_becomes_champion_answers_as_champion(
+    mlflow: RegistryServer, tmp_path: Path
+) -> None:
+    roll_out(mlflow, 1, 1.0)
+    with ServiceProcess(tmp_path, mlflow.url) as service:
+        service.wait_for_version("1")
+        known = 'state="running",use_case="toy",version="1"'
+        wait_until(lambda: known in service.client.get("/metrics").text, "it is looked at")
+        assert set(versions(service, 20)) == {"1"}
+        roll_out(mlflow, 2, 0.5, header="x-caller")
+        wait_for_share(service, "2", 15, 45)
+        mlflow.crown("toy", 2)
+        service.wait_for_version("2")
+        latest = service.predict(ROW)["predictions"][0]["id"]
+        service.wait_until_uploaded()
+        roles = {row["id"]: row["role"] for row in service.in_lake("predictions")}
+        assert roles[latest] == "champion"
+        assert set(versions(service)) == {"2"}
+        metrics = service.client.get("/metrics").text
+        answered_by = 'laurel_rollout_requests_total{role="rollout",use_case="toy",version='
+        assert f'{answered_by}"1"' not in metrics
+        assert figure(metrics, f'{answered_by}"2"') > 0
 
 
 def test_a_slow_challenger_is_reverted_and_the_variants_are_counted(
@@ -338,6 +404,8 @@ def test_a_revert_on_one_replica_ends_the_rollout_on_the_others(
             service.wait_for_version("1")
             wait_for_share(service, "3", 60)
         mlflow.broken = True  # the registry cannot tell them
+        for _ in range(100):  # it fails later than at once
+            assert version_for(one) == "3"
         for _ in range(20):
             assert version_for(one, SICK_ROW) == "1"
         wait_for_share(one, "3", 0, 0)
@@ -349,3 +417,35 @@ def test_a_revert_on_one_replica_ends_the_rollout_on_the_others(
         assert "was reverted elsewhere" in two.output.read_text()
     revert = json.loads((tmp_path / "lake/rollouts/toy/first/reverted.json").read_text())
     assert revert["version"] == "3" and revert["reason"].startswith("failed ")
+
+
+def test_callers_stay_on_their_side_while_replicas_are_replaced_one_by_one(
+    mlflow: RegistryServer, tmp_path: Path
+) -> None:
+    """One comes back with its disk, the other as a new container does, without one."""
+    roll_out(mlflow, 2, 0.5, header="x-caller")
+    settings = {"lake": f"file://{tmp_path / 'lake'}", "serving_leave_seconds": 1}
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    with (
+        ServiceProcess(tmp_path / "one", mlflow.url, **settings) as one,
+        ServiceProcess(tmp_path / "two", mlflow.url, **settings) as two,
+    ):
+        for service in (one, two):
+            service.wait_for_version("1")
+            wait_for_share(service, "2", 15, 45)
+        assert versions(one) == versions(two)
+        addresses = [str(service.client.base_url).rstrip("/") for service in (one, two)]
+        with BalancedCallers(addresses, ROW, threads=4, callers=10) as callers:
+            callers.wait_for(200)
+            for service in (one, two):
+                service.end(signal.SIGTERM)
+                if service is two:
+                    shutil.rmtree(tmp_path / "two" / "state")
+                callers.wait_for(100)
+                service.start()
+                callers.wait_until_ready(2)
+                callers.wait_for(200)
+        assert not callers.failed
+        assert {len(met) for met in callers.met.values()} == {1}, "a caller met both"
+        assert set.union(*callers.met.values()) == {"1", "2"}

@@ -119,3 +119,22 @@ def test_without_a_champion_it_says_how_to_get_one(
         write_archive(registered.registry, "nobody", None, tmp_path / "model.tar.gz")
     monkeypatch.setenv("LAUREL_MLFLOW_URL", registered.registry.tracking_uri)
     assert main(["nobody"]) == 1
+
+
+def test_beneath_the_archive_it_says_how_its_rollout_is_written_for_sagemaker(
+    registered: Registered,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    registry, package = registered.registry, tmp_path / "package"
+    sha256 = write_package(package)
+    run = registry.log_run("toy_rollout", "run", params={}, metrics={}, tags={}, package=package)
+    version = registry.register("toy_rollout", run, sha256, {}, "a test's")
+    monkeypatch.setenv("LAUREL_MLFLOW_URL", registry.tracking_uri)
+    output = tmp_path / "model.tar.gz"
+    capsys.readouterr()  # what MLflow printed
+    assert main(["toy_rollout", "--version", version.number, "--output", str(output)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(f"{output}: toy_rollout version 1")
+    assert 'rollout = { kind = "canary", percent = 50,' in lines[2]

@@ -21,6 +21,7 @@ from tests.fixtures.packages import (
     PackageKind,
     expected_score,
     model,
+    write_leaking_package,
     write_package,
     write_slow_package,
 )
@@ -47,6 +48,7 @@ def mlflow(tmp_path: Path) -> Iterator[RegistryServer]:
             )
         server.register("toy", 3, rooted)
         server.register("toy", 5, write_slow_package)
+        server.register("toy", 6, write_leaking_package)
         server.crown("toy", 1)
         yield server
 
@@ -226,3 +228,29 @@ def test_a_service_that_is_killed_takes_its_shadow_along(
         service.predict(ROW)
         service.end(signal.SIGKILL)
         wait_until(lambda: not shadow_pids("2"), "nothing is left")
+
+
+def test_a_shadow_that_leaks_is_started_again_and_costs_no_answer(
+    mlflow: RegistryServer, tmp_path: Path
+) -> None:
+    slack = SlackServer()
+    shadow(mlflow, 6)
+    with (
+        slack,
+        ServiceProcess(
+            tmp_path, mlflow.url, slack_token=slack.token, slack_api_url=slack.url
+        ) as service,
+    ):
+        service.wait_for_version("1")
+        wait_for_shadow(service)
+        with Callers(str(service.client.base_url), ROW, 2) as callers:
+            callers.wait_for(20)
+            service.predict({**ROW, "wind": 700.0})
+            wait_until(lambda: bool(slack.messages), "people hear of it")
+            wait_for_shadow(service, 2)
+            callers.wait_for(20)
+        assert not callers.refused and not callers.broken
+        assert {prediction.version for prediction in callers.predictions} == {"1"}
+        assert "grew to" in slack.messages[0]["text"] and len(slack.messages) == 1
+        latest = service.predict(ROW)["predictions"][0]["id"]
+        wait_until(lambda: latest in scores_of(service, "rollout"), "it scores again")

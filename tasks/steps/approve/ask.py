@@ -116,6 +116,11 @@ def find_question(use_case: str, version: str) -> Decision:
     )
 
 
+def contest_of(question: Decision) -> Decision:
+    """The contest that the question is about."""
+    return replace(question, kind="contest", verdict=str(question.facts["contest"]))
+
+
 @task(**RESUMED)
 def ask_people(question: Decision) -> bool:
     """Show the question and tell people. False if there is nothing to wait for: its time is over,

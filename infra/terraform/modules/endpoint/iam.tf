@@ -1,4 +1,4 @@
-# What the endpoint may do: fetch its image and its models, write its log and its numbers, and nothing else.
+# What the endpoint may do: fetch its image and its models, write its log and its numbers, look at its alarms, and nothing else.
 
 data "aws_caller_identity" "current" {}
 data "aws_partition" "current" {}
@@ -33,7 +33,7 @@ data "aws_iam_policy_document" "endpoint" {
   statement {
     sid       = "Models"
     actions   = ["s3:GetObject"]
-    resources = [for one in var.variants : "${local.arn}:s3:::${trimprefix(one.model_data_url, "s3://")}"]
+    resources = [for model in concat(values(var.variants), var.shadow == null ? [] : [var.shadow]) : "${local.arn}:s3:::${trimprefix(model.model_data_url, "s3://")}"]
   }
 
   statement {
@@ -66,6 +66,13 @@ data "aws_iam_policy_document" "endpoint" {
       variable = "cloudwatch:namespace"
       values   = ["/aws/sagemaker/*", "AWS/SageMaker"]
     }
+  }
+
+  # Without it no alarm takes a deployment back.
+  statement {
+    sid       = "Alarms"
+    actions   = ["cloudwatch:DescribeAlarms"]
+    resources = ["${local.arn}:cloudwatch:${local.here}:alarm:${var.name}-*"]
   }
 
   dynamic "statement" {

@@ -7,6 +7,9 @@ locals {
     name = "${var.name}-${variant}-${substr(sha256(jsonencode([var.image, one.model_data_url, local.environment])), 0, 8)}"
   } }
 
+  # It writes no log: its answers would stand among those that callers got, under ids of its own.
+  shadow_name = var.shadow == null ? null : "${var.name}-shadow-${substr(sha256(jsonencode([var.image, var.shadow.model_data_url, var.environment])), 0, 8)}"
+
   environment = merge(var.environment, var.lake == null ? {} : { LAUREL_LAKE = "s3://${var.lake}", LAUREL_S3_ENDPOINT = "aws" })
 }
 
@@ -31,6 +34,25 @@ resource "aws_sagemaker_model" "variant" {
   depends_on = [aws_iam_role_policy.endpoint]
 }
 
+resource "aws_sagemaker_model" "shadow" {
+  count                    = var.shadow == null ? 0 : 1
+  name                     = local.shadow_name
+  execution_role_arn       = aws_iam_role.endpoint.arn
+  enable_network_isolation = true
+
+  primary_container {
+    image          = var.image
+    model_data_url = var.shadow.model_data_url
+    environment    = var.environment
+  }
+
+  lifecycle {
+    create_before_destroy = true
+  }
+
+  depends_on = [aws_iam_role_policy.endpoint]
+}
+
 resource "aws_sagemaker_endpoint_configuration" "endpoint" {
   # checkov:skip=CKV_AWS_98:The account's own key encrypts the disks and costs nothing; kms_key_arn names another
   name_prefix = "${var.name}-"
@@ -45,6 +67,19 @@ resource "aws_sagemaker_endpoint_configuration" "endpoint" {
       instance_type          = var.instance_type
       initial_instance_count = var.instances.min
       initial_variant_weight = production_variants.value.weight
+    }
+  }
+
+  # With the variant's own weight it gets a copy of all requests.
+  dynamic "shadow_production_variants" {
+    for_each = aws_sagemaker_model.shadow
+
+    content {
+      variant_name           = "shadow"
+      model_name             = shadow_production_variants.value.name
+      instance_type          = var.instance_type
+      initial_instance_count = var.instances.min
+      initial_variant_weight = one(values(var.variants)).weight
     }
   }
 
@@ -99,25 +134,42 @@ resource "aws_cloudformation_stack" "endpoint" {
     Outputs = { Arn = { Value = { Ref = "Endpoint" } } }
   })
 
-  # By default Terraform gives up after 30 minutes. An update needs ten for its instances, and waits for twenty more (below).
+  # By default Terraform gives up after 30 minutes. An update has its waits (below), and needs an hour for its instances.
   timeouts {
     create = "60m"
-    update = "90m"
+    update = "${max(90, ceil(max(local.waits_seconds, coalesce(var.rollout.timeout_seconds, 0)) / 60) + 60)}m"
+  }
+
+  lifecycle {
+    precondition {
+      # A deployment that reaches SageMaker's limit is taken back.
+      condition     = local.waits_seconds < coalesce(var.rollout.timeout_seconds, 28800)
+      error_message = "rollout waits for ${local.waits_seconds} seconds, and timeout_seconds is ${coalesce(var.rollout.timeout_seconds, 28800)} (28800, eight hours, at most): larger steps, or shorter waits."
+    }
   }
 }
 
 locals {
-  # New instances get a tenth of the requests, then all of them; an alarm within ten minutes after that gives the requests back to the old
-  # ones. A canary is at most half of a variant: if one instance is enough, the new one takes over at once.
-  deployment = {
-    BlueGreenUpdatePolicy = {
-      TerminationWaitInSeconds = 600
+  # New instances get some of the requests, then more or all of them; an alarm meanwhile, or while the old ones still stand, gives the
+  # requests back to those. A step is at most half of a variant: if one instance is enough, the new one takes over at once.
+  kind          = coalesce(var.rollout.kind, var.instances.min > 1 ? "canary" : "all_at_once")
+  steps         = { canary = 2, linear = ceil(100 / max(1, var.rollout.percent)) }
+  waits_seconds = lookup(local.steps, local.kind, 1) * var.rollout.wait_seconds + var.rollout.termination_wait_seconds
+  size          = { Type = "CAPACITY_PERCENT", Value = var.rollout.percent }
 
-      TrafficRoutingConfiguration = merge(
-        { Type = var.instances.min > 1 ? "CANARY" : "ALL_AT_ONCE", WaitIntervalInSeconds = 300 },
-        var.instances.min > 1 ? { CanarySize = { Type = "CAPACITY_PERCENT", Value = 10 } } : {},
-      )
-    }
+  deployment = {
+    BlueGreenUpdatePolicy = merge(
+      {
+        TerminationWaitInSeconds = var.rollout.termination_wait_seconds
+
+        TrafficRoutingConfiguration = merge(
+          { Type = upper(local.kind), WaitIntervalInSeconds = var.rollout.wait_seconds },
+          local.kind == "canary" ? { CanarySize = local.size } : {},
+          local.kind == "linear" ? { LinearStepSize = local.size } : {},
+        )
+      },
+      var.rollout.timeout_seconds == null ? {} : { MaximumExecutionTimeoutInSeconds = var.rollout.timeout_seconds },
+    )
 
     AutoRollbackConfiguration = {
       Alarms = [for alarm in concat(values(aws_cloudwatch_metric_alarm.errors), values(aws_cloudwatch_metric_alarm.latency)) : { AlarmName = alarm.alarm_name }]

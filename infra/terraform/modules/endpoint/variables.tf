@@ -30,6 +30,67 @@ variable "variants" {
     condition     = length(var.variants) > 0 && alltrue([for one in var.variants : can(regex("^s3://[^/]+/.+\\.tar\\.gz$", one.model_data_url))])
     error_message = "Each variant has a model_data_url: s3://bucket/folder/model.tar.gz."
   }
+
+  validation {
+    condition     = length(var.variants) <= 5
+    error_message = "variants are at most 5: each has two alarms, and SageMaker watches ten while it deploys."
+  }
+}
+
+variable "shadow" {
+  description = "A model that gets a copy of each request beside the one variant, and answers nobody: its archive; null: none."
+  type = object({
+    model_data_url = string
+  })
+  default = null
+
+  validation {
+    condition     = var.shadow == null ? true : can(regex("^s3://[^/]+/.+\\.tar\\.gz$", var.shadow.model_data_url))
+    error_message = "shadow has a model_data_url: s3://bucket/folder/model.tar.gz."
+  }
+
+  validation {
+    condition     = var.shadow == null ? true : length(var.variants) == 1 && !contains(keys(var.variants), "shadow")
+    error_message = "SageMaker copies the requests of one variant: with a shadow, name one in variants, and not \"shadow\"."
+  }
+}
+
+variable "rollout" {
+  description = "How requests go over to new instances: all_at_once, canary (percent of them, then the rest) or linear (percent of them at each step); a wait after each step, in which an alarm takes all back, and a last one before the old instances go. kind null: canary, of one instance all_at_once."
+  type = object({
+    kind                     = optional(string)
+    percent                  = optional(number, 10)
+    wait_seconds             = optional(number, 300)
+    termination_wait_seconds = optional(number, 600)
+    timeout_seconds          = optional(number)
+  })
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = var.rollout.kind == null ? true : contains(["all_at_once", "canary", "linear"], var.rollout.kind)
+    error_message = "rollout.kind is all_at_once, canary or linear."
+  }
+
+  validation {
+    condition     = var.rollout.kind == null || var.rollout.kind == "all_at_once" || var.instances.min > 1
+    error_message = "rollout: a step is at most half of a variant's instances, so that canary and linear need instances.min of 2 or more."
+  }
+
+  validation {
+    condition     = var.rollout.percent == floor(var.rollout.percent) && var.rollout.percent <= 50 && var.rollout.percent >= (var.rollout.kind == "linear" ? 10 : 1)
+    error_message = "rollout.percent is a whole number: of a canary 1 to 50, of a linear step 10 to 50."
+  }
+
+  validation {
+    condition     = alltrue([for wait in [var.rollout.wait_seconds, var.rollout.termination_wait_seconds] : wait == floor(wait) && wait >= 0 && wait <= 3600])
+    error_message = "rollout: wait_seconds and termination_wait_seconds are whole numbers from 0 to 3600."
+  }
+
+  validation {
+    condition     = var.rollout.timeout_seconds == null ? true : var.rollout.timeout_seconds == floor(var.rollout.timeout_seconds) && var.rollout.timeout_seconds >= 600 && var.rollout.timeout_seconds <= 28800
+    error_message = "rollout.timeout_seconds is a whole number from 600 to 28800; null: SageMaker's own."
+  }
 }
 
 variable "environment" {

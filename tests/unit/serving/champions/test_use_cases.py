@@ -3,6 +3,7 @@ misspelled is refused at the start.
 """
 
 import asyncio
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -168,6 +169,26 @@ def test_use_case_that_was_never_trained_takes_no_other_out_of_service(tmp_path:
     empty = tmp_path / "empty"
     empty.mkdir()
     assert Service(settings_of(empty)).use_cases.not_ready() == ["any use case"]
+
+
+def test_a_start_waits_until_rollouts_are_known_but_not_for_a_registry_that_says_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.service.served_use_cases._FIRST_LOOK_SECONDS", 0.3)
+    write(tmp_path, "flights.py", "churn.py")
+
+    async def start(url: str) -> set[bool]:
+        use_cases = Service(settings_of(tmp_path, mlflow_url=url)).use_cases
+        try:
+            await use_cases.start()
+            return {watch.has_looked for watch in use_cases.challengers.values()}
+        finally:
+            silent.close()  # those who wait for it go on
+            await use_cases.stop()
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        assert asyncio.run(start(f"http://127.0.0.1:{silent.getsockname()[1]}")) == {False}
+    assert asyncio.run(start("http://127.0.0.1:1")) == {True}
 
 
 def test_no_more_use_cases_are_served_than_may_be_however_many_come_later(

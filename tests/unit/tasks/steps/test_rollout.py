@@ -3,6 +3,7 @@ lake in a folder and a fake registry. Each run knows only what ledger and regist
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace as replace_fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,10 @@ from blocks.service import ServiceAway
 from serving.package.manifest import Manifest
 from serving.package.model import load as load_package
 from serving.records.ledger import Decision
-from tasks.ledger.entries import add_entry, now, read
+from tasks.ledger.entries import add_entry, decision_of, now, read
 from tasks.rollouts.moves import Move
 from tasks.steps import begin_rollout, rollout, rollout_announcements
+from tasks.steps.approve.ask import contest_of
 from tasks.steps.begin_rollout import RolloutRefused, begins_rollout, other_questions
 from tasks.steps.crown import NotServed
 from tasks.steps.rollout import Request
@@ -402,6 +404,39 @@ def test_two_rollouts_at_once_are_refused_with_what_to_do(world: World) -> None:
     assert world.registry.aliases["rollout"] == "2" and world.verdicts == ["began"]
 
 
+def test_of_two_that_begin_in_the_same_moment_one_does(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look, others = begin_rollout.find_running, [world.registry.version(CASE, "3")]
+
+    def find_running(*asked: Any) -> Any:
+        found = look(*asked)
+        if others:  # another promotion is quicker, once this one has looked
+            begin_rollout.begin_rollout.fn(others.pop(), world.contest())
+        return found
+
+    monkeypatch.setattr(begin_rollout, "find_running", find_running)
+    with pytest.raises(RolloutRefused, match="Version 2 is not rolled out: .*version 3"):
+        world.begin()
+    assert world.registry.aliases["rollout"] == "3" and world.verdicts == ["began"]
+
+
+def test_a_beginning_waits_for_no_other_entry_of_the_ledger(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look, drifts = begin_rollout.find_running, ["stable"]
+
+    def find_running(*asked: Any) -> Any:
+        found = look(*asked)
+        if drifts:
+            world.add(kind="drift", verdict=drifts.pop())
+        return found
+
+    monkeypatch.setattr(begin_rollout, "find_running", find_running)
+    world.begin()
+    assert world.registry.aliases["rollout"] == "2" and world.verdicts == ["began"]
+
+
 def test_the_champion_itself_is_not_rolled_out(world: World) -> None:
     Clock.at = clock(0)
     with pytest.raises(RolloutRefused, match="is the champion"):
@@ -458,6 +493,20 @@ def test_a_challenger_that_asks_for_more_than_callers_send_is_refused(tmp_path: 
         "take."
     )
     assert "something else" in other_questions(names, replace(served, label="other"), served)
+
+
+def test_what_a_person_approves_begins_the_rollout_that_was_asked_for(world: World) -> None:
+    """From the ledger's question, which is all that the run of the approval knows."""
+    contest = world.contest(SHADOW)
+    facts = {**contest.facts, "contest": contest.verdict, "hours": 8, "seed": 0.0}
+    question = replace_fields(contest, kind="approval", verdict="asked", facts=facts, run="r")
+    add_entry(world.lake, world.registry, question)
+    asked = contest_of(decision_of(read(world.lake, CASE)[-1]))
+    assert begins_rollout(asked)
+    Clock.at = clock(0, 0)
+    outcome = begin_rollout.begin_rollout.fn(world.registry.version(CASE, "2"), asked)
+    assert outcome.name == "Rollout began" and "Challenger 2: promote" in outcome.message
+    assert world.terms["kind"] == "shadow" and world.verdicts == ["began"]
 
 
 def test_a_closed_rollout_lets_the_next_one_begin(world: World) -> None:
