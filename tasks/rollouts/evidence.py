@@ -5,8 +5,7 @@ Only files of the rollout's time are read, and of those only days that are not j
 labels are in."""
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
-from pathlib import PurePosixPath
+from datetime import date, datetime, timedelta
 from threading import Lock
 
 import numpy as np
@@ -17,13 +16,13 @@ from blocks.lake import Lake
 from serving.records.rollout import Rollout
 from tasks.data.targets import possible_labels, truth_of
 from tasks.drift.performance import answers_of
-from tasks.log.files import day_of, find_files, for_each, read_batches
+from tasks.log.files import day_of, for_each, read_batches
 from tasks.log.labels import read_labels
 from tasks.rollouts.blocks import Arms, Rows
 from tasks.rollouts.course import Sight
 from usecases.definition import UseCase
 
-_BEFORE = timedelta(days=1)  # a segment may be begun before the rollout, and closed within it
+_BEFORE = timedelta(hours=1)  # by which the lake's clock may be behind
 _WHO = ("id", "time", "event_time", "model_version", "sample_rate", "role")
 
 
@@ -62,20 +61,13 @@ def look_at(
 
 
 def _files_since(store: Lake, use_case: str, since: datetime) -> list[str]:
-    """The files of predictions that may hold answers since then, by the time in their names."""
+    """The files of predictions that may hold answers since then: those that came into the lake
+    later. Their names tell when the service was started, which may be months ago."""
     return [
-        path
-        for path in find_files(store, "predictions", use_case, date.min, None)
-        if (begun := _begun(path)) is None or begun >= since - _BEFORE
+        stored.key
+        for stored in store.stored(f"predictions/{use_case}")
+        if day_of(stored.key) and stored.modified >= since - _BEFORE
     ]
-
-
-def _begun(path: str) -> datetime | None:
-    try:
-        begun = datetime.strptime(PurePosixPath(path).stem[:15], "%Y%m%dT%H%M%S")
-    except ValueError:
-        return None
-    return begun.replace(tzinfo=UTC)
 
 
 def _event_day(path: str) -> date | None:
