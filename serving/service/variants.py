@@ -18,7 +18,7 @@ _SHADOW = "laurel_shadow_"
 _GUARD = "laurel_rollout_guard_"
 _BUCKET = "laurel_rollout_scoring_seconds_bucket"
 _COUNTS = ("requests", "failures", "fallbacks")
-_SHADOWED = ("requests", "rows", "failures", "dropped", "restarts", "seconds")
+_SHADOWED = ("requests", "rows", "uploaded", "failures", "dropped", "restarts", "seconds")
 
 
 def rollout_figures(variants: Variants, board: WorkerBoard, use_case: str) -> dict[str, Any]:

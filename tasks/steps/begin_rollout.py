@@ -8,12 +8,13 @@ from prefect import task
 
 from blocks.registry import ModelVersion, RegistryError
 from serving.package.manifest import Manifest
-from serving.records.ledger import Decision
-from serving.records.reasons import because
+from serving.records.ledger import Decision, Entry
+from serving.records.reasons import Reason, because
 from serving.records.rollout import Rollout
+from serving.records.rollout import Stage as Planned
 from tasks.ledger.entries import now, record, root_run, stamp
 from tasks.ledger.outcomes import Outcome, in_a_sentence
-from tasks.ledger.reign import find_champion
+from tasks.ledger.reign import NOBODY, find_champion
 from tasks.ledger.running_rollout import find_running
 from tasks.outside.blocks_of_run import RESUMED, lake, registry
 from tasks.packages.registered import read_manifest
@@ -58,14 +59,38 @@ def check_rollout(challenger: ModelVersion, asked: str | None) -> None:
             f"Challenger {challenger.number} of {use_case!r} is not judged now: {under_way}."
         )
     champion = find_champion(use_case) if stages else None
-    if champion is None:
-        return
-    names = (f"challenger {challenger.number}", f"champion {champion.number}")
-    learned, served = (read_manifest(registry(), each) for each in (challenger, champion))
+    if champion is not None:
+        at_once = f"promote {use_case} --param version={challenger.number}"
+        _check_callers(challenger, champion, f"{at_once} --param rollout=immediate")
+
+
+@task(**RESUMED)
+def check_adopted_rollout(use_case: str, number: str, asked: str | None) -> bool:
+    """Whether a person's version is rolled out as ``asked``, and not crowned at once. What cannot
+    be rolled out is refused before anything changes. Raises ``RolloutRefused``."""
+    use_case = load(use_case).name
+    if not asked or not wanted_stages(use_case, asked):
+        return False
+    champion = find_champion(use_case)
+    if number == NOBODY or champion is None:
+        raise RolloutRefused(
+            f"A rollout compares a version with the champion of {use_case!r}, and here is none to "
+            "compare: adopt without rollout."
+        )
+    if number == champion.number:
+        raise RolloutRefused(f"Version {number} of {use_case!r} is the champion already.")
+    version = registry().version(use_case, number)
+    _check_callers(version, champion, f"adopt {use_case} --param version={number} ...")
+    return True
+
+
+def _check_callers(version: ModelVersion, champion: ModelVersion, at_once: str) -> None:
+    names = (f"challenger {version.number}", f"champion {champion.number}")
+    learned, served = (read_manifest(registry(), each) for each in (version, champion))
     if problem := other_questions(names, learned, served):
         raise RolloutRefused(
             f"{problem} It cannot meet the callers of today. Crown it without a rollout: laurel "
-            f"run promote {use_case} --param version={challenger.number} --param rollout=immediate."
+            f"run {at_once}."
         )
 
 
@@ -94,44 +119,12 @@ def begins_rollout(contest: Decision) -> bool:
 def begin_rollout(winner: ModelVersion, contest: Decision) -> Outcome:
     """Record the plan, let the services follow it, and tell people. Raises ``RolloutRefused`` if
     another rollout has begun meanwhile, or the version is champion."""
-    case, run = load(winner.use_case), root_run()
-    name = f"{winner.number}-{hashlib.sha256((run or now()).encode()).hexdigest()[:8]}"
-    standing = find_running(lake(), registry(), case.name)
-    if standing is not None and standing.rollout.id != name:
-        under_way = because("rollout_under_way", version=standing.version, use_case=case.name)
-        raise RolloutRefused(f"Version {winner.number} is not rolled out: {under_way}.")
-    if winner.number == contest.champion:
-        raise RolloutRefused(
-            f"Version {winner.number} of {case.name!r} is the champion: there is nothing to "
-            "compare it with."
-        )
-    if standing is None:
-        spread = spread_of_contest(contest.contest)
-        written = wanted_stages(case.name, _asked(contest))
-        stages = [planned(case, stage, spread) for stage in written]
-        rollout = Rollout(id=name, stages=stages, since=now(), thread=run)
-        measured_in = contest.contest.main.metric if contest.contest else ""
-        entry = record(
-            Decision(
-                use_case=case.name,
-                kind="rollout",
-                verdict="began",
-                reasons=[
-                    because("rollout_began", version=winner.number, stages=_chain(rollout)),
-                    *plan_in_words(case, stages, spread, measured_in),
-                ],
-                version=winner.number,
-                challenger=contest.challenger,
-                champion=contest.champion,
-                rollout=rollout,
-                **stamp(),
-            )
-        )
-    else:
-        entry = standing.entry
-    assert entry.rollout is not None
-    point_registry(winner, entry.rollout)
-    announce(entry)
+    case, spread = load(winner.use_case), spread_of_contest(contest.contest)
+    written = wanted_stages(case.name, _asked(contest))
+    stages = [planned(case, stage, spread) for stage in written]
+    measured_in = contest.contest.main.metric if contest.contest else ""
+    plan = plan_in_words(case, stages, spread, measured_in)
+    entry = _begin(winner, contest.champion, contest.challenger, stages, plan)
     message = because(
         "rollout_instead_of_crown",
         began=in_short_of(entry),
@@ -139,6 +132,60 @@ def begin_rollout(winner: ModelVersion, contest: Decision) -> Outcome:
         contest=in_a_sentence(contest),
     )
     return Outcome(BEGAN, message)
+
+
+@task(task_run_name="begin the rollout of version {version.number}", **RESUMED)
+def begin_adopted_rollout(
+    version: ModelVersion, champion: str | None, asked: str, by: str, why: str
+) -> Outcome:
+    """As ``begin_rollout``, of a version that a person wants to crown without a contest."""
+    case = load(version.use_case)
+    stages = [planned(case, stage, None) for stage in wanted_stages(case.name, asked)]
+    asks = because("rollout_asked_by", by=by, why=why)
+    entry = _begin(version, champion, version.tags.get("laurel.refit_of"), stages, [asks])
+    return Outcome(BEGAN, in_short_of(entry))
+
+
+def _begin(
+    version: ModelVersion,
+    champion: str | None,
+    challenger: str | None,
+    stages: list[Planned],
+    more: list[Reason],
+) -> Entry:
+    use_case, run = version.use_case, root_run()
+    name = f"{version.number}-{hashlib.sha256((run or now()).encode()).hexdigest()[:8]}"
+    standing = find_running(lake(), registry(), use_case)
+    if standing is not None and standing.rollout.id != name:
+        under_way = because("rollout_under_way", version=standing.version, use_case=use_case)
+        raise RolloutRefused(f"Version {version.number} is not rolled out: {under_way}.")
+    if version.number == champion:
+        raise RolloutRefused(
+            f"Version {version.number} of {use_case!r} is the champion: there is nothing to "
+            "compare it with."
+        )
+    if standing is None:
+        rollout = Rollout(id=name, stages=stages, since=now(), thread=run)
+        began = because("rollout_began", version=version.number, stages=_chain(rollout))
+        entry = record(
+            Decision(
+                use_case=use_case,
+                kind="rollout",
+                verdict="began",
+                reasons=[began, *more],
+                version=version.number,
+                challenger=challenger,
+                champion=champion,
+                rollout=rollout,
+                **stamp(),
+            )
+        )
+    else:
+        entry = standing.entry
+    assert entry.rollout is not None
+    point_registry(version, entry.rollout)
+    announce(entry)
+    return entry
 
 
 def _chain(rollout: Rollout) -> list[str]:

@@ -78,6 +78,8 @@ def test_a_judged_day_is_frozen_and_a_look_in_between_decides_nothing(lake: Lake
 def test_labels_that_tell_of_one_outcome_more_often_end_inconclusive(lake: Lake) -> None:
     Log(36, worse=1.0, labelled=(0.3, 1.0)).write(lake, "shadow")
     assert follow(lake, begin(SHADOW), range(36))[-1].verdict == "inconclusive"
+    whole = replace(SHADOW, missing_label="none")  # a person says that the others have no outcome
+    assert follow(lake, begin(whole), range(36))[-1].verdict == "won"
 
 
 def test_too_few_labelled_rows_end_it_after_twice_its_days(lake: Lake) -> None:
