@@ -62,10 +62,11 @@ class Rollout:
     a canary there at ``steps[step]``, since ``since`` (UTC, ISO 8601); ``held``: a person holds it
     there.
 
-    ``blocks`` are the judged ones of this stage, and ``next_day`` the first day that is not yet
-    judged. ``gain`` is their mean, from ``low`` to ``high``, an interval that holds at all looks
-    together, each end at 95 %. ``requests`` are the rows that the challenger has answered in this
-    step. ``thread`` is the run whose thread in Slack tells of it."""
+    ``blocks`` are the judged ones of this stage, ``decided`` those that ended the stage before, and
+    ``next_day`` the first day that is not yet judged. ``gain`` is their mean, from ``low`` to
+    ``high``, an interval that holds at all looks together, each end at 95 %. ``requests`` are
+    the rows that the challenger has answered in this step. ``thread`` is the run whose thread
+    in Slack tells of it."""
 
     id: str
     stages: list[Stage]
@@ -74,6 +75,7 @@ class Rollout:
     step: int = 0
     held: bool = False
     blocks: list[RolloutBlock] = dataclasses.field(default_factory=list)
+    decided: list[RolloutBlock] = dataclasses.field(default_factory=list)
     next_day: str | None = None
     gain: float | None = None
     low: float | None = None

@@ -32,6 +32,7 @@ def go_on(rollout: Rollout, reasons: list[Reason], now: datetime) -> Move:
         since=now.isoformat(timespec="milliseconds"),
         held=False,
         blocks=[],
+        decided=rollout.blocks,
         next_day=None,
         gain=None,
         low=None,

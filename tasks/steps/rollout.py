@@ -209,12 +209,12 @@ def in_markdown(entry: Decision) -> str:
         f"{stage_in_words(rollout)}, since {rollout.since}.",
         *(f"- {reason}" for reason in entry.reasons),
     ]
-    if rollout.blocks:
+    if blocks := rollout.blocks or rollout.decided:
         lines += ["", "| days | rows | labelled | gain |", "|---|---:|---:|---:|"]
         lines += [
             f"| {block.first} – {block.last} | {block.rows:,} | {block.labelled:,} | "
             f"{number(block.gain, signed=True)} |"
-            for block in rollout.blocks
+            for block in blocks
         ]
     return "\n".join(lines)
 

@@ -234,6 +234,9 @@ def test_a_chain_goes_on_with_its_next_stage(world: World) -> None:
         if world.verdicts[-1] == "stepped":
             break
     assert world.terms["kind"] == "canary" and world.registry.aliases["champion"] == "1"
+    stepped = [entry for entry in read(world.lake, CASE) if entry.kind == "rollout"][-1]
+    assert stepped.rollout is not None and len(stepped.rollout.decided) >= 4
+    assert "| 2026-09-01 – 2026-09-02 | 600 | 600 |" in rollout.in_markdown(stepped)
 
 
 @pytest.mark.parametrize("call", ["tag version", "set rollout"])
