@@ -52,25 +52,28 @@ async def retrain(
     reason: str = "asked for",
     by_hand: bool = True,
     again: bool = False,
+    rollout: str | None = None,
 ) -> State[ModelVersion]:
     """Ingest up to ``through``, train, evaluate, and promote the winner.
 
     One retrain at a time for each use case; unless it is started ``by_hand``, the governor must
     allow it. A run that may not start completes as *Skipped* and says why, and until when. The
     ledger records start, end and refusal. ``again``: contest also if neither a labelled period nor
-    the definition is new.
+    the definition is new. ``rollout`` is what a winner goes through, as in ``promote``.
     """
     refusal = ask_governor(use_case, reason, by_hand)
     if refusal is not None:
         skip_retrain(use_case, reason, refusal)
         return completed(refusal.reason, name="Skipped")
     with failure_recorded(use_case):
-        end = await _loop(use_case, through, by_hand, again)
+        end = await _loop(use_case, through, by_hand, again, rollout)
     _report(use_case, reason, end)
     return completed(end.message, end.winner, end.name)
 
 
-async def _loop(use_case: str, through: str | None, by_hand: bool, again: bool) -> Ended:
+async def _loop(
+    use_case: str, through: str | None, by_hand: bool, again: bool, rollout: str | None
+) -> Ended:
     """How the loop ended: the state's name and message of its last flow, and the new champion.
 
     Drift is found in a window before the source is sure to have all of it."""
@@ -85,7 +88,9 @@ async def _loop(use_case: str, through: str | None, by_hand: bool, again: bool) 
     challenger = await evaluated.aresult()
     if not isinstance(challenger, ModelVersion):
         return Ended(evaluated.name or "", challenger)
-    promoted: State[Any] = await promote(use_case, challenger.number, return_state=True)
+    promoted: State[Any] = await promote(
+        use_case, challenger.number, rollout=rollout, return_state=True
+    )
     winner = await promoted.aresult()
     if not isinstance(winner, ModelVersion):
         return Ended(promoted.name or "", winner)

@@ -31,18 +31,11 @@ class Answers:
     def requests(self) -> int:
         return len(self.times) + len(self.failures)
 
-    def longest_gap_ms(self, version: str, around_seconds: float = 2.0) -> float:
-        """The longest wait between two answers within ``around_seconds`` of the first answer of
-        ``version``, in ms.
-
-        NaN if that version never answered, or only once.
+    def longest_gap_ms(self, swap: float, around_seconds: float = 2.0) -> float:
+        """The longest wait between two answers within ``around_seconds`` of ``swap``
+        (``time.monotonic``), in ms; NaN if there were none.
         """
-        first = min((moment for moment, by in self.times if by == version), default=None)
-        if first is None:
-            return float("nan")
-        moments = sorted(
-            moment for moment, _ in self.times if abs(moment - first) <= around_seconds
-        )
+        moments = sorted(moment for moment, _ in self.times if abs(moment - swap) <= around_seconds)
         return 1000 * max(
             (late - early for early, late in zip(moments, moments[1:], strict=False)),
             default=float("nan"),

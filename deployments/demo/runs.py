@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.filters import (
     DeploymentFilter,
     DeploymentFilterId,
@@ -65,6 +66,14 @@ class Runs:
         deployment_id, key = self._deployment_id(name), uuid4().hex
         start = self._prefect.create_flow_run_from_deployment
         return self._ask(lambda: start(deployment_id, parameters=parameters, idempotency_key=key))
+
+    def set_parameters(self, name: str, **parameters: Any) -> None:
+        """Give the deployment ``<flow>/<use case>`` parameters, which all its runs have from now
+        on, whoever starts them."""
+        deployment_id = self._deployment_id(name)
+        before = self._ask(lambda: self._prefect.read_deployment(deployment_id)).parameters
+        change = DeploymentUpdate(parameters={**before, **parameters})
+        self._ask(lambda: self._prefect.update_deployment(deployment_id, change))
 
     def wait(self, run: FlowRun, name: str) -> FlowRun:
         """Wait for the run to end, as long as it shows signs of life.

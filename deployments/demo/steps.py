@@ -4,6 +4,7 @@ outcome in the story.
 
 import json
 import time
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -151,13 +152,27 @@ class Demo:
         if champion["version"] not in [known["version"] for known in self.story.champions]:
             self.story.champions.append(champion)
 
-    def describe(self) -> dict[str, Any]:
-        """What the service says of the use case."""
+    def describe(self, about: str = "") -> dict[str, Any]:
+        """What the service says of the use case, or of its part ``about``, such as ``/rollout``."""
         key = self.settings.serving_key
         headers = {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {}
-        url = f"{self.settings.serving_base_url}/v1/{self.name}"
+        url = f"{self.settings.serving_base_url}/v1/{self.name}{about}"
         description: dict[str, Any] = httpx.get(url, headers=headers, timeout=ANSWER_SECONDS).json()
         return description
+
+    def await_served(self, version: str, run: FlowRun, name: str) -> datetime | None:
+        """The time at which the service reports ``version``, to which ``run`` gives the crown;
+        ``None`` if it completed without. Raises ``DemoFailed`` if it failed.
+        """
+        vigil = self.runs.vigil(run, name)
+        while self.describe().get("version") != version:
+            state = self.runs.read(run).state
+            if (state and state.is_final()) or vigil.quiet_seconds() > QUIET_SECONDS:
+                self.runs.wait(run, name)  # raises with the reason if the run failed
+                if self.describe().get("version") != version:
+                    return None
+            time.sleep(0.05)
+        return datetime.now(UTC)
 
     def _new_caller(self) -> Caller:
         return Caller(
@@ -172,16 +187,20 @@ class Demo:
 
     def some_rows(self, frame: pl.DataFrame) -> list[dict[str, Any]]:
         """Rows from the whole window for the steady traffic, so that it does not change the
-        window's distribution.
+        window's distribution; in their order, since the log has a file for each day.
         """
-        return as_rows(self.case, frame.sample(1000, seed=7))
+        return as_rows(self.case, frame.sample(1000, seed=7).sort(self.case.event_time))
 
     def send(self, window: str, frame: pl.DataFrame) -> None:
         """Send a window of requests and then their labels."""
         with self.stages.stage(f"{window}: requests") as stage:
-            rows = replay(self.case, frame, self.caller)
-            labelled = frame[self.case.label].count() > 0
-            stage.note(f"{rows:,} predictions{', then their labels' * labelled}")
+            stage.note(self.replay(frame))
+
+    def replay(self, frame: pl.DataFrame) -> str:
+        """Send requests and then their labels. Returns how many, in words."""
+        rows = replay(self.case, frame, self.caller)
+        labelled = frame[self.case.label].count() > 0
+        return f"{rows:,} predictions{', then their labels' * labelled}"
 
     def rows_logged(self) -> int:
         """Predictions and labels that the service has acknowledged so far."""
@@ -227,6 +246,11 @@ class Demo:
         """Start the window's drift check when the first ``rows`` of the log are in the lake.
         Returns the run and its start.
         """
+        self.await_upload(window, rows)
+        return self.runs.start("drift_check", window=window), time.monotonic()
+
+    def await_upload(self, window: str, rows: int) -> None:
+        """Wait until the first ``rows`` of the log are in the lake. Raises ``DemoFailed``."""
         vigil = Vigil(
             self._carried,
             lambda seconds: self.stages.tell(f"{window}: the log is on its way to the lake"),
@@ -243,7 +267,6 @@ class Demo:
                     f"{QUIET_SECONDS:g} s. {log}"
                 )
             time.sleep(0.1)
-        return self.runs.start("drift_check", window=window), time.monotonic()
 
     def _carried(self) -> Sign:
         pid = self._watch.pid("service") if self._watch else None
@@ -276,7 +299,7 @@ class Demo:
 
     def latest_contest(self) -> dict[str, Any]:
         """The contest that was held last."""
-        decision = next(entry for entry in reversed(self._ledger()) if entry["kind"] == "contest")
+        decision = self.latest_decision("contest")
         main = (decision["contest"] or {}).get("main", {})
         return {
             "difference": main.get("gain"),
@@ -290,11 +313,13 @@ class Demo:
             "reasons": decision["reasons"],
         }
 
-    def _ledger(self) -> list[dict[str, Any]]:
-        """The decisions so far, in order."""
-        return [
-            json.loads(self.lake.read(path)) for path in self.lake.list(f"decisions/{self.name}")
-        ]
+    def latest_decision(self, kind: str) -> dict[str, Any]:
+        """The ledger's last entry of that kind. Raises ``DemoFailed`` without one."""
+        for path in reversed(self.lake.list(f"decisions/{self.name}")):
+            entry: dict[str, Any] = json.loads(self.lake.read(path))
+            if entry["kind"] == kind:
+                return entry
+        raise DemoFailed(f"The ledger of {self.name!r} has no {kind}.")
 
     def end(self) -> Story:
         """The story with its counts and times, after the last request."""

@@ -93,6 +93,10 @@ def adopt(
     use_case: UseCase,
     version: Annotated[str, typer.Argument(metavar="VERSION", show_default=False)],
     why: Annotated[str, typer.Option(metavar="TEXT", help="Why; the ledger keeps it.")],
+    rollout: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Meet callers first: canary, shadow,canary, ..."),
+    ] = None,
     no_wait: NoWait = False,
     as_json: Json = False,
 ) -> None:
@@ -100,7 +104,7 @@ def adopt(
 
     Example: laurel adopt flights 7 --why "the alias was lost"
     """
-    values = {"version": number(version), "by": person(), "why": why}
+    values = {"by": person(), "why": why, **_given(version=number(version), rollout=rollout)}
     _run(Request("adopt", use_case, values=values), as_json, no_wait)
 
 

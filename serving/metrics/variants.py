@@ -34,15 +34,17 @@ class VariantStats:
 
 class ShadowStats:
     """Of all processes of a shadow: ``seconds`` were spent on the requests that did not fail;
-    ``dropped`` never reached one; ``restarts`` are processes that did not end in order."""
+    ``uploaded`` rows are in the lake; ``dropped`` never reached one; ``restarts`` are processes
+    that did not end in order."""
 
-    __slots__ = ("dropped", "failures", "requests", "restarts", "rows", "seconds")
+    __slots__ = ("dropped", "failures", "requests", "restarts", "rows", "seconds", "uploaded")
 
     def __init__(self) -> None:
         self.requests = 0
         self.rows = 0
         self.failures = 0
         self.seconds = 0.0
+        self.uploaded = 0
         self.dropped = 0
         self.restarts = 0
 
@@ -146,6 +148,7 @@ class Variants:
         figures = {
             "requests": "Copies of requests that a shadow took",
             "rows": "Rows that a shadow scored",
+            "uploaded": "Rows of a shadow that reached the lake, where labels judge them",
             "failures": "Copies that a shadow could not score",
             "seconds": "Time that a shadow spent on scoring",
             "dropped": "Copies that a shadow could not take, and nobody waited for",

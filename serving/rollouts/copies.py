@@ -32,12 +32,14 @@ class Task(msgspec.Struct, frozen=True):
 
 class Report(msgspec.Struct):
     """Counts since the start of the process. ``failures`` are requests that the version could not
-    score; ``seconds`` were spent on the others; ``memory_bytes`` is the most that it ever held."""
+    score; ``seconds`` were spent on the others; ``uploaded`` rows have reached the lake;
+    ``memory_bytes`` is the most that it ever held."""
 
     requests: int = 0
     rows: int = 0
     failures: int = 0
     seconds: float = 0.0
+    uploaded: int = 0
     memory_bytes: int = 0
 
 

@@ -214,6 +214,7 @@ def _add(stats: ShadowStats, before: Report, after: Report) -> None:
     stats.rows += after.rows - before.rows
     stats.failures += after.failures - before.failures
     stats.seconds += after.seconds - before.seconds
+    stats.uploaded += after.uploaded - before.uploaded
 
 
 def _end_of(process: "subprocess.Popen[bytes]") -> str:

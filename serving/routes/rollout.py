@@ -97,7 +97,7 @@ def add_routes(app: FastAPI, service: Service, lake: LakeReader) -> None:
 def _figures(service: Service, use_case: str, latest: LatestRollout) -> dict[str, Any]:
     """Of the two versions that the rollout compares."""
     cases = service.use_cases
-    figures = rollout_figures(cases.variants, service.board, use_case)
+    figures = rollout_figures(cases.variants, service.board, use_case, latest.version)
     compared = (latest.version, latest.champion)
     figures["variants"] = [side for side in figures["variants"] if side["version"] in compared]
     return figures

@@ -18,19 +18,22 @@ _SHADOW = "laurel_shadow_"
 _GUARD = "laurel_rollout_guard_"
 _BUCKET = "laurel_rollout_scoring_seconds_bucket"
 _COUNTS = ("requests", "failures", "fallbacks")
-_SHADOWED = ("requests", "rows", "failures", "dropped", "restarts", "seconds")
+_SHADOWED = ("requests", "rows", "uploaded", "failures", "dropped", "restarts", "seconds")
 
 
-def rollout_figures(variants: Variants, board: WorkerBoard, use_case: str) -> dict[str, Any]:
+def rollout_figures(
+    variants: Variants, board: WorkerBoard, use_case: str, version: str | None
+) -> dict[str, Any]:
     """``variants``: requests, failures, fallbacks and the scoring time (seconds; ``None`` without
-    any) by role and version, the champion first; ``shadow``, ``None`` without one; ``guards``: what
-    each has judged, and the evidence (0-1, at 1 it reverts) of the worker that has the most.
+    any) by role and version, the champion first; ``shadow`` of ``version``, ``None`` without one;
+    ``guards``: what each has judged, and the evidence (0-1, at 1 it reverts) of the worker that has
+    the most.
 
     Counted since the service started."""
     samples = list(_samples(variants, board, use_case))
     return {
         "variants": _sides(samples),
-        "shadow": _shadow(samples),
+        "shadow": _shadow(samples, version),
         "guards": _guards(samples),
     }
 
@@ -80,11 +83,11 @@ def _apart(cumulative: dict[str, float]) -> list[int]:
     return counts
 
 
-def _shadow(samples: Samples) -> dict[str, float] | None:
+def _shadow(samples: Samples, version: str | None) -> dict[str, float] | None:
     figures: dict[str, float] = {}
-    for name, _, value in samples:
+    for name, labels, value in samples:
         figure = name.removeprefix(_SHADOW).removesuffix("_total")
-        if name.startswith(_SHADOW) and figure in _SHADOWED:
+        if name.startswith(_SHADOW) and figure in _SHADOWED and labels["version"] == version:
             figures[figure] = figures.get(figure, 0.0) + value
     return figures or None
 

@@ -60,7 +60,7 @@ def main(task: Task) -> None:
     give_way(_NICE)
     logger.info("shadow scores use_case=%s version=%s", task.use_case, task.version)
     with socket.socket(fileno=task.socket) as source:
-        _take_copies(source, Pairs(challenger, log, settings.serving_max_rows))
+        _take_copies(source, Pairs(challenger, log, settings.serving_max_rows), log)
     uploader.stop(_SHUTDOWN_SECONDS)
     log.stop()
 
@@ -72,7 +72,7 @@ def give_way(nice: int) -> None:
         Path("/proc/self/oom_score_adj").write_text("1000")
 
 
-def _take_copies(source: socket.socket, pairs: Pairs) -> None:
+def _take_copies(source: socket.socket, pairs: Pairs, log: PredictionLog) -> None:
     """Score what comes until the standard input ends, and what has come by then."""
     source.setblocking(False)
     buffer = memoryview(bytearray(MOST_DATAGRAM_BYTES))
@@ -82,12 +82,12 @@ def _take_copies(source: socket.socket, pairs: Pairs) -> None:
     while _INPUT not in readable:  # it is never written to: it ends
         if time.monotonic() >= next_report:
             next_report = time.monotonic() + _REPORT_SECONDS
-            _report(pairs.report)
+            _report(pairs.report, log)
         readable, _, _ = select.select(inputs, [], [], _REPORT_SECONDS)
         pairs.add(_receive(source, buffer))
     while datagrams := _receive(source, buffer):
         pairs.add(datagrams)
-    _report(pairs.report)
+    _report(pairs.report, log)
 
 
 def _receive(source: socket.socket, buffer: memoryview) -> list[bytes]:
@@ -99,7 +99,8 @@ def _receive(source: socket.socket, buffer: memoryview) -> list[bytes]:
     return datagrams
 
 
-def _report(report: Report) -> None:
+def _report(report: Report, log: PredictionLog) -> None:
+    report.uploaded = sum(state.rows_uploaded for state in list(log.states.values()))
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     report.memory_bytes = most if sys.platform == "darwin" else most * 1024
     with suppress(BrokenPipeError):  # the service is gone: the input ends too

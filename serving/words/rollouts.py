@@ -13,6 +13,9 @@ ROLLOUTS = {
         "version {version} meets real traffic before it may take the crown: {stages:and}",
         "버전 {version}이(가) 챔피언이 되기 전에 실제 트래픽을 만납니다: {stages:and}",
     ),
+    "rollout_asked_by": Template(
+        "{by} asked for it, without a contest: {why}", "{by}: 비교 평가 없이 요청했습니다. {why}"
+    ),
     "plan_finds": Template(
         "over {days} days, {blocks} blocks of 2 days, a gain of {gain:.2g} {metric} is found in "
         "eight of ten such rollouts",
@@ -74,9 +77,10 @@ ROLLOUTS = {
     ),
     "rollout_informative": Template(
         "labelled rows differ from those without a label, so a verdict on them would not be one on "
-        "all: label a random sample, or raise label_days",
+        "all: label a random sample, or raise label_days; if those rows have no outcome, say so: "
+        'missing_label="none"',
         "라벨이 있는 행과 없는 행이 서로 달라, 라벨이 있는 행만으로는 판정할 수 없습니다: 무작위 표본에 라벨을 "
-        "붙이거나 label_days를 늘리세요",
+        '붙이거나 label_days를 늘리세요. 결과 자체가 없는 행이라면 missing_label="none"으로 쓰세요',
     ),
     "rollout_shifted": Template(
         "the challenger's answers are {size:+.2g} standard deviations (± {error:.1g}) further from "

@@ -16,7 +16,7 @@ from usecases.definition import Metric
 
 BLOCK_DAYS = 2
 MINIMUM_ROWS = 30
-MissingLabel = Literal["unknown", "negative"]
+MissingLabel = Literal["unknown", "negative", "none"]
 _APART = 0.1  # standard deviations of the champion's answer
 _SURELY = 3.0  # standard errors
 

@@ -111,7 +111,8 @@ def _judge_days(rollout: Rollout, sight: Sight, metric: Metric) -> Move:
         high=seen.high,
     )
     if seen.finding != "undecided":
-        if is_informative(judged.blocks[: seen.blocks]):
+        # Rows without an outcome are no part of what is judged, whatever they are like.
+        if stage.missing_label != "none" and is_informative(judged.blocks[: seen.blocks]):
             return Move("inconclusive", [because("rollout_informative")], after)
         return _found(after, seen, metric, sight.now)
     if thin := _too_thin(after, judged, sight):

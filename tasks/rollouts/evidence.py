@@ -4,28 +4,27 @@ canary, with the labels that have come.
 Only files of the rollout's time are read, and of those only days that are not judged yet and whose
 labels are in."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
-from pathlib import PurePosixPath
 from threading import Lock
 
 import numpy as np
 import polars as pl
 
 from blocks.clients.registry import CHAMPION, ROLLOUT
-from blocks.lake import Lake
+from blocks.lake import Lake, Stored
 from serving.records.rollout import PLACES, Rollout, Stage
 from tasks.data.targets import possible_labels, truth_of
 from tasks.drift.performance import answers_of
-from tasks.log.files import day_of, find_files, for_each, read_batches
+from tasks.log.files import day_of, for_each, read_batches
 from tasks.log.labels import read_labels, read_rewards
 from tasks.rollouts.blocks import Arms, Rows
 from tasks.rollouts.course import Sight
 from tasks.rollouts.sides import Ratio, Shift, ratio_of, shift_of_pairs, shift_of_sides
 from usecases.definition import UseCase
 
-_BEFORE = timedelta(days=1)  # a segment may be begun before the rollout, and closed within it
+_BEFORE = timedelta(hours=1)  # by which the lake's clock may be behind
 _WHO = ("id", "time", "event_time", "model_version", "sample_rate", "role", "caller_hash")
 
 
@@ -35,16 +34,14 @@ def look_at(
     """See what has come by ``now`` (UTC). ``versions`` are champion and challenger. Raises
     ``LogDamaged``, ``LakeAway``."""
     since, stage = datetime.fromisoformat(rollout.since), rollout.now
-    paths = _files_since(store, case.name, since)
-    recently = _recently(stage, since, now)
-    recent = [path for path in paths if _may_hold(path, recently)]
-    rows = _read(store, case, recent, recently)
+    files, recently = store.stored(f"predictions/{case.name}"), _recently(stage, since, now)
+    rows = _read(store, case, _files_since(files, recently), recently)
     sides = _compare_sides(case, rollout, rows, versions)
     if stage.kind == "canary":
         answered = rows.filter(_by(versions[1], ROLLOUT))
         requests = round((1 / answered["sample_rate"]).sum())
         return Sight(now, requests=requests, ratio=sides.ratio, shift=sides.shift)
-    sight = _see_days(store, case, rollout, versions, now, paths)
+    sight = _see_days(store, case, rollout, versions, now, _files_since(files, since))
     return replace(sight, ratio=sides.ratio, shift=sides.shift)
 
 
@@ -126,27 +123,12 @@ def _see_days(
     return Sight(now, rows=seen, through=through.toordinal())
 
 
-def _files_since(store: Lake, use_case: str, since: datetime) -> list[str]:
-    """The files of predictions that may hold answers since then, by the time in their names."""
+def _files_since(files: Iterable[Stored], since: datetime) -> list[str]:
+    """The files of predictions that may hold answers since then: those that came into the lake
+    later. Their names tell when the service was started, which may be months ago."""
     return [
-        path
-        for path in find_files(store, "predictions", use_case, date.min, None)
-        if _may_hold(path, since)
+        stored.key for stored in files if day_of(stored.key) and stored.modified >= since - _BEFORE
     ]
-
-
-def _may_hold(path: str, since: datetime) -> bool:
-    """Whether a file may hold answers since then, by the time in its name."""
-    begun = _begun(path)
-    return begun is None or begun >= since - _BEFORE
-
-
-def _begun(path: str) -> datetime | None:
-    try:
-        begun = datetime.strptime(PurePosixPath(path).stem[:15], "%Y%m%dT%H%M%S")
-    except ValueError:
-        return None
-    return begun.replace(tzinfo=UTC)
 
 
 def _event_day(path: str) -> date | None:

@@ -3,7 +3,7 @@ plan, and what cannot be rolled out."""
 
 import hashlib
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import count, takewhile
 
 from prefect import task
@@ -12,11 +12,12 @@ from blocks.registry import ModelVersion, RegistryError
 from serving.package.manifest import Manifest
 from serving.records.contest import mean_difference
 from serving.records.ledger import Decision, Entry
-from serving.records.reasons import because
+from serving.records.reasons import Reason, because
 from serving.records.rollout import Rollout
+from serving.records.rollout import Stage as Planned
 from tasks.ledger.entries import Overtaken, now, read, record, root_run, stamp
 from tasks.ledger.outcomes import Outcome, in_a_sentence
-from tasks.ledger.reign import find_champion
+from tasks.ledger.reign import NOBODY, find_champion
 from tasks.ledger.running_rollout import find_running
 from tasks.outside.blocks_of_run import RESUMED, lake, registry
 from tasks.packages.registered import read_manifest
@@ -62,14 +63,38 @@ def check_rollout(challenger: ModelVersion, asked: str | None) -> None:
             f"Challenger {challenger.number} of {use_case!r} is not judged now: {under_way}."
         )
     champion = find_champion(use_case) if stages else None
-    if champion is None:
-        return
-    names = (f"challenger {challenger.number}", f"champion {champion.number}")
-    learned, served = (read_manifest(registry(), each) for each in (challenger, champion))
+    if champion is not None:
+        at_once = f"promote {use_case} --param version={challenger.number}"
+        _check_callers(challenger, champion, f"{at_once} --param rollout=immediate")
+
+
+@task(**RESUMED)
+def check_adopted_rollout(use_case: str, number: str, asked: str | None) -> bool:
+    """Whether a person's version is rolled out as ``asked``, and not crowned at once. What cannot
+    be rolled out is refused before anything changes. Raises ``RolloutRefused``."""
+    use_case = load(use_case).name
+    if not asked or not wanted_stages(use_case, asked):
+        return False
+    champion = find_champion(use_case)
+    if number == NOBODY or champion is None:
+        raise RolloutRefused(
+            f"A rollout compares a version with the champion of {use_case!r}, and here is none to "
+            "compare: adopt without rollout."
+        )
+    if number == champion.number:
+        raise RolloutRefused(f"Version {number} of {use_case!r} is the champion already.")
+    version = registry().version(use_case, number)
+    _check_callers(version, champion, f"adopt {use_case} --param version={number} ...")
+    return True
+
+
+def _check_callers(version: ModelVersion, champion: ModelVersion, at_once: str) -> None:
+    names = (f"challenger {version.number}", f"champion {champion.number}")
+    learned, served = (read_manifest(registry(), each) for each in (version, champion))
     if problem := other_questions(names, learned, served):
         raise RolloutRefused(
             f"{problem} It cannot meet the callers of today. Crown it without a rollout: laurel "
-            f"run promote {use_case} --param version={challenger.number} --param rollout=immediate."
+            f"run {at_once}."
         )
 
 
@@ -99,16 +124,8 @@ def begin_rollout(winner: ModelVersion, contest: Decision) -> Outcome:
     """Record the plan, let the services follow it, and tell people. Raises ``RolloutRefused`` if
     another rollout has begun meanwhile, or the version is champion."""
     case = load(winner.use_case)
-    name = f"{winner.number}-{hashlib.sha256((root_run() or now()).encode()).hexdigest()[:8]}"
-    if winner.number == contest.champion:
-        raise RolloutRefused(
-            f"Version {winner.number} of {case.name!r} is the champion: there is nothing to "
-            "compare it with."
-        )
-    entry = _record_beginning(case, winner, contest, name)
-    assert entry.rollout is not None
-    point_registry(winner, entry.rollout)
-    announce(entry)
+    plan = _planned(case, contest)
+    entry = _begin(winner, contest.champion, contest.challenger, plan)
     message = because(
         "rollout_instead_of_crown",
         began=in_short_of(entry),
@@ -118,6 +135,36 @@ def begin_rollout(winner: ModelVersion, contest: Decision) -> Outcome:
     return Outcome(BEGAN, message)
 
 
+@task(task_run_name="begin the rollout of version {version.number}", **RESUMED)
+def begin_adopted_rollout(
+    version: ModelVersion, champion: str | None, asked: str, by: str, why: str
+) -> Outcome:
+    """As ``begin_rollout``, of a version that a person wants to crown without a contest."""
+    case = load(version.use_case)
+    stages = [planned(case, stage, None) for stage in wanted_stages(case.name, asked)]
+    plan = _Plan(stages, [because("rollout_asked_by", by=by, why=why)])
+    entry = _begin(version, champion, version.tags.get("laurel.refit_of"), plan)
+    return Outcome(BEGAN, in_short_of(entry))
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What a rollout will be, and what is said of it; ``differences`` as in ``Rollout``."""
+
+    stages: list[Planned]
+    reasons: list[Reason]
+    differences: list[float] = field(default_factory=list)
+
+
+def _planned(case: UseCase, contest: Decision) -> _Plan:
+    spread = spread_of_contest(contest.contest)
+    written = wanted_stages(case.name, asked_rollout(contest))
+    stages = [planned(case, stage, spread) for stage in written]
+    measured_in = contest.contest.main.metric if contest.contest else ""
+    reasons = plan_in_words(case, stages, spread, measured_in)
+    return _Plan(stages, reasons, mean_differences(contest))
+
+
 def mean_differences(contest: Decision) -> list[float]:
     """By how much the challenger's mean answer is above the champion's on the hold-out; of classes,
     each one's. Empty for a contest from before that was recorded."""
@@ -125,49 +172,58 @@ def mean_differences(contest: Decision) -> list[float]:
     return list(takewhile(lambda value: isinstance(value, float), known))  # type: ignore[arg-type]
 
 
-def _record_beginning(case: UseCase, winner: ModelVersion, contest: Decision, name: str) -> Entry:
-    """The entry of the rollout ``name``, which may stand already. Of two that begin in the same
-    moment the ledger takes one."""
+def _begin(
+    version: ModelVersion, champion: str | None, challenger: str | None, plan: _Plan
+) -> Entry:
+    """Record the beginning, let the services follow it, and tell people."""
+    if version.number == champion:
+        raise RolloutRefused(
+            f"Version {version.number} of {version.use_case!r} is the champion: there is nothing "
+            "to compare it with."
+        )
+    run = root_run()
+    rollout = Rollout(
+        id=f"{version.number}-{hashlib.sha256((run or now()).encode()).hexdigest()[:8]}",
+        stages=plan.stages,
+        since=now(),
+        thread=run,
+        differences=plan.differences,
+    )
+    began = because("rollout_began", version=version.number, stages=_chain(rollout))
+    entry = _record_beginning(
+        Decision(
+            use_case=version.use_case,
+            kind="rollout",
+            verdict="began",
+            reasons=[began, *plan.reasons],
+            version=version.number,
+            challenger=challenger,
+            champion=champion,
+            rollout=rollout,
+            **stamp(),
+        )
+    )
+    assert entry.rollout is not None
+    point_registry(version, entry.rollout)
+    announce(entry)
+    return entry
+
+
+def _record_beginning(beginning: Decision) -> Entry:
+    """The entry of the rollout, which may stand already. Of two that begin in the same moment the
+    ledger takes one."""
+    use_case, version = beginning.use_case, beginning.version
+    assert beginning.rollout is not None
     while True:
-        last = read(lake(), case.name, 1)  # before the look: what comes after it shows
-        standing = find_running(lake(), registry(), case.name)
-        if standing is not None and standing.rollout.id == name:
+        last = read(lake(), use_case, 1)  # before the look: what comes after it shows
+        standing = find_running(lake(), registry(), use_case)
+        if standing is not None and standing.rollout.id == beginning.rollout.id:
             return standing.entry
         if standing is not None:
-            under_way = because("rollout_under_way", version=standing.version, use_case=case.name)
-            raise RolloutRefused(f"Version {winner.number} is not rolled out: {under_way}.")
+            under_way = because("rollout_under_way", version=standing.version, use_case=use_case)
+            raise RolloutRefused(f"Version {version} is not rolled out: {under_way}.")
         with suppress(Overtaken):
-            beginning = _beginning(case, winner, contest, name)
             return record(beginning, after=last[-1].sequence if last else 0)
-
-
-def _beginning(case: UseCase, winner: ModelVersion, contest: Decision, name: str) -> Decision:
-    """The plan, for the ledger."""
-    spread = spread_of_contest(contest.contest)
-    written = wanted_stages(case.name, asked_rollout(contest))
-    stages = [planned(case, stage, spread) for stage in written]
-    rollout = Rollout(
-        id=name,
-        stages=stages,
-        since=now(),
-        thread=root_run(),
-        differences=mean_differences(contest),
-    )
-    measured_in = contest.contest.main.metric if contest.contest else ""
-    return Decision(
-        use_case=case.name,
-        kind="rollout",
-        verdict="began",
-        reasons=[
-            because("rollout_began", version=winner.number, stages=_chain(rollout)),
-            *plan_in_words(case, stages, spread, measured_in),
-        ],
-        version=winner.number,
-        challenger=contest.challenger,
-        champion=contest.champion,
-        rollout=rollout,
-        **stamp(),
-    )
 
 
 def _chain(rollout: Rollout) -> list[str]:

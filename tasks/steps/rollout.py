@@ -123,9 +123,11 @@ def crown_winner(standing: Standing, move: Move) -> float:
 
 
 def end_rollout(use_case: str, reason: Reason) -> None:
-    """End the running rollout, if there is one: the champion answers all again."""
+    """End the running rollout, if there is one: the champion answers all again. One that a guard
+    has ended keeps its own reason."""
     while standing := find_running(lake(), registry(), use_case):
-        if follow.fn(standing, Move("reverted", [reason], standing.rollout)):
+        why = _reverted_by_service(standing) or reason
+        if follow.fn(standing, Move("reverted", [why], standing.rollout)):
             return
 
 
@@ -213,21 +215,21 @@ def _why_ended(standing: Standing) -> Reason | None:
         tags = registry().version(use_case, version).tags
         if holder is not None or _id_of(tags.get(TERMS_TAG)) == rollout.id:
             return because("rollout_alias_gone")
-    if why := _reverted_by_service(use_case, rollout.id):
-        return because("rollout_reverted_by_service", version=version, why=why)
-    return None
+    return _reverted_by_service(standing)
 
 
-def _reverted_by_service(use_case: str, rollout: str) -> str:
+def _reverted_by_service(standing: Standing) -> Reason | None:
     """Why a guard of the service has ended it, on whichever replica (``serving/champions/``);
-    empty if it goes on."""
-    path = revert_key(use_case, rollout)
+    ``None`` if it goes on."""
+    path = revert_key(standing.entry.use_case, standing.rollout.id)
     if not lake().exists(path):
-        return ""
+        return None
+    why: str
     try:
-        return str(json.loads(lake().read(path))["reason"])
+        why = str(json.loads(lake().read(path))["reason"])
     except (ValueError, KeyError, TypeError):
-        return because("rollout_reverted_somehow")
+        why = because("rollout_reverted_somehow")
+    return because("rollout_reverted_by_service", version=standing.version, why=why)
 
 
 def _id_of(terms: str | None) -> str | None:

@@ -44,6 +44,31 @@ def test_the_second_champion_knows_more_months_and_won_its_contest(story: dict[s
     assert story["later_rows"]["champion_2"] > story["later_rows"]["champion_1"]
 
 
+def test_the_second_champion_was_a_shadow_and_a_canary_before_the_crown(
+    story: dict[str, Any],
+) -> None:
+    shadow, canary, (first, second) = story["shadow"], story["canary"], story["champions"]
+    for part in (shadow, canary):
+        assert (part["champion"], part["version"]) == (first["version"], second["version"])
+    assert (shadow["verdict"], canary["verdict"]) == ("stepped", "won")
+    assert "not worse by more than 0.01" in shadow["reasons"][0]
+    assert shadow["scored"] > 0.9 * (shadow["scored"] + shadow["dropped"])
+    assert "no guard reverted it" in canary["reasons"][0]
+    # What judged neither of them is a later month.
+    assert shadow["month"] < story["later_rows"]["window"]
+
+
+def test_a_sick_canary_is_reverted_by_the_service_and_no_caller_notices(
+    story: dict[str, Any],
+) -> None:
+    sick = story["sick"]
+    assert sick["verdict"] == "reverted" and sick["champion"] == story["champions"][1]["version"]
+    assert int(sick["version"]) > int(sick["champion"])
+    assert "failed" in sick["reasons"][0]
+    assert 2 <= sick["failed"] < sick["requests"] < 1000
+    assert sick["seconds"] < 10 and story["failed_requests"] == 0
+
+
 def test_a_retrain_by_hand_is_refused_and_the_crown_goes_back_and_forth(
     story: dict[str, Any],
 ) -> None:
@@ -66,4 +91,5 @@ def test_each_stage_is_timed(story: dict[str, Any]) -> None:
         "servers up, deployments applied",
         "champion 1: evaluate",
         "champion 2: promote",
+        "2013-12-31: no weather is reported",
     } <= set(story["stages"])

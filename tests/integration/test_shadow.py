@@ -163,6 +163,10 @@ def test_what_a_sick_shadow_cannot_score_costs_no_answer(
         wait_until(
             lambda: figure(service.client.get("/metrics").text, failures) == 1, "it is counted"
         )
+        uploaded = failures.replace("failures", "uploaded")
+        wait_until(
+            lambda: figure(service.client.get("/metrics").text, uploaded) == 2, "and what arrived"
+        )
 
 
 def test_callers_do_not_wait_for_a_slow_shadow(mlflow: RegistryServer, tmp_path: Path) -> None:

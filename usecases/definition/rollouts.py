@@ -11,7 +11,7 @@ from usecases.definition.metrics import METRICS, Metric, RegisteredMetric
 
 FEWEST_DAYS, MOST_DAYS = 8, 56  # where the test's errors were measured
 
-MissingLabel = Literal["unknown", "negative"]
+MissingLabel = Literal["unknown", "negative", "none"]
 Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 Header = Annotated[str, Field(max_length=100, pattern=r"^[a-z0-9!#$%&'*+.^_`|~-]*$")]
 
@@ -35,7 +35,8 @@ class _Judged(_Watched):
     two days of event time, over ``days`` days; ``None``: until it is sure, for ``MOST_DAYS`` at
     most. ``smallest_gain`` is the gain in the metric's unit that matters: the plan says how long it
     takes. Only days count that are older than ``label_days``, by when labels are in; without one by
-    then a row is left out, or a no (``missing_label``)."""
+    then a row is left out, or a no (``missing_label``). Rows that are left out must be like the
+    others, unless they have no outcome at all (``none``), as a flight that was cancelled."""
 
     metric: RegisteredMetric | None = None
     days: int | None = Field(28, ge=FEWEST_DAYS, le=MOST_DAYS)

@@ -6,7 +6,8 @@ from typing import Any
 
 from deployments.demo.story import Story, gain, number, scores
 
-FIRST, WATCHED, LATER = "2013-03", ("2013-04", "2013-05", "2013-06"), "2013-07"
+FIRST, WATCHED = "2013-03", ("2013-04", "2013-05", "2013-06")
+SHADOWED, LATER, LAST = "2013-07", "2013-08", "2013-12"
 
 
 @dataclass
@@ -16,6 +17,10 @@ class FlightsStory(Story):
     use_case: str = "flights"
     rejection: dict[str, Any] = field(default_factory=dict)
     contest: dict[str, Any] = field(default_factory=dict)
+    shadow: dict[str, Any] = field(default_factory=dict)
+    canary: dict[str, Any] = field(default_factory=dict)
+    sick: dict[str, Any] = field(default_factory=dict)
+    swapped_at: float = math.nan
     swap_gap_ms: float = math.nan
     later_rows: dict[str, Any] = field(default_factory=dict)
     rollbacks: list[dict[str, Any]] = field(default_factory=list)
@@ -40,6 +45,13 @@ class FlightsStory(Story):
                 f"the retrain by hand held a contest on {self.rejection.get('holdout')}: "
                 f"{self.rejection.get('verdict')}"
             )
+        for part, rollout, verdict in (
+            ("the shadow", self.shadow, "stepped"),
+            ("the canary", self.canary, "won"),
+            ("the sick canary", self.sick, "reverted"),
+        ):
+            if rollout.get("verdict") != verdict:
+                departures.append(f"{part} ended with {rollout.get('verdict')}, not {verdict}")
         if len(self.rollbacks) != 2:
             departures.append("the crown did not go back and forth")
         if not self.later_rows:
@@ -80,14 +92,19 @@ class FlightsStory(Story):
 
     def _second_champion(self) -> list[str]:
         lines = []
-        if len(self.champions) > 1:
-            second, contest = self.champions[1], self.contest
-            lines += [
+        if contest := self.contest:
+            lines.append(
                 f"Contest on {contest['holdout']}: {scores(contest)}, {gain(contest)}: "
-                f"{contest['verdict']}.",
+                f"{contest['verdict']}."
+            )
+        lines += self._rollout()
+        if len(self.champions) > 1:
+            second = self.champions[1]
+            lines.append(
                 f"Champion 2 (version {second['version']}) learned flights through "
-                f"{second['trained_through']}.",
-            ]
+                f"{second['trained_through']}."
+            )
+        lines += self._sick_one()
         lines += [
             f"Rolled back from version {rollback['from']} to {rollback['to']}: served "
             f"{rollback['seconds']:.1f} s after the run began."
@@ -100,3 +117,34 @@ class FlightsStory(Story):
                 f"{gain(later)}."
             )
         return lines
+
+    def _rollout(self) -> list[str]:
+        lines = []
+        if shadow := self.shadow:
+            lines.append(
+                f"Version {shadow['version']} as a shadow on {shadow['month']}, "
+                f"{shadow['scored']:,} requests copied, {shadow['dropped']:,} dropped: "
+                f"{shadow['verdict']}. {_sentence(shadow)}"
+            )
+        if canary := self.canary:
+            lines.append(
+                f"Version {canary['version']} as a canary on {canary['month']}: "
+                f"{canary['verdict']}. {_sentence(canary)}"
+            )
+        return lines
+
+    def _sick_one(self) -> list[str]:
+        if not (sick := self.sick):
+            return []
+        return [
+            f"Version {sick['version']}, which the demo planted, has no answer where no "
+            f"temperature is reported: {sick['verdict']} {sick['seconds']:.1f} s into a day "
+            f"without, after {sick['requests']:,} requests; champion {sick['champion']} answered "
+            f"the {sick['failed']:,} that it failed."
+        ]
+
+
+def _sentence(rollout: dict[str, Any]) -> str:
+    """What the ledger says, from the first letter to a full stop."""
+    said = "; ".join(rollout["reasons"])
+    return f"{said[:1].upper()}{said[1:]}."

@@ -1,14 +1,14 @@
 """The story of the flights: a loop that closes by itself, under traffic.
 
 Every step is a run of a deployment on the work pool, and only the automation starts the second
-retrain."""
+retrain. Its winner meets the callers before the crown: in this story, since the deployment
+``retrain/flights`` says so, and not in the use case's file. Whoever tries the flights without
+callers would else wait for a month of them."""
 
 import json
 import math
-import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
@@ -18,10 +18,20 @@ from blocks.settings import Settings
 from deployments.demo.replay import Traffic
 from deployments.demo.runs import DemoFailed
 from deployments.demo.steps import Demo
-from deployments.demo.stories._flights_summary import FIRST, LATER, WATCHED, FlightsStory
+from deployments.demo.stories._flights_rollout import WINNERS, Rollouts
+from deployments.demo.stories._flights_summary import (
+    FIRST,
+    LAST,
+    LATER,
+    SHADOWED,
+    WATCHED,
+    FlightsStory,
+)
+from deployments.demo.stories._sick_version import SILENT_DAY, plant
 from deployments.demo.story import number
-from deployments.supervision.signs_of_life import QUIET_SECONDS
 from usecases.definition import Source
+
+FLUSH_SECONDS = 2.0
 
 
 class Flights:
@@ -30,8 +40,9 @@ class Flights:
     brings_servers = False
 
     def prepare(self, settings: Settings, say: Callable[[str], None]) -> Settings:
-        """The flights come with Laurel's packages: nothing is needed."""
-        return settings
+        """The flights come with Laurel's packages: nothing is needed. A month takes seconds here,
+        and so its log comes into the lake sooner."""
+        return settings.model_copy(update={"log_flush_seconds": FLUSH_SECONDS})
 
     def play(self, demo: Demo) -> FlightsStory:
         """Play the whole story. Raises ``DemoFailed`` if a step does not end as expected."""
@@ -46,11 +57,12 @@ class _Months:
 
     def play(self) -> FlightsStory:
         demo, story = self._demo, self._story
-        with ThreadPoolExecutor(1) as aside:
+        with ThreadPoolExecutor(2) as aside:
             demo.refuse_models()
+            demo.runs.set_parameters("retrain", rollout=WINNERS)
             first = demo.runs.start("retrain", through=FIRST, reason="the first champion")
             months: Future[dict[str, pl.DataFrame]] = aside.submit(
-                lambda: {m: self._source.read(m) for m in (*WATCHED, LATER)}
+                lambda: {m: self._source.read(m) for m in (*WATCHED, SHADOWED, LATER, LAST)}
             )
             demo.watch_retrain(first, "champion 1")
             frames = months.result()
@@ -59,17 +71,33 @@ class _Months:
                 with demo.stages.stage("drift event to retrain, by the automation"):
                     run = demo.runs.await_automatic_retrain(retrains)
                 if run is not None:
+                    # A shadow judges the days of all that it sees: those of the coming month.
+                    traffic.rows = demo.some_rows(frames[SHADOWED])
                     demo.watch_retrain(run, "champion 2")
                     story.contest = demo.latest_contest()
-                if len(story.champions) == 2:
-                    traffic.rows = demo.some_rows(frames[LATER])
-                    comparison = aside.submit(self._compare_champions)
-                    demo.send(LATER, frames[LATER])
-                    self._roll_back()
-                    self._read_comparison(comparison.result())
+                if story.contest.get("verdict") == "promote":
+                    self._roll_out(frames, traffic, aside)
         demo.end()
-        story.swap_gap_ms = round(demo.answers.longest_gap_ms(story.champions[-1]["version"]), 1)
+        story.swap_gap_ms = round(demo.answers.longest_gap_ms(story.swapped_at), 1)
         return story
+
+    def _roll_out(
+        self, frames: dict[str, pl.DataFrame], traffic: Traffic, aside: ThreadPoolExecutor
+    ) -> None:
+        """Let the winner meet the callers, crown it, let a sick version meet them, and roll back.
+        Meanwhile a month is ingested on which both champions are compared."""
+        demo, story = self._demo, self._story
+        rollouts = Rollouts(demo, story, traffic)
+        winner = demo.registry.version(demo.name, rollouts.version)
+        comparison = aside.submit(self._compare, winner.number)
+        sick = aside.submit(plant, demo.registry, winner)
+        if rollouts.judge_shadow(SHADOWED, frames[SHADOWED]):
+            rollouts.judge_canary(LATER, frames[LATER])
+        if len(story.champions) == 2:
+            last_day = frames[LAST].filter(pl.col("event_time").dt.date() == SILENT_DAY)
+            rollouts.revert_sick(sick.result(), last_day)
+            self._roll_back()
+            self._read_comparison(comparison.result())
 
     def _live_until_drift(self, frames: dict[str, pl.DataFrame], traffic: Traffic) -> set[Any]:
         """Send one month after the other, and check each as soon as it is in the lake. Meanwhile
@@ -116,7 +144,12 @@ class _Months:
         for target, reason in ((first, "the demo goes back"), (second, "and forth")):
             with demo.stages.stage(f"rollback to version {target}") as stage:
                 run = demo.runs.start("rollback", version=target, reason=reason)
-                served = self._await_served(target, run)
+                served = demo.await_served(target, run, f"rollback to version {target}")
+                if served is None:
+                    raise DemoFailed(
+                        f"The rollback to version {target} completed, but the service serves "
+                        "another version."
+                    )
                 run = demo.runs.wait(run, f"rollback to version {target}")
                 seconds = (
                     round((served - run.start_time).total_seconds(), 1)
@@ -128,31 +161,13 @@ class _Months:
                 )
                 stage.note(f"served {seconds:.1f} s after the run began")
 
-    def _await_served(self, version: str, run: FlowRun) -> datetime:
-        """The time at which the service reports ``version``, to which ``run`` rolls back. Raises
-        ``DemoFailed``.
-        """
-        demo, name = self._demo, f"rollback to version {version}"
-        vigil = demo.runs.vigil(run, name)
-        while demo.describe().get("version") != version:
-            state = demo.runs.read(run).state
-            if (state and state.is_final()) or vigil.quiet_seconds() > QUIET_SECONDS:
-                demo.runs.wait(run, name)  # raises with the reason if the run failed
-                if demo.describe().get("version") != version:
-                    raise DemoFailed(
-                        f"The {name} completed, but the service serves another version."
-                    )
-            time.sleep(0.05)
-        return datetime.now(UTC)
-
-    def _compare_champions(self) -> FlowRun:
-        """Ingest the month after the story, and start the comparison of both champions on its
+    def _compare(self, winner: str) -> FlowRun:
+        """Ingest up to a month that has judged neither version, and start their comparison on its
         flights, which neither has seen.
         """
-        runs = self._demo.runs
-        first, second = (champion["version"] for champion in self._story.champions)
+        runs, first = self._demo.runs, self._story.champions[0]["version"]
         runs.wait(runs.start("ingest", through=LATER), f"ingest through {LATER}")
-        return runs.start("compare", window=LATER, champion=first, challenger=second)
+        return runs.start("compare", window=LATER, champion=first, challenger=winner)
 
     def _read_comparison(self, run: FlowRun) -> None:
         """Wait for the comparison, and note its result."""

@@ -56,6 +56,7 @@ def test_the_ledger_s_rollout_and_this_service_s_figures_are_told_together(tmp_p
         stats.scoring.observe(0.003)
     cases.variants.answering["toy", "rollout", "2"].fallbacks = 1
     cases.variants.shadows["toy", "2"].dropped = 4
+    cases.variants.shadows["toy", "9"].dropped = 8  # of an earlier rollout
     guards = Guards()
     guards.failures.add(1, 5)
     cases.variants.guards["toy"] = ("2", guards.rates)

@@ -1,5 +1,6 @@
 """A rollout is followed day by day on a planted log: what ends it, and what it is on the way."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from usecases.toy import USE_CASE as TOY
 
 from blocks.lake import Lake
 from serving.records.rollout import Rollout, Stage
+from tasks.log.files import LogDamaged
 from tasks.rollouts.blocks import Arms
 from tasks.rollouts.course import Sight, next_move
 from tasks.rollouts.evidence import look_at
@@ -111,6 +113,8 @@ def test_a_judged_day_is_frozen_and_a_look_in_between_decides_nothing(lake: Lake
 def test_labels_that_tell_of_one_outcome_more_often_end_inconclusive(lake: Lake) -> None:
     Log(36, worse=1.0, labelled=(0.3, 1.0)).write(lake, "shadow")
     assert follow(lake, begin(SHADOW), range(36))[-1].verdict == "inconclusive"
+    whole = replace(SHADOW, missing_label="none")  # a person says that the others have no outcome
+    assert follow(lake, begin(whole), range(36))[-1].verdict == "won"
 
 
 def test_too_few_labelled_rows_end_it_after_twice_its_days(lake: Lake) -> None:
@@ -144,6 +148,19 @@ def test_answers_from_before_the_rollout_do_not_count(lake: Lake) -> None:
     late = replace(begin(SHADOW), since=clock(4, 0).isoformat())
     sight = look_at(lake, TOY, late, VERSIONS, clock(8))
     assert sight.rows is not None and sight.rows.day.min() == clock(4).date().toordinal()
+
+
+def test_files_from_before_the_rollout_are_not_read(lake: Lake) -> None:
+    Log(8).write(lake, "shadow")
+    (torn, _) = lake.list("predictions/toy/date=2026-09-01")
+    file = Path(lake.url.removeprefix("file://"), torn)
+    file.write_bytes(b"torn")
+    late = replace(begin(SHADOW), since=clock(4, 0).isoformat())
+    os.utime(file, (clock(5).timestamp(),) * 2)
+    with pytest.raises(LogDamaged):
+        look_at(lake, TOY, late, VERSIONS, clock(8))
+    os.utime(file, (clock(0).timestamp(),) * 2)
+    assert look_at(lake, TOY, late, VERSIONS, clock(8)).rows is not None
 
 
 def test_a_canary_steps_once_it_has_its_requests_and_its_time(lake: Lake) -> None:

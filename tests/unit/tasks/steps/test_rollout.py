@@ -461,6 +461,39 @@ def test_a_rollback_ends_it_first(world: World) -> None:
     assert world.verdicts == ["began", "reverted"] and "rollout" not in world.registry.aliases
 
 
+def test_a_rollback_after_a_revert_keeps_its_reason(world: World) -> None:
+    world.begin()
+    revert = {"version": "2", "reason": "failed 2 of 2 requests", "time": "x"}
+    path = f"rollouts/toy/{world.terms['id']}/reverted.json"
+    world.lake.write(path, json.dumps(revert).encode())
+    rollout.end_for_crown.fn(CASE, "rollback")
+    last = [entry for entry in read(world.lake, CASE) if entry.kind == "rollout"][-1]
+    assert last.verdict == "reverted" and "failed 2 of 2" in last.reasons[0]
+
+
+def test_a_version_without_a_contest_is_rolled_out_for_a_person(
+    world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    write_package(tmp_path / "1")
+    manifest = load_package(tmp_path / "1").manifest
+    monkeypatch.setattr(begin_rollout, "read_manifest", lambda _, version: manifest)
+    check = begin_rollout.check_adopted_rollout.fn
+    assert not check(CASE, "2", None) and not check(CASE, "2", "immediate")
+    for number in ("none", "1"):
+        with pytest.raises(RolloutRefused, match="adopt without rollout|is the champion"):
+            check(CASE, number, CANARY)
+    assert check(CASE, "2", CANARY) and world.verdicts == []
+    Clock.at = clock(0, 0)
+    version = world.registry.version(CASE, "2")
+    told = begin_rollout.begin_adopted_rollout.fn(version, "1", CANARY, "Kim", "her own")
+    assert told.name == "Rollout began" and "Kim asked for it" in told.message
+    assert world.registry.aliases == {"champion": "1", "rollout": "2"}
+    world.run(clock(0, 1), do="advance", by="Kim", why="fine")
+    world.run(clock(0, 2), do="advance", by="Kim", why="fine")
+    assert world.verdicts == ["began", "stepped", "won"]
+    assert world.registry.aliases == {"champion": "2"}
+
+
 def test_an_alias_that_a_person_set_is_left_alone(world: World) -> None:
     world.registry.aliases["rollout"] = "3"
     world.registry.held["3"]["laurel.rollout"] = '{"id": "mine", "kind": "canary", "share": 0.1}'

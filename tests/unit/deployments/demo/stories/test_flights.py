@@ -14,6 +14,9 @@ def closed() -> FlightsStory:
             "2013-05": {"verdict": "stable"},
             "2013-06": {"verdict": "drifted"},
         },
+        shadow={"verdict": "stepped"},
+        canary={"verdict": "won"},
+        sick={"verdict": "reverted"},
         later_rows={"champion_1": 0.75, "champion_2": 0.78},
         rejection={"holdout": "2013-04", "verdict": "keep"},
         rollbacks=[{"to": "2"}, {"to": "5"}],
@@ -42,6 +45,9 @@ def test_a_closed_loop_departs_nowhere() -> None:
         ),
         ({"rejection": {}}, "the retrain by hand held a contest on None"),
         ({"rollbacks": [{"to": "2"}]}, "did not go back and forth"),
+        ({"shadow": {"verdict": "no difference"}}, "the shadow ended with no difference"),
+        ({"canary": {}}, "the canary ended with None, not won"),
+        ({"sick": {"verdict": "began"}}, "the sick canary ended with began"),
     ],
 )
 def test_every_departure_is_said(change: dict, departure: str) -> None:
