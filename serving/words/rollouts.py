@@ -159,6 +159,12 @@ ROLLOUTS = {
         "{requests:,} of {wanted:,} rows, {minutes:,.0f} of {least:,.0f} minutes",
         "{wanted:,}행 중 {requests:,}행, {least:,.0f}분 중 {minutes:,.0f}분",
     ),
+    "rollout_clock_was_ahead": Template(
+        "it is recorded to be there since {since}, which is yet to come: a clock was ahead, and the "
+        "stage begins again now",
+        "이 단계의 시작이 {since}로 기록되어 있지만 아직 오지 않은 시각입니다. 시계가 앞서 있었으므로 지금부터 다시 "
+        "시작합니다",
+    ),
     "rollout_is_held": Template("a person holds it there", "사람이 멈춰 둔 상태입니다"),
     "rollout_was": Template(
         "Version {version} of {use_case}, {verdict}: {reasons:sentences}",

@@ -4,7 +4,7 @@ Everything that the next look needs is in the record that comes out: it goes int
 that a rollout goes on where it was, whatever was restarted meanwhile."""
 
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 from serving.records.reasons import Reason, because
 from serving.records.rollout import Rollout, RolloutBlock
@@ -24,6 +24,7 @@ from tasks.rollouts.stages import MOST_DAYS, horizon_of
 from usecases.definition import Metric
 
 _TOO_LONG = 2  # times the planned days
+_CLOCKS_APART = timedelta(minutes=10)  # of two machines
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,11 @@ def next_move(rollout: Rollout, sight: Sight, metric: Metric | None) -> Move:
     """Judge what was seen. ``metric`` is the stage's; a canary has none."""
     if rollout.held:
         return Move("", [because("rollout_is_held")], rollout)
+    if datetime.fromisoformat(rollout.since) > sight.now + _CLOCKS_APART:
+        # Nothing counts before its beginning, and the stage would wait until then.
+        since = sight.now.isoformat(timespec="milliseconds")
+        ahead = because("rollout_clock_was_ahead", since=rollout.since)
+        return Move("judged", [ahead], replace(rollout, since=since))
     rollout = replace(rollout, shift=sight.shift.size if sight.shift else None)
     if unsound := _judge_sides(rollout, sight):
         return unsound

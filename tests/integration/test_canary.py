@@ -429,10 +429,10 @@ def test_callers_stay_on_their_side_while_replicas_are_replaced_one_by_one(
         (tmp_path / name).mkdir()
     with (
         ServiceProcess(tmp_path / "one", mlflow.url, **settings) as one,
-        ServiceProcess(tmp_path / "two", mlflow.url, **settings) as two,
+        ServiceProcess(tmp_path / "two", mlflow.url, serving_workers=2, **settings) as two,
     ):
-        for service in (one, two):
-            service.wait_for_version("1")
+        for service, workers in ((one, 1), (two, 2)):
+            service.wait_for_version("1", workers)
             wait_for_share(service, "2", 15, 45)
         assert versions(one) == versions(two)
         addresses = [str(service.client.base_url).rstrip("/") for service in (one, two)]

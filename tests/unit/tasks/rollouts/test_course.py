@@ -209,8 +209,18 @@ def test_a_canary_waits_for_time_and_ends_without_requests() -> None:
     assert next_move(start, Sight(clock(0, 0), requests=9000), None).verdict == ""
     thin = next_move(start, Sight(clock(4), requests=3), None)
     assert thin.verdict == "not enough traffic" and "3 rows in 4.58 days" in thin.reasons[0]
-    jumped = replace(start, since=clock(30).isoformat())  # a clock that was ahead
-    assert next_move(jumped, Sight(clock(4), requests=9000), None).verdict == ""
+
+
+@pytest.mark.parametrize("stage", [CANARY, SHADOW])
+def test_a_stage_that_began_by_a_clock_that_was_ahead_begins_again(stage: Stage) -> None:
+    metric = None if stage is CANARY else LOG_LOSS
+    jumped = replace(begin(stage), since=clock(30).isoformat())
+    again = next_move(jumped, Sight(clock(4)), metric)
+    assert again.verdict == "judged" and "a clock was ahead" in again.reasons[0]
+    assert again.rollout == replace(jumped, since=clock(4).isoformat(timespec="milliseconds"))
+    assert next_move(again.rollout, Sight(clock(4, 15)), metric).verdict == ""
+    minutes = replace(jumped, since=clock(4, 15).replace(minute=5).isoformat())
+    assert next_move(minutes, Sight(clock(4, 15)), metric).verdict == "", "two clocks differ a bit"
 
 
 def test_a_held_rollout_stays_and_the_last_stage_leads_to_the_crown() -> None:
