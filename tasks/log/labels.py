@@ -4,7 +4,6 @@ bound and not the feedback.
 
 from collections.abc import Mapping
 from datetime import date, timedelta
-from pathlib import PurePosixPath
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ import polars as pl
 
 from blocks.lake import Lake
 from tasks.data.targets import late_dtype
-from tasks.log.files import LogDamaged, find_files, for_each, read_batches
+from tasks.log.files import LogDamaged, LogFile, for_each, read_batches, read_files
 from usecases.definition import UseCase, period_named
 
 if TYPE_CHECKING:
@@ -44,30 +43,41 @@ def read_labels(
     ``ValueError``."""
     period, schema = period_named(window), schema_of(case)
     until = None if late_days is None else period.last + timedelta(days=late_days)
-    paths = find_files(store, "feedback", case.name, _before(period.first), until)
-    search = _Search(ids)
 
-    def take(path: str) -> None:
-        line = 0
-        for batch in read_batches(store, path, lambda columns: _choose(case, path, columns)):
-            rows = pl.from_arrow(batch)
-            assert isinstance(rows, pl.DataFrame)
-            numbered = rows.with_row_index("line", offset=line).with_columns(
-                pl.lit(PurePosixPath(path).stem).alias("segment")
-            )
-            received = pl.col("received") if "received" in rows.columns else pl.lit(None)
-            numbered = numbered.with_columns(received.cast(_UTC).alias("received"))
-            search.add(numbered.cast({name: schema[name] for name in _NAMES}))
-            line += len(rows)
+    def search_files(files: list[LogFile]) -> pl.DataFrame:
+        search = _Search(ids)
+        for_each(files, lambda file: _search_file(store, case, file, search))
+        return search.finish()
 
-    for_each(paths, take)
-    labels = search.finish()
+    days = (_before(period.first), until)
+    labels = read_files(store, "feedback", case.name, days, search_files)
     if labels.is_empty():
         return pl.DataFrame(schema=schema)
     ordered = labels.sort("time", "received", "segment", "line", nulls_last=False)
     return ordered.group_by("id", maintain_order=True).agg(
         pl.col("label", "time").last(), pl.len().cast(pl.UInt32).alias("given")
     )
+
+
+def _search_file(store: Lake, case: UseCase, file: LogFile, search: "_Search") -> None:
+    schema, offset = schema_of(case), 0
+    names = pl.Series(file.names)
+    for batch in read_batches(store, file.path, lambda columns: _choose(case, file.path, columns)):
+        rows = pl.from_arrow(batch)
+        assert isinstance(rows, pl.DataFrame)
+        segments, lines = file.place(offset, len(rows))
+        received = pl.col("received") if "received" in rows.columns else pl.lit(None)
+        numbered = rows.with_columns(
+            received.cast(_UTC).alias("received"),
+            names.gather(segments).alias("segment"),
+            pl.Series("line", lines),
+        )
+        search.add(
+            numbered.select(*_NAMES, "received", "segment", "line").cast(
+                {name: schema[name] for name in _NAMES}
+            )
+        )
+        offset += len(rows)
 
 
 def _before(day: date) -> date:

@@ -1,12 +1,11 @@
 """What the prediction log says of a rollout: pairs of a shadow, arms of an A/B, requests of a
 canary, with the labels that have come.
 
-Only files of the rollout's time are read, and of those only days that are not judged yet and whose
-labels are in."""
+Only files that the lake got in the rollout's time are read, and of those only days that are not
+judged yet and whose labels are in."""
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
-from pathlib import PurePosixPath
+from datetime import date, datetime, timedelta
 from threading import Lock
 
 import numpy as np
@@ -17,13 +16,14 @@ from blocks.lake import Lake
 from serving.records.rollout import Rollout
 from tasks.data.targets import possible_labels, truth_of
 from tasks.drift.performance import answers_of
-from tasks.log.files import day_of, find_files, for_each, read_batches
+from tasks.log.compacted import LogFile, as_date
+from tasks.log.files import for_each, read_batches, read_files
 from tasks.log.labels import read_labels
 from tasks.rollouts.blocks import Arms, Rows
 from tasks.rollouts.course import Sight
 from usecases.definition import UseCase
 
-_BEFORE = timedelta(days=1)  # a segment may be begun before the rollout, and closed within it
+_CLOCKS = timedelta(days=1)  # by which those of the lake and of the flows may differ
 _WHO = ("id", "time", "event_time", "model_version", "sample_rate", "role")
 
 
@@ -32,18 +32,35 @@ def look_at(
 ) -> Sight:
     """See what has come by ``now`` (UTC). ``versions`` are champion and challenger. Raises
     ``LogDamaged``, ``LakeAway``."""
+    return read_files(
+        store,
+        "predictions",
+        case.name,
+        (date.min, None),
+        lambda files: _look_at(store, case, rollout, versions, now, files),
+    )
+
+
+def _look_at(
+    store: Lake,
+    case: UseCase,
+    rollout: Rollout,
+    versions: tuple[str, str],
+    now: datetime,
+    logged: list[LogFile],
+) -> Sight:
     since, stage = datetime.fromisoformat(rollout.since), rollout.now
-    paths = _files_since(store, case.name, since)
+    files = [file for file in logged if file.arrived >= since - _CLOCKS]
     if stage.kind == "canary":
-        rows = _read(store, case, paths, since)
+        rows = _read(store, case, files, since)
         answered = rows.filter(_by(versions[1], ROLLOUT))
         return Sight(now, requests=round((1 / answered["sample_rate"]).sum()))
-    days = [day for path in paths if (day := _event_day(path)) and day <= now.date()]
-    if not days:
+    dated = [(day, file) for file in files if (day := as_date(file.day)) and day <= now.date()]
+    if not dated:
         return Sight(now)
-    through = max(days) - timedelta(days=stage.label_days + 1)
+    through = max(day for day, _ in dated) - timedelta(days=stage.label_days + 1)
     first = date.fromisoformat(rollout.next_day) if rollout.next_day else date.min
-    mature = [path for path in paths if (day := _event_day(path)) and first <= day <= through]
+    mature = [file for day, file in dated if first <= day <= through]
     rows = _read(store, case, mature, since)
     if rows.is_empty():
         return Sight(now, through=through.toordinal())
@@ -61,45 +78,21 @@ def look_at(
     return Sight(now, rows=seen, through=through.toordinal())
 
 
-def _files_since(store: Lake, use_case: str, since: datetime) -> list[str]:
-    """The files of predictions that may hold answers since then, by the time in their names."""
-    return [
-        path
-        for path in find_files(store, "predictions", use_case, date.min, None)
-        if (begun := _begun(path)) is None or begun >= since - _BEFORE
-    ]
-
-
-def _begun(path: str) -> datetime | None:
-    try:
-        begun = datetime.strptime(PurePosixPath(path).stem[:15], "%Y%m%dT%H%M%S")
-    except ValueError:
-        return None
-    return begun.replace(tzinfo=UTC)
-
-
-def _event_day(path: str) -> date | None:
-    try:
-        return date.fromisoformat(day_of(path))
-    except ValueError:
-        return None
-
-
-def _read(store: Lake, case: UseCase, paths: Sequence[str], since: datetime) -> pl.DataFrame:
+def _read(store: Lake, case: UseCase, files: Sequence[LogFile], since: datetime) -> pl.DataFrame:
     """The rows answered since then: who answered, the model's numbers, and the day of the event."""
     numbers = [output.name for output in case.outputs if output.kind == "number"]
     wanted, parts, lock = [*_WHO, *numbers], list[pl.DataFrame](), Lock()
 
-    def take(path: str) -> None:
+    def take(file: LogFile) -> None:
         for batch in read_batches(
-            store, path, lambda schema: [name for name in wanted if name in schema.names]
+            store, file.path, lambda schema: [name for name in wanted if name in schema.names]
         ):
             rows = pl.from_arrow(batch)
             assert isinstance(rows, pl.DataFrame)
             with lock:
                 parts.append(_conform(rows, numbers, since))
 
-    for_each(paths, take)
+    for_each(files, take)
     if not parts:
         empty = {name: pl.Float64() for name in ("sample_rate", *numbers)}
         text = {name: pl.String() for name in ("id", "model_version", "role")}
