@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 BLOCK = "lake"
 _CONNECT_SECONDS, _REQUEST_SECONDS = 3, 30
+_DELETED_AT_ONCE = 1000  # S3's own limit
 
 
 class LakeAway(ConnectionError):
@@ -155,6 +156,31 @@ class Lake(Block):
             raise self._away(path, error) from error
         except BotoCoreError as error:
             raise self._away(path, error) from error
+
+    def remove(self, paths: Sequence[str]) -> None:
+        """Delete the objects; those that do not exist are left out. Raises ``LakeAway``."""
+        objects = self._objects
+        if isinstance(objects, Folder):
+            for path in paths:
+                with self._reach(path):
+                    objects.delete(path)
+        else:
+            for start in range(0, len(paths), _DELETED_AT_ONCE):
+                self._remove_from_bucket(objects, paths[start : start + _DELETED_AT_ONCE])
+
+    def _remove_from_bucket(self, objects: Bucket, paths: Sequence[str]) -> None:
+        """By boto3: pyarrow writes an empty object for the folder of a deleted one."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        bucket, _, prefix = objects.root.partition("/")
+        keys = [{"Key": f"{prefix}/{path}" if prefix else path} for path in paths]
+        try:
+            answer = self._s3.delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
+        except (BotoCoreError, ClientError) as error:
+            raise self._away(paths[0], error) from error
+        if failed := answer.get("Errors"):
+            reason = f"{failed[0].get('Code')}: {failed[0].get('Message')}"
+            raise self._away(failed[0].get("Key", paths[0]), OSError(reason))
 
     def read(self, path: str) -> bytes:
         """Raises ``FileNotFoundError`` if there is no such object, ``LakeAway`` if the lake is

@@ -94,6 +94,10 @@ class Folder:
     def get(self, key: str) -> bytes:
         return (self.root / key).read_bytes()
 
+    def delete(self, key: str) -> None:
+        """Delete the object if it exists."""
+        (self.root / key).unlink(missing_ok=True)
+
     def open(self, key: str) -> "NativeFile":
         """Open the object to read it in parts; the caller closes it."""
         from pyarrow.fs import LocalFileSystem

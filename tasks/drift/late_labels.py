@@ -11,7 +11,7 @@ from serving.package.manifest import Manifest
 from serving.records.performance import Performance
 from serving.records.reasons import because
 from tasks.drift.performance import judge_performance, logged_numbers
-from tasks.log.files import LogDamaged, find_files, for_each, read_batches
+from tasks.log.files import LogDamaged, LogFile, for_each, read_batches, read_files
 from tasks.log.labels import read_labels
 from tasks.log.windows import Window, read_window
 from tasks.models.fingerprint import other_answer
@@ -88,15 +88,20 @@ def count_unknown(store: Lake, use_case: str, window: str, ids: pl.Series) -> in
     period = period_named(window)
     if not period.is_of_whole_days:
         return None
-    predicted, unknown, lock = ids.to_frame("id"), [pl.DataFrame(schema={"id": pl.String})], Lock()
+    predicted = ids.to_frame("id")
 
-    def take(path: str) -> None:
-        for batch in read_batches(store, path, lambda _: ["id"]):
-            rows = pl.from_arrow(batch)
-            assert isinstance(rows, pl.DataFrame)
-            strangers = rows.cast(pl.String).unique().join(predicted, on="id", how="anti")
-            with lock:
-                unknown.append(strangers)
+    def count(files: list[LogFile]) -> int:
+        unknown, lock = [pl.DataFrame(schema={"id": pl.String})], Lock()
 
-    for_each(find_files(store, "feedback", use_case, period.first, period.last), take)
-    return pl.concat(unknown).n_unique()
+        def take(file: LogFile) -> None:
+            for batch in read_batches(store, file.path, lambda _: ["id"]):
+                rows = pl.from_arrow(batch)
+                assert isinstance(rows, pl.DataFrame)
+                strangers = rows.cast(pl.String).unique().join(predicted, on="id", how="anti")
+                with lock:
+                    unknown.append(strangers)
+
+        for_each(files, take)
+        return pl.concat(unknown).n_unique()
+
+    return read_files(store, "feedback", use_case, (period.first, period.last), count)

@@ -98,9 +98,10 @@ class Intake:
             for (name, kind), paths in sorted(self._clashes.items())
         ]
 
-    def conform(self, batch: "RecordBatch") -> tuple["RecordBatch", np.ndarray]:
-        """The batch in the types of the use case, null where a value has none in it, and the sample
-        rate of each row (0-1]. Rows of a challenger in its rollout are left out.
+    def conform(self, batch: "RecordBatch") -> tuple["RecordBatch", np.ndarray, np.ndarray]:
+        """The batch in the types of the use case, null where a value has none in it; the sample
+        rate of each row (0-1], and its position in the batch. Rows of a challenger in its rollout
+        are left out.
         """
         import pyarrow as pa
         import pyarrow.compute as pc
@@ -123,8 +124,9 @@ class Intake:
         if ROLE in arrays:
             is_own = pc.fill_null(pc.not_equal(arrays[ROLE].cast(pa.string()), _CHALLENGER), True)
             if not pc.all(is_own).as_py():
-                return conformed.filter(is_own), rates[is_own.to_numpy(zero_copy_only=False)]
-        return conformed, rates
+                flags = is_own.to_numpy(zero_copy_only=False)
+                return conformed.filter(is_own), rates[flags], np.flatnonzero(flags)
+        return conformed, rates, np.arange(len(batch))
 
     def frame(self, batch: "RecordBatch", positions: np.ndarray) -> pl.DataFrame:
         """Some rows of a conformed batch."""

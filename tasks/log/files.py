@@ -5,9 +5,19 @@ wrong with a damaged one.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from blocks.clients.objects import Stored
 from blocks.lake import Lake, LakeAway
+from tasks.log.compacted import (
+    Kind,
+    LogDamaged,
+    LogFile,
+    counting,
+    day_of,
+    folder_of,
+    latest,
+)
 from usecases.definition import Period, PeriodKind, UseCase
 from usecases.definition.period_kinds import DAYS
 
@@ -15,35 +25,67 @@ if TYPE_CHECKING:
     import polars as pl
     from pyarrow import RecordBatch, Schema
 
+T = TypeVar("T")
+
 _READERS = 4  # a small file is a few round trips to S3 and hardly any work
 _WHOLE_BYTES = 4_000_000  # a file up to this size is fetched at once
 _SHORT = timedelta(days=7)
 _BATCH_ROWS = 32_768
+_LISTED_DAYS = 40
+_TRIES = 5
 
 
-class LogDamaged(ValueError):
-    """A file of the prediction log cannot be read; the message names it."""
+def find_files(
+    store: Lake, kind: Kind, use_case: str, first: date, last: date | None
+) -> list[LogFile]:
+    """Files of ``predictions`` or ``feedback`` of the days ``first`` to ``last`` (``None``: of all
+    later ones), sorted, so that each row is in one of them.
 
-
-def find_files(store: Lake, kind: str, use_case: str, first: date, last: date | None) -> list[str]:
-    """Paths of ``predictions`` or ``feedback`` of the days ``first`` to ``last`` (``None``: of all
-    later ones), sorted.
-    """
+    Segments are listed first: one that is gone by then has its rows in a manifest that the second
+    listing finds. Raises ``LogDamaged``, ``LakeAway``, ``FileNotFoundError`` if a day was compacted
+    at this moment: ``read_files`` lists again then."""
     until = (last or date.max).isoformat()
-    return [
-        path
-        for path in store.list(f"{kind}/{use_case}")
-        if first.isoformat() <= day_of(path) <= until
-    ]
+
+    def listed(folder: str) -> list[Stored]:
+        found = _list_days(store, folder, first, last)
+        return [stored for stored in found if first.isoformat() <= day_of(stored.key) <= until]
+
+    segments = listed(f"{kind}/{use_case}")
+    manifests = latest(listed(folder_of(kind, use_case)))
+    return sorted(counting(segments, manifests, store), key=lambda file: file.path)
 
 
-def day_of(path: str) -> str:
-    """The day whose folder a file is in; empty for one in no day's folder
-    (serving/upload/parquet.py).
+def _list_days(store: Lake, folder: str, first: date, last: date | None) -> Sequence[Stored]:
+    """A few days are listed each on its own: the whole log may have millions of files."""
+    days = ((last or date.max) - first).days + 1
+    if days > _LISTED_DAYS:
+        return store.stored(folder)
+    names = [f"{folder}/date={first + timedelta(days=day)}" for day in range(days)]
+    if days == 1:
+        return store.stored(names[0])
+    with ThreadPoolExecutor(_READERS) as readers:
+        return [stored for found in readers.map(store.stored, names) for stored in found]
+
+
+def read_files(
+    store: Lake,
+    kind: Kind,
+    use_case: str,
+    days: tuple[date, date | None],
+    read: Callable[[list[LogFile]], T],
+) -> T:
+    """What ``read`` makes of the files of the days, first and last. It begins anew if a file was
+    compacted meanwhile, and so keeps nothing outside. Raises ``LogDamaged``, ``LakeAway``.
     """
-    return next(
-        (part.removeprefix("date=") for part in path.split("/") if part.startswith("date=")), ""
-    )
+    for _ in range(_TRIES):
+        try:
+            return read(find_files(store, kind, use_case, *days))
+        except FileNotFoundError as error:
+            missing = error
+    raise LogDamaged(
+        f"A file of {kind} that the lake lists cannot be found: {missing}. Restore it from a "
+        "backup: docs/operations.md."
+    ) from missing
 
 
 def logged_windows(store: Lake, case: UseCase) -> list[Period]:
@@ -51,7 +93,8 @@ def logged_windows(store: Lake, case: UseCase) -> list[Period]:
     day had all of its own. Days later than any event may be are left out: a caller's clock put them
     there.
     """
-    folders = {day_of(path) for path in store.list(f"predictions/{case.name}")}
+    listed = [f"predictions/{case.name}", folder_of("predictions", case.name)]
+    folders = {day_of(path) for folder in listed for path in store.list(folder)}
     parsed_days = [DAYS.find(folder) for folder in folders]
     days = {day.first for day in parsed_days if day is not None}
     future = case.event_times.future_days
@@ -100,24 +143,26 @@ def latest_window(store: Lake, case: UseCase, now: datetime) -> Period:
 def _has_rows(store: Lake, case: UseCase, window: Period) -> bool:
     import polars as pl
 
-    paths = find_files(store, "predictions", case.name, window.first, window.last)
-    return any(
-        in_window(window, pl.DataFrame(pl.from_arrow(batch))).any()
-        for path in reversed(paths)
-        for batch in read_batches(store, path, _times)
-    )
+    def look(files: list[LogFile]) -> bool:
+        return any(
+            in_window(window, pl.DataFrame(pl.from_arrow(batch))).any()
+            for file in reversed(files)
+            for batch in read_batches(store, file.path, _times)
+        )
+
+    return read_files(store, "predictions", case.name, (window.first, window.last), look)
 
 
 def _times(schema: "Schema") -> list[str]:
     return [name for name in ("event_time", "time") if name in schema.names]
 
 
-def for_each(paths: Iterable[str], work: Callable[[str], None]) -> None:
-    """``work`` on each path, some at a time; what one of them raises is raised, and no further ones
+def for_each(files: Iterable[LogFile], work: Callable[[LogFile], None]) -> None:
+    """``work`` on each file, some at a time; what one of them raises is raised, and no further ones
     are begun.
     """
     with ThreadPoolExecutor(_READERS) as readers:
-        under_way = [readers.submit(work, path) for path in paths]
+        under_way = [readers.submit(work, file) for file in files]
         try:
             for read in under_way:
                 read.result()

@@ -5,7 +5,6 @@ that the ids bound and not the feedback.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
-from pathlib import PurePosixPath
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ import polars as pl
 
 from blocks.lake import Lake
 from tasks.data.targets import late_dtype
-from tasks.log.files import LogDamaged, find_files, for_each, read_batches
+from tasks.log.files import LogDamaged, LogFile, for_each, read_batches, read_files
 from usecases.definition import UseCase, period_named
 
 if TYPE_CHECKING:
@@ -74,34 +73,43 @@ def _read_last(
 ) -> pl.DataFrame:
     period, schema = period_named(window), wanted.schema
     until = None if late_days is None else period.last + timedelta(days=late_days)
-    paths = find_files(store, "feedback", case.name, _before(period.first), until)
-    search = _Search(ids, wanted.name)
 
-    def take(path: str) -> None:
-        line = 0
-        for batch in read_batches(
-            store, path, lambda columns: _choose(case, path, columns, wanted)
-        ):
-            rows = pl.from_arrow(batch)
-            assert isinstance(rows, pl.DataFrame)
-            if wanted.name not in rows.columns:
-                return
-            numbered = rows.with_row_index("line", offset=line).with_columns(
-                pl.lit(PurePosixPath(path).stem).alias("segment")
-            )
-            received = pl.col("received") if "received" in rows.columns else pl.lit(None)
-            numbered = numbered.with_columns(received.cast(_UTC).alias("received"))
-            search.add(numbered.cast(schema))
-            line += len(rows)
+    def search_files(files: list[LogFile]) -> pl.DataFrame:
+        search = _Search(ids, wanted.name)
+        for_each(files, lambda file: _search_file(store, case, file, wanted, search))
+        return search.finish()
 
-    for_each(paths, take)
-    last = search.finish()
+    days = (_before(period.first), until)
+    last = read_files(store, "feedback", case.name, days, search_files)
     if last.is_empty():
         return pl.DataFrame(schema={**schema, "given": pl.UInt32()})
     ordered = last.sort("time", "received", "segment", "line", nulls_last=False)
     return ordered.group_by("id", maintain_order=True).agg(
         pl.col(wanted.name, "time").last(), pl.len().cast(pl.UInt32).alias("given")
     )
+
+
+def _search_file(
+    store: Lake, case: UseCase, file: LogFile, wanted: _Wanted, search: "_Search"
+) -> None:
+    offset, names = 0, pl.Series(file.names)
+    for batch in read_batches(
+        store, file.path, lambda columns: _choose(case, file.path, columns, wanted)
+    ):
+        rows = pl.from_arrow(batch)
+        assert isinstance(rows, pl.DataFrame)
+        if wanted.name not in rows.columns:
+            return
+        segments, lines = file.place(offset, len(rows))
+        received = pl.col("received") if "received" in rows.columns else pl.lit(None)
+        numbered = rows.with_columns(
+            received.cast(_UTC).alias("received"),
+            names.gather(segments).alias("segment"),
+            pl.Series("line", lines),
+        )
+        columns = numbered.select(*wanted.schema, "received", "segment", "line")
+        search.add(columns.cast(wanted.schema))
+        offset += len(rows)
 
 
 def _before(day: date) -> date:

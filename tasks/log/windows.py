@@ -1,11 +1,13 @@
 """A window of the prediction log, read once at bounded cost: an even sample of its rows, and facts
 about all of them.
 
-Each row draws ``u`` in [0, 1) by seed, file and position, whatever the order in which files are
-read. A row logged with sample rate ``r`` stands for ``1 / r`` requests; those with the smallest ``u
-* r`` are kept, which takes each request with the same chance (bottom-k sampling: Cohen and Kaplan,
-PODC 2007). Below the lowest rate there is no smaller ``u * r`` that was not logged, so rows above
-it are left out: that evens windows in which the rate was changed."""
+Each row draws ``u`` in [0, 1) by seed, segment and line, whatever the order in which files are read
+and whether its day was compacted. A row logged with sample rate ``r`` stands for ``1 / r``
+requests; those with the smallest ``u * r`` are kept, which takes each request with the same chance
+(bottom-k sampling: Cohen and Kaplan, PODC 2007). Below the lowest rate there is no smaller ``u *
+r`` that was not logged, so rows above it are left out: that evens windows in which the rate was
+changed. Where only some of very many segments are read, their rows stand for those of the others
+too, as if they were logged at a lower rate; compacted files are all read."""
 
 import hashlib
 import math
@@ -20,7 +22,7 @@ import polars as pl
 from blocks.lake import Lake
 from tasks.log.columns import Intake
 from tasks.log.facts import ColumnFacts, Tally
-from tasks.log.files import find_files, for_each, in_window, read_batches
+from tasks.log.files import LogFile, for_each, in_window, read_batches, read_files
 from usecases.definition import SCORE, Period, UseCase, period_named
 
 if TYPE_CHECKING:
@@ -78,50 +80,112 @@ def read_window(
     period = period_named(window)
     if columns is not None and not period.is_of_whole_days:
         columns = {*columns, *_TIMES}
-    paths = find_files(store, "predictions", case.name, period.first, period.last)
-    read = sorted(sorted(paths, key=lambda path: _draw(seed, path))[:limit_files])
-    intake, sample, tally = Intake(case, columns), _Sample(limit_rows), Tally(case, columns)
 
-    def take(path: str) -> None:
-        chance = np.random.default_rng(_draw(seed, path))
+    def sample(files: list[LogFile]) -> Window:
+        return _sample(store, case, period, (limit_rows, limit_files), seed, columns, files)
+
+    return read_files(store, "predictions", case.name, (period.first, period.last), sample)
+
+
+def _sample(
+    store: Lake,
+    case: UseCase,
+    period: Period,
+    limits: tuple[int, int],
+    seed: int,
+    columns: Collection[str] | None,
+    files: list[LogFile],
+) -> Window:
+    limit_rows, limit_files = limits
+    read, share = _choose_files(files, seed, limit_files)
+    intake, sample, tally = Intake(case, columns), _Sample(limit_rows), Tally(case, columns)
+    weights = _Weights()
+
+    def take(file: LogFile) -> None:
+        draw, offset = _Draw(seed, file), 0
         for batch in read_batches(
-            store, path, lambda schema: intake.choose(path, schema), intake.texts
+            store, file.path, lambda schema: intake.choose(file.path, schema), intake.texts
         ):
-            batch, rates = intake.conform(batch)
+            order = draw(offset, len(batch))
+            offset += len(batch)
+            batch, rates, kept = intake.conform(batch)
+            if file.compacted is None:
+                rates = rates * share
+            order = order[kept]
             if not period.is_of_whole_days:
-                batch, rates = _inside(period, batch, rates)
-            sample.add(batch, chance.random(len(batch)) * rates, intake)
+                batch, rates, order = _inside(period, batch, rates, order)
+            sample.add(batch, order * rates, intake)
             tally.add(batch, rates)
+            weights.add(len(batch), 1.0 if file.compacted else share)
 
     for_each(read, take)
-    logged = tally.rows
-    total = logged if len(read) == len(paths) else round(logged * len(paths) / len(read))
+    total = round(weights.rows)
     lowest = min(tally.rates, default=1.0)
     rows = _with_answer(case, sample.finish(intake.names, tally.rates))
     return Window(
-        name=window,
+        name=period.name,
         rows=rows,
         counted=total,
-        files=len(paths),
+        files=len(files),
         how=_describe_sample(
-            rows, total, (len(read), len(paths)), len(tally.rates) > 1, lowest, seed
+            rows, total, (len(read), len(files)), len(tally.rates) > 1, lowest, seed
         ),
-        sampled=len(read) < len(paths) or sample.full,
+        sampled=len(read) < len(files) or sample.full,
         partly=frozenset(intake.partly(len(read))),
         problems=tuple(intake.problems(len(read))),
         facts=tally.facts(),
     )
 
 
+def _choose_files(files: list[LogFile], seed: int, limit: int) -> tuple[list[LogFile], float]:
+    """All compacted files, and of the segments as many as the limit leaves; and their share."""
+    compacted = [file for file in files if file.compacted is not None]
+    segments = [file for file in files if file.compacted is None]
+    room = max(limit - len(compacted), 1)
+    chosen = sorted(segments, key=lambda file: _number(seed, file.day, file.names[0]))[:room]
+    share = len(chosen) / len(segments) if segments else 1.0
+    return sorted([*compacted, *chosen], key=lambda file: file.path), share
+
+
+@dataclass
+class _Weights:
+    """How many rows were logged, those of the segments that were not read among them."""
+
+    rows: float = 0.0
+    _lock: Lock = field(default_factory=Lock)
+
+    def add(self, rows: int, share: float) -> None:
+        with self._lock:
+            self.rows += rows / share
+
+
+class _Draw:
+    """The numbers of a file's rows, uniform in [0, 1): the same before and after a compaction."""
+
+    def __init__(self, seed: int, file: LogFile) -> None:
+        self._file = file
+        numbers = [_number(seed, file.day, name) for name in file.names]
+        self._numbers = np.array(numbers, dtype=np.uint64)
+
+    def __call__(self, offset: int, rows: int) -> np.ndarray:
+        """SplitMix64 (Steele, Lea, Flood 2014) of the segment's number and the line."""
+        segments, lines = self._file.place(offset, rows)
+        mixed = self._numbers[segments] + lines.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        mixed ^= mixed >> np.uint64(31)
+        return (mixed >> np.uint64(11)) * 2.0**-53
+
+
 def _inside(
-    period: Period, batch: "RecordBatch", rates: np.ndarray
-) -> tuple["RecordBatch", np.ndarray]:
-    """The rows of a day that belong to the part of it, with their rates."""
+    period: Period, batch: "RecordBatch", rates: np.ndarray, order: np.ndarray
+) -> tuple["RecordBatch", np.ndarray, np.ndarray]:
+    """The rows of a day that belong to the part of it, with their rates and numbers."""
     import pyarrow as pa
 
     there = [name for name in _TIMES if name in batch.schema.names]
     flags = in_window(period, pl.DataFrame(pl.from_arrow(batch.select(there)))).to_numpy()
-    return batch.filter(pa.array(flags)), rates[flags]
+    return batch.filter(pa.array(flags)), rates[flags], order[flags]
 
 
 def _with_answer(case: UseCase, rows: pl.DataFrame) -> pl.DataFrame:
@@ -130,8 +194,9 @@ def _with_answer(case: UseCase, rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(pl.col(name).alias(SCORE)) if name in rows.columns else rows
 
 
-def _draw(seed: int, path: str) -> int:
-    return int.from_bytes(hashlib.sha256(f"{seed} {path}".encode()).digest()[:16])
+def _number(seed: int, day: str, segment: str) -> int:
+    digest = hashlib.sha256(f"{seed} {day} {segment}".encode()).digest()
+    return int.from_bytes(digest[:8], "little")
 
 
 def _describe_sample(

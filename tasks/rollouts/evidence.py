@@ -1,30 +1,31 @@
 """What the prediction log says of a rollout: pairs of a shadow, arms of an A/B, requests of a
 canary, with the labels that have come.
 
-Only files of the rollout's time are read, and of those only days that are not judged yet and whose
-labels are in."""
+Only files that the lake got in the rollout's time are read, and of those only days that are not
+judged yet and whose labels are in."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
-from threading import Lock
 
 import numpy as np
 import polars as pl
 
 from blocks.clients.registry import CHAMPION, ROLLOUT
-from blocks.lake import Lake, Stored
+from blocks.lake import Lake
 from serving.records.rollout import PLACES, Rollout, Stage
 from tasks.data.targets import possible_labels, truth_of
 from tasks.drift.performance import answers_of
-from tasks.log.files import day_of, for_each, read_batches
+from tasks.log.compacted import LogFile, as_date
+from tasks.log.files import for_each, read_batches, read_files
 from tasks.log.labels import read_labels, read_rewards
 from tasks.rollouts.blocks import Arms, Rows
 from tasks.rollouts.course import Sight
 from tasks.rollouts.sides import Ratio, Shift, ratio_of, shift_of_pairs, shift_of_sides
 from usecases.definition import UseCase
 
-_BEFORE = timedelta(hours=1)  # by which the lake's clock may be behind
+_CLOCKS = timedelta(hours=1)  # by which those of the lake and of the flows may differ
+_DAY = timedelta(days=1)
 _WHO = ("id", "time", "event_time", "model_version", "sample_rate", "role", "caller_hash")
 
 
@@ -33,15 +34,32 @@ def look_at(
 ) -> Sight:
     """See what has come by ``now`` (UTC). ``versions`` are champion and challenger. Raises
     ``LogDamaged``, ``LakeAway``."""
+    return read_files(
+        store,
+        "predictions",
+        case.name,
+        (date.min, None),
+        lambda files: _look_at(store, case, rollout, versions, now, files),
+    )
+
+
+def _look_at(
+    store: Lake,
+    case: UseCase,
+    rollout: Rollout,
+    versions: tuple[str, str],
+    now: datetime,
+    logged: list[LogFile],
+) -> Sight:
     since, stage = datetime.fromisoformat(rollout.since), rollout.now
-    files, recently = store.stored(f"predictions/{case.name}"), _recently(stage, since, now)
-    rows = _read(store, case, _files_since(files, recently), recently)
+    recently = _recently(stage, since, now)
+    rows = _read(store, case, _files_since(logged, recently), recently)
     sides = _compare_sides(case, rollout, rows, versions)
     if stage.kind == "canary":
         answered = rows.filter(_by(versions[1], ROLLOUT))
         requests = round((1 / answered["sample_rate"]).sum())
         return Sight(now, requests=requests, ratio=sides.ratio, shift=sides.shift)
-    sight = _see_days(store, case, rollout, versions, now, _files_since(files, since))
+    sight = _see_days(store, case, rollout, versions, now, _files_since(logged, since))
     return replace(sight, ratio=sides.ratio, shift=sides.shift)
 
 
@@ -50,7 +68,7 @@ def _recently(stage: Stage, since: datetime, now: datetime) -> datetime:
     the others."""
     if stage.kind == "canary":
         return since
-    yesterday = datetime.combine(now.astimezone(UTC).date(), time(), UTC) - _BEFORE
+    yesterday = datetime.combine(now.astimezone(UTC).date(), time(), UTC) - _DAY
     return max(since, yesterday)
 
 
@@ -86,16 +104,16 @@ def _see_days(
     rollout: Rollout,
     versions: tuple[str, str],
     now: datetime,
-    paths: Sequence[str],
+    files: Sequence[LogFile],
 ) -> Sight:
     """The rows of days that are not judged yet and whose labels are in."""
     since, stage = datetime.fromisoformat(rollout.since), rollout.now
-    days = [day for path in paths if (day := _event_day(path)) and day <= now.date()]
-    if not days:
+    dated = [(day, file) for file in files if (day := as_date(file.day)) and day <= now.date()]
+    if not dated:
         return Sight(now)
-    through = max(days) - timedelta(days=stage.label_days + 1)
+    through = max(day for day, _ in dated) - timedelta(days=stage.label_days + 1)
     first = date.fromisoformat(rollout.next_day) if rollout.next_day else date.min
-    mature = [path for path in paths if (day := _event_day(path)) and first <= day <= through]
+    mature = [file for day, file in dated if first <= day <= through]
     rows = _read(store, case, mature, since)
     if rows.is_empty():
         return Sight(now, through=through.toordinal())
@@ -123,41 +141,33 @@ def _see_days(
     return Sight(now, rows=seen, through=through.toordinal())
 
 
-def _files_since(files: Iterable[Stored], since: datetime) -> list[str]:
-    """The files of predictions that may hold answers since then: those that came into the lake
-    later. Their names tell when the service was started, which may be months ago."""
-    return [
-        stored.key for stored in files if day_of(stored.key) and stored.modified >= since - _BEFORE
-    ]
+def _files_since(files: Sequence[LogFile], since: datetime) -> list[LogFile]:
+    """The files that may hold answers since then: those that came into the lake later. Their names
+    tell when the service was started, which may be months ago."""
+    return [file for file in files if file.day and file.arrived >= since - _CLOCKS]
 
 
-def _event_day(path: str) -> date | None:
-    try:
-        return date.fromisoformat(day_of(path))
-    except ValueError:
-        return None
-
-
-def _read(store: Lake, case: UseCase, paths: Sequence[str], since: datetime) -> pl.DataFrame:
+def _read(store: Lake, case: UseCase, files: Sequence[LogFile], since: datetime) -> pl.DataFrame:
     """The rows answered since then: who answered, the model's numbers, and the day of the event."""
     numbers = [output.name for output in case.outputs if output.kind == "number"]
-    wanted, parts, lock = [*_WHO, *numbers], list[pl.DataFrame](), Lock()
+    wanted = [*_WHO, *numbers]
+    parts: dict[str, list[pl.DataFrame]] = {file.path: [] for file in files}
 
-    def take(path: str) -> None:
+    def take(file: LogFile) -> None:
         for batch in read_batches(
-            store, path, lambda schema: [name for name in wanted if name in schema.names]
+            store, file.path, lambda schema: [name for name in wanted if name in schema.names]
         ):
             rows = pl.from_arrow(batch)
             assert isinstance(rows, pl.DataFrame)
-            with lock:
-                parts.append(_conform(rows, numbers, since))
+            parts[file.path].append(_conform(rows, numbers, since))
 
-    for_each(paths, take)
-    if not parts:
+    for_each(files, take)
+    read = [rows for of_file in parts.values() for rows in of_file]
+    if not read:
         empty = {name: pl.Float64() for name in ("sample_rate", *numbers)}
         text = {name: pl.String() for name in ("id", "model_version", "role")}
         return pl.DataFrame(schema={**text, **empty, "caller_hash": pl.UInt32(), "day": pl.Date()})
-    return pl.concat(parts)
+    return pl.concat(read)
 
 
 def _conform(rows: pl.DataFrame, numbers: Sequence[str], since: datetime) -> pl.DataFrame:

@@ -380,7 +380,7 @@ def test_values_come_to_the_lake_and_out_of_it(
     assert table["member"].type == pa.bool_() and table["joined"].to_pylist() == JOINED
     intake, tally = Intake(case, None), Tally(case, None)
     for batch in table.to_batches():
-        conformed, rates = intake.conform(batch)
+        conformed, rates, _ = intake.conform(batch)
         tally.add(conformed, rates)
     intake.choose("a", table.schema)
     assert intake.problems(1) == []

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from prefect import task
 
 from serving.records.reasons import Reason, because
+from tasks.log.compacted import last_arrival as log_arrival
 from tasks.log.files import logged_windows
 from tasks.outside.blocks_of_run import PATIENT, lake
 from tasks.outside.events import emit
@@ -23,7 +24,7 @@ _LISTED = 12
 def last_arrival(use_case: str) -> datetime | None:
     """Return when the lake last got predictions of the use case, by the lake's own clock; None if
     there are none."""
-    return lake().newest(f"predictions/{use_case}")
+    return log_arrival(lake(), "predictions", use_case)
 
 
 @task(**PATIENT)

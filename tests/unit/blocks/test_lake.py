@@ -188,6 +188,30 @@ def test_a_bucket_says_itself_who_came_first(s3: str) -> None:
     assert (lake.read("decisions/toy/1"), lake.list("")) == (b"first", ["decisions/toy/1"])
 
 
+@pytest.mark.parametrize("below", ["", "/below"])
+def test_what_is_removed_is_gone_and_nothing_else(s3: str, below: str, tmp_path: Path) -> None:
+    client = empty_bucket(s3, "flows")
+    for lake in (Lake.of(lake_settings(s3, f"s3://flows{below}")), Lake(url=f"file://{tmp_path}")):
+        names = [f"a/{number}" for number in range(1003)]
+        for name in [*names[:3], *names[-1:], "a/b/c", "b"]:
+            lake.write(name, b".")
+        lake.remove([*names, "nothing/there"])
+        assert lake.list("") == ["a/b/c", "b"]
+        lake.remove([])
+        lake.remove(["a/b/c"])
+    keys = [stored["Key"] for stored in client.list_objects_v2(Bucket="flows")["Contents"]]
+    assert keys == [f"{below}/b".lstrip("/")]  # and no empty object for a folder
+
+
+def test_a_removal_that_is_refused_is_told(s3: str, tmp_path: Path) -> None:
+    with pytest.raises(LakeAway, match="'missing'|NoSuchBucket"):
+        Lake.of(lake_settings(s3, "s3://missing")).remove(["a"])
+    lake = Lake(url=f"file://{tmp_path}")
+    lake.write("a/b", b".")
+    with pytest.raises(LakeAway, match="cannot be used for 'a'"):
+        lake.remove(["a"])
+
+
 def test_a_missing_bucket_is_a_lake_that_is_away_and_not_an_empty_one(s3: str) -> None:
     """An empty ledger would mean that nothing was ever decided."""
     lake = Lake.of(lake_settings(s3, "s3://missing"))

@@ -2,13 +2,16 @@
 
 import os
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from usecases.toy import USE_CASE as TOY
 
 from blocks.lake import Lake
 from serving.records.rollout import Rollout, Stage
+from tasks.log.compaction import compact
 from tasks.log.files import LogDamaged
 from tasks.rollouts.blocks import Arms
 from tasks.rollouts.course import Sight, next_move
@@ -161,6 +164,34 @@ def test_files_from_before_the_rollout_are_not_read(lake: Lake) -> None:
         look_at(lake, TOY, late, VERSIONS, clock(8))
     os.utime(file, (clock(0).timestamp(),) * 2)
     assert look_at(lake, TOY, late, VERSIONS, clock(8)).rows is not None
+
+
+def test_a_service_that_was_started_long_ago_is_seen(lake: Lake) -> None:
+    """Its segments are named after its start."""
+    Log(8).write(lake, "shadow")
+    for number, path in enumerate(lake.list("predictions/toy")):
+        folder = path.rpartition("/")[0]
+        lake.write(f"{folder}/20240101T000000-ab12cd34-{number:06d}.parquet", lake.read(path))
+        lake.remove([path])
+    sight = look_at(lake, TOY, begin(SHADOW), VERSIONS, clock(8))
+    assert sight.rows is not None and len(sight.rows.day) > 1000
+
+
+@pytest.mark.parametrize("kind", ["shadow", "ab"])
+def test_compacted_days_say_the_same(lake: Lake, kind: Literal["shadow", "ab"]) -> None:
+    Log(8).write(lake, kind)
+    rollout, now = begin(SHADOW if kind == "shadow" else ARMS), datetime.now(UTC)
+    before = look_at(lake, TOY, rollout, VERSIONS, clock(8))
+    for hours in (2, 10):
+        later = now + timedelta(hours=hours)
+        assert compact(lake, "predictions", "toy", later).problems == ()
+        compact(lake, "feedback", "toy", later)
+    after = look_at(lake, TOY, rollout, VERSIONS, clock(8))
+    assert len(lake.list("predictions/toy")) == 0
+    assert before.rows is not None and after.rows is not None
+    assert str(after.rows) == str(before.rows) and after.through == before.through
+    late = replace(rollout, since=(datetime.now(UTC) + timedelta(days=3)).isoformat())
+    assert look_at(lake, TOY, late, VERSIONS, clock(8)).through is None
 
 
 def test_a_canary_steps_once_it_has_its_requests_and_its_time(lake: Lake) -> None:
