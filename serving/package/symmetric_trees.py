@@ -1,7 +1,7 @@
 """Symmetric trees, as CatBoost grows them, scored in numpy: all nodes of a level have one split, so
 that a leaf's number is made of one bit a level, for many rows and trees at once.
 
-Many rows take a quarter of the time that ONNX Runtime takes; few rows take longer, and stay there
+Many rows take a quarter of the time that ONNX Runtime takes, few rows longer: they stay there
 (docs/decisions/0035-tree-engines.md). The answers are the same to the last bit: leaves are added in
 double precision in the order of the trees, and ONNX Runtime makes the answer of the sum.
 ``tasks/packages/exporters/symmetry.py`` makes the trees of a ``Forest``."""
@@ -19,7 +19,7 @@ DEEPEST = 10
 _NEVER_ABOVE_SMALL, _NEVER_ABOVE = 2**8 - 1, 2**16 - 1  # no place of a value among the cuts is
 _MOST_CUTS = _NEVER_ABOVE - 1
 # So many walks from root to leaf, and so many more for each feature, take as long as in ONNX
-# Runtime: measured by `python -m benchmarks.serving trees`.
+# Runtime: measured once, with 20 to 1,000 trees of depths 6 and 8 on 30 features.
 _FEWEST_WALKS, _WALKS_OF_FEATURE = 1500, 40
 _WALKS_AT_ONCE = 2**18  # 2 MB of leaf values: at four times as many each call gets new memory
 
