@@ -58,7 +58,7 @@ class Rollouts:
                 "scored": int(shadow["requests"]),
                 "dropped": int(shadow["dropped"]),
             }
-            stage.note(_told(entry))
+            stage.note(entry["verdict"])
         return bool(entry["verdict"] == "stepped")
 
     def judge_canary(self, month: str, rows: pl.DataFrame) -> None:
@@ -77,7 +77,7 @@ class Rollouts:
             demo.runs.wait(run, "look at the canary")
             entry = self._latest()
             self._story.canary = {**_in_brief(entry), "month": month}
-            stage.note(_told(entry))
+            stage.note(entry["verdict"])
         demo.note_champion()
 
     def revert_sick(self, sick: ModelVersion, rows: pl.DataFrame) -> None:
@@ -153,7 +153,3 @@ class Rollouts:
 
 def _in_brief(entry: dict[str, Any]) -> dict[str, Any]:
     return {name: entry[name] for name in ("version", "champion", "verdict", "reasons")}
-
-
-def _told(entry: dict[str, Any]) -> str:
-    return f"{entry['verdict']}: {'; '.join(entry['reasons'])}"
