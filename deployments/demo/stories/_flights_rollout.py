@@ -89,7 +89,7 @@ class Rollouts:
             run = demo.runs.start("adopt", version=version, rollout=SICK, **who)
             demo.runs.wait(run, f"adoption of version {version}")
             self._await_callers(version)
-        with demo.stages.stage(f"{SILENT_DAY}: no weather is reported") as stage:
+        with demo.stages.stage(f"{SILENT_DAY}: no weather") as stage:
             path = f"rollouts/{demo.name}/{self._latest()['rollout']['id']}/reverted.json"
             since = datetime.now(UTC)
             self._traffic.rows = as_rows(demo.case, rows)
