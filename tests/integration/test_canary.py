@@ -431,6 +431,7 @@ def test_a_revert_on_one_replica_ends_the_rollout_on_the_others(
     assert revert["version"] == "3" and revert["reason"].startswith("failed ")
 
 
+@pytest.mark.nightly("seven processes of the service; that each waits is in tests/unit")
 def test_callers_stay_on_their_side_while_replicas_are_replaced_one_by_one(
     mlflow: RegistryServer, tmp_path: Path
 ) -> None:
