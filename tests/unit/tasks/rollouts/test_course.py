@@ -2,7 +2,7 @@
 
 import os
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -130,6 +130,14 @@ def test_too_few_labelled_rows_end_it_after_twice_its_days(lake: Lake) -> None:
 def test_no_predictions_at_all_end_it_too(lake: Lake) -> None:
     moves = follow(lake, begin(SHADOW), range(70))
     assert moves[-1].verdict == "not enough traffic" and len(moves) > 55
+
+
+@pytest.mark.parametrize("asked_about", [date(2025, 9, 1), date(2026, 8, 20)])
+def test_one_question_about_a_day_of_long_ago_ends_nothing(lake: Lake, asked_about: date) -> None:
+    log = Log(36, worse=1.0)
+    log.write(lake, "shadow")
+    log.write_old_question(lake, asked_about)
+    assert follow(lake, begin(SHADOW), range(36))[-1].verdict == "won"
 
 
 def test_a_margin_lets_an_equal_one_pass(lake: Lake) -> None:
