@@ -37,7 +37,7 @@ def main() -> None:
     settings = Settings.of_stack()
     lake = Lake(url=arguments.lake, credentials=None) if arguments.lake else Lake.of(settings)
     print(f"{arguments.files:,} files of {arguments.rows} rows, {lake.url}")
-    print(f"{'step':34} {'wall s':>8} {'CPU s':>8}")
+    print(f"{'step':34} {'wall s':>8} {'CPU s':>8} {'peak MB':>8}")
     try:
         timed("write", lambda: write(lake, arguments.files, arguments.rows))
         rows = read_twice(lake, "as written")
@@ -51,15 +51,14 @@ def main() -> None:
     finally:
         prefixes = (f"predictions/{USE_CASE}", f"compacted/predictions/{USE_CASE}")
         lake.remove([path for prefix in prefixes for path in lake.list(prefix)])
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
-    print(f"peak memory {peak:.0f} MB")
 
 
 def timed(step: str, work: Callable[[], T]) -> T:
     wall, cpu = time.perf_counter(), time.process_time()
     result = work()
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    print(f"{step:34} {wall:8.2f} {cpu:8.2f}", flush=True)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+    print(f"{step:34} {wall:8.2f} {cpu:8.2f} {peak:8.0f}", flush=True)
     return result
 
 
