@@ -8,7 +8,7 @@ package lies beside its run's model, under ``package/``; the version's tags ``la
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -21,6 +21,7 @@ from blocks.clients.heads import HeadRun, log_head, open_head_run, read_head_run
 from blocks.clients.registry import (
     DIGEST_TAG,
     PACKAGE_TAG,
+    TIDIED_TAG,
     ApiError,
     Limits,
     RegistryApi,
@@ -51,12 +52,15 @@ class RegistryError(RuntimeError):
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """One version of a use case's model. ``number`` is MLflow's, as text."""
+    """One version of a use case's model. ``number`` is MLflow's, as text; ``created`` is when it
+    was registered (ISO 8601), where MLflow was asked for it.
+    """
 
     use_case: str
     number: str
     run_id: str
     tags: Mapping[str, str]
+    created: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -126,6 +130,12 @@ class ModelRegistry(Block):
             raise RegistryAway(
                 f"MLflow at {self.tracking_uri} could not {action}: {error}"
             ) from error
+
+    @contextmanager
+    def api(self, action: str) -> Iterator[RegistryApi]:
+        """MLflow's API, for what ``action`` says. Raises ``RegistryAway``, ``RegistryError``."""
+        with self._ask(action) as api:
+            yield api
 
     @contextmanager
     def _reach(self, action: str) -> Iterator["MlflowClient"]:
@@ -406,6 +416,13 @@ class ModelRegistry(Block):
                 f"Version {version.number} of {version.use_case!r} has no model package: it "
                 "was not registered by Laurel."
             )
+        if TIDIED_TAG in version.tags:
+            raise RegistryError(
+                f"The package of version {version.number} of {version.use_case!r} was removed on "
+                f"{version.tags[TIDIED_TAG][:10]}: it never served, and "
+                "LAUREL_KEEP_CHALLENGERS_DAYS had passed. Restore it from a backup "
+                "(docs/operations.md), or train again."
+            )
         action = f"download the package of {version.use_case!r} version {version.number}"
         package = version.tags[PACKAGE_TAG]
         if RegistryApi.serves(package):
@@ -452,7 +469,7 @@ class ModelRegistry(Block):
 
 
 def _version(use_case: str, version: Version) -> ModelVersion:
-    return ModelVersion(use_case, version.number, version.run_id, version.tags)
+    return ModelVersion(use_case, version.number, version.run_id, version.tags, version.created)
 
 
 def _run(run: Any) -> Run:

@@ -45,6 +45,7 @@ GRACE = timedelta(hours=6)  # longer than any reader reads what it has listed
 _SMALL_BYTES = 32_000_000  # a larger file gains nothing
 _FILE_BYTES = 128_000_000
 _GROUP_BYTES = 32_000_000
+_MOST_TABLES = 200
 _MOST_FILES = 8  # compacted files of a day, before they are merged too
 _READERS = 4
 
@@ -202,8 +203,8 @@ def _write_files(
                 path = f"{folder}/{file.name}"
                 add(_Part(path, file.size, file.newest, file.segments, _read_table(store, path)))
             with ThreadPoolExecutor(_READERS) as readers:
-                for start in range(0, len(segments), 200):  # so that few wait in memory
-                    for part in readers.map(fetch, segments[start : start + 200]):
+                for start in range(0, len(segments), _MOST_TABLES):  # so that few wait in memory
+                    for part in readers.map(fetch, segments[start : start + _MOST_TABLES]):
                         add(part)
             return [*written, *(writer.finish(store, folder) for writer in writers.values())]
         finally:
@@ -264,6 +265,8 @@ class _Writer:
         self._rows = self._bytes = 0
 
     def add(self, part: _Part) -> None:
+        import pyarrow as pa
+
         self.size += part.size
         self._segments += part.segments
         self._newest = max(self._newest, part.newest)
@@ -272,6 +275,9 @@ class _Writer:
         self._bytes += part.table.nbytes
         if self._bytes >= _GROUP_BYTES:
             self._flush()
+        elif len(self._waiting) >= _MOST_TABLES:
+            # A table of a few rows takes twenty times the memory of its values.
+            self._waiting = [pa.concat_tables(self._waiting).combine_chunks()]
 
     def _flush(self) -> None:
         import pyarrow as pa

@@ -406,6 +406,15 @@ def test_while_a_file_that_counts_is_missing_no_segment_of_its_day_goes(
     assert tidy(lake, now + LATER).deleted == 2 and ids(lake) == list(range(10))
 
 
+def test_without_its_manifest_a_day_is_its_segments_again(lake: Lake, now: datetime) -> None:
+    """The way out of docs/operations.md, while the segments are there."""
+    plant_day(lake, 2)
+    tidy(lake, now)
+    lake.remove(lake.list("compacted"))
+    assert ids(lake) == list(range(10)) and tidy(lake, now + LATER).days == 1
+    assert ids(lake) == list(range(10))
+
+
 def test_a_manifest_that_is_none_is_named(lake: Lake, now: datetime) -> None:
     plant_day(lake)
     tidy(lake, now)
