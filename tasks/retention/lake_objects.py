@@ -67,17 +67,21 @@ def _old_days(store: Lake, kind: LogKind, use_case: str, days: int, now: datetim
     """Days of the log that are older, and for which nothing came since: a replay of old events is
     as young as its answers.
     """
+    start = now - timedelta(days)
     listed = store.stored(f"{kind}/{use_case}")
     made = store.stored(folder_of(kind, use_case))
-    last, manifests = dict[str, datetime](), latest(made)
+    manifests = latest(made)
+    arrived: dict[str, datetime] = {}
     for stored in [*listed, *(one for one in made if day_of(one.key) not in manifests)]:
         day = day_of(stored.key)
-        last[day] = max(last.get(day, stored.modified), stored.modified)
-    start = now - timedelta(days)
-    for day, path in manifests.items():
-        if day not in last or last[day] < start:
-            last[day] = max([*_arrivals(store, path, now), *([last[day]] if day in last else [])])
-    old = {day for day, arrived in last.items() if arrived < start and _is_over(day, start, now)}
+        arrived[day] = max(arrived.get(day, stored.modified), stored.modified)
+    old = {
+        day
+        for day in {*arrived, *manifests}
+        if _is_over(day, start, now)
+        and (day not in arrived or arrived[day] < start)
+        and (day not in manifests or _arrival(store, manifests[day], now) < start)
+    }
     segments = [stored for stored in listed if day_of(stored.key) in old]
     compacted = sorted(
         (stored for stored in made if day_of(stored.key) in old),
@@ -88,11 +92,12 @@ def _old_days(store: Lake, kind: LogKind, use_case: str, days: int, now: datetim
     return Removable(kind, days, len(old), _size(whole), lambda: _remove(store, whole))
 
 
-def _arrivals(store: Lake, manifest: str, now: datetime) -> list[datetime]:
+def _arrival(store: Lake, manifest: Stored, now: datetime) -> datetime:
+    """When the last of what the manifest names came."""
     try:
-        return [file.newest for file in read_manifest(store, manifest).files] or [now]
+        return max(file.newest for file in read_manifest(store, manifest.key).files)
     except (LogDamaged, FileNotFoundError):
-        return [now]  # a person has to look at it first
+        return now  # a person has to look at it first
 
 
 def _is_over(day: str, start: datetime, now: datetime) -> bool:
