@@ -16,17 +16,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from benchmarks.loop.stack import own_stack
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     from prefect.client.orchestration import SyncPrefectClient
 
-    from blocks.settings import Settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FLOWS = sorted(
@@ -123,7 +124,7 @@ def retrain() -> None:
     """Two retrains of flights on a stack of their own: the first with HPO, the second against a
     champion.
     """
-    with _own_stack():
+    with own_stack():
         for through in ("2013-03", "2013-06"):
             # A fresh process each, as on a work pool: imports belong to the wall time.
             code = f"from benchmarks.loop.parts import retrain_here; retrain_here({through!r})"
@@ -139,7 +140,7 @@ def starts(rounds: int = 6) -> None:
     from deployments.apply.pools import ENGINE, LAUNCHER
 
     measured: dict[str, list[tuple[float, float]]] = {ENGINE: [], LAUNCHER: []}
-    with _own_stack() as settings, SyncPrefectClient(settings.prefect_api_url) as prefect:
+    with own_stack() as settings, SyncPrefectClient(settings.prefect_api_url) as prefect:
         deployment = prefect.read_deployment_by_name("explain/flights").id
         log = settings.state / "logs" / "worker.log"
         while "Warm parent of runs: ready" not in log.read_text():
@@ -216,37 +217,6 @@ def _cpu_of_runs() -> dict[int, float]:
                 times = process.cpu_times()
                 found[process.pid] = times.user + times.system
     return found
-
-
-@contextmanager
-def _own_stack() -> Iterator["Settings"]:
-    """A stack with all deployments in a folder of its own, in force in this process's
-    environment.
-    """
-    from blocks.settings import Settings
-    from deployments.apply.command import apply_now
-    from deployments.local import stack
-    from deployments.servers.environment import environment
-
-    ports = {
-        "LAUREL_PREFECT_PORT": "4290",
-        "LAUREL_MLFLOW_PORT": "5090",
-        "LAUREL_S3_PORT": "8390",
-        "LAUREL_SERVING_PORT": "5091",
-    }
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ |= {**ports, "LAUREL_STATE": folder}
-        start = time.perf_counter()
-        settings = stack.up(Settings.read())
-        print(f"stack ready: {time.perf_counter() - start:.1f} s")
-        try:
-            os.environ |= environment(settings)
-            start = time.perf_counter()
-            apply_now(settings)
-            print(f"deployments applied: {time.perf_counter() - start:.1f} s")
-            yield settings
-        finally:
-            stack.down(settings)
 
 
 def retrain_here(through: str) -> None:
