@@ -492,7 +492,8 @@ const WORDS = {
 
 /** Metrics, as usecases/definition/metrics.py calls them. */
 const METRICS = {
-  mean_reward: ["mean reward", "평균 보상"], mean_cost: ["mean cost", "평균 비용"],
+  mean_reward: ["mean reward", "평균 보상"],
+  mean_cost: ["mean cost", "평균 비용"],
   roc_auc: ["ROC AUC", "ROC AUC"],
   log_loss: ["log loss", "로그 손실"],
   brier: ["Brier score", "브라이어 점수"],
