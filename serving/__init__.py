@@ -4,9 +4,10 @@ said.
 Rooms, from the lowest to the highest; each may import those above it in this list, and no other:
 
     errors        what can go wrong
-    package       the model package: manifest, model (it encodes rows and scores them), outputs
-                  (what it says of a row), kinds, values, times; encoders (encoder, dates,
-                  images, pictures, texts, token_patterns)
+    package       the model package: manifest, model (it encodes rows and scores them),
+                  symmetric_trees (many rows at once), outputs (what it says of a row), kinds,
+                  values, times; encoders (encoder, dates, images, pictures, texts,
+                  token_patterns)
     words         what the codes of reasons and of needs say in each language: contest, drift,
                   ledger, outcomes, rollouts, needs; wording and template render them
     records       what flows write and the service reads: contest, performance, drift, ledger,

@@ -10,6 +10,8 @@
                                                           digits: an image, and ten classes
     python -m benchmarks.serving targets                  a yes or no, a number and classes by
                                                           equally many trees: ratios, one minute
+    python -m benchmarks.serving trees                    CatBoost's symmetric trees in numpy, by
+                                                          ONNX Runtime alone and by mlflow
     python -m benchmarks.serving profile                  where the microseconds of one request go
                                                           (--picture FILE: drawn)
     python -m benchmarks.serving mixed                    small requests alone and beside large
@@ -33,7 +35,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "what", nargs="?", choices=("profile", "mixed", "targets"), help="see above"
+        "what", nargs="?", choices=("profile", "mixed", "targets", "trees"), help="see above"
     )
     parser.add_argument("--use-case", choices=("flights", "diabetes", "digits"), default="flights")
     parser.add_argument("--json", type=Path, help="write the figures there")

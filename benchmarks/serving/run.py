@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.environments import Unavailable, install
-from benchmarks.serving import figures, load, mixed, profile, report, targets
+from benchmarks.serving import figures, load, mixed, profile, report, targets, trees
 from benchmarks.serving.model import FLIGHTS, Model, prepare, read_rows
 from benchmarks.serving.process import BenchmarkFailed
 from benchmarks.serving.registry import RegistryProcess, free_port
@@ -92,6 +92,8 @@ def run(arguments: argparse.Namespace) -> int:
         return mixed.run(Settings.read().state, plan.seconds, arguments.json)
     if arguments.what == "targets":
         return targets.run(plan.seconds, plan.rounds, plan.generator, arguments.json)
+    if arguments.what == "trees":
+        return trees.run(plan.seconds, plan.rounds, plan.generator, arguments.json)
     document: dict[str, Any] = {"machine": figures.machine(), "use_case": plan.use_case}
     document |= {"generator": plan.generator, "rounds": plan.rounds, "seconds": plan.seconds}
     document |= Bench(plan, Settings.read().state).run()

@@ -12,13 +12,16 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.serving import figures
 from benchmarks.serving.model import REPOSITORY, ROWS, SEED, Row
 from benchmarks.serving.registry import free_port
 from benchmarks.serving.servers import Server
 from benchmarks.serving.visit import Case, LoadPlan, visit
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 CASES: list[Case] = [(1, 1), (1, 32), (1000, 1)]
 TREES = 201
@@ -44,7 +47,7 @@ def run(seconds: float, rounds: int, generator: str, file: Path | None) -> int:
     """
     machine = figures.machine()
     with tempfile.TemporaryDirectory(prefix="laurel-targets-") as folder:
-        packaged = [_package(Path(folder), kind) for kind in KINDS]
+        packaged = [package(Path(folder), kind)[0] for kind in KINDS]
         micros = _measure(packaged, Path(folder), seconds, rounds, generator)
     document = {
         "machine": machine,
@@ -52,7 +55,7 @@ def run(seconds: float, rounds: int, generator: str, file: Path | None) -> int:
         "rounds": rounds,
         "seconds": seconds,
         "cpu_us": {
-            kind: {_title(case): values for case, values in of.items()}
+            kind: {title(case): values for case, values in of.items()}
             for kind, of in micros.items()
         },
     }
@@ -78,7 +81,7 @@ def _measure(
         for one in [*packaged[turn:], *packaged[:turn]]:
             own = Path(tempfile.mkdtemp(dir=folder))
             plan = LoadPlan(one.rows, one.values, own, generator, seconds, 1.0)
-            for case, measure in visit(_server(one, own), plan, CASES).measures.items():
+            for case, measure in visit(server(one, own), plan, CASES).measures.items():
                 micros[one.kind][case].append(measure.cpu_us)
     return micros
 
@@ -86,7 +89,7 @@ def _measure(
 def table(micros: dict[str, dict[Case, list[float]]]) -> str:
     """Markdown: medians, and medians of the ratios to the yes or no of the same round."""
     lines = [
-        f"| CPU µs for each request | {' | '.join(map(_title, CASES))} |",
+        f"| CPU µs for each request | {' | '.join(map(title, CASES))} |",
         "|---|" + "---|" * len(CASES),
     ]
     for kind, of in micros.items():
@@ -101,12 +104,12 @@ def table(micros: dict[str, dict[Case, list[float]]]) -> str:
     return "\n".join(lines)
 
 
-def _title(case: Case) -> str:
+def title(case: Case) -> str:
     rows, connections = case
     return f"{rows} row{'s' * (rows > 1)}, {connections} connection{'s' * (connections > 1)}"
 
 
-def _server(packaged: Packaged, folder: Path) -> Server:
+def server(packaged: Packaged, folder: Path) -> Server:
     port = free_port()
     environment = {
         "LAUREL_STATE": str(folder / "state"),
@@ -126,12 +129,19 @@ def _server(packaged: Packaged, folder: Path) -> Server:
     )
 
 
-def _package(folder: Path, kind: str) -> Packaged:
+def package(
+    folder: Path, kind: str, build: Any = None, params: Any = None
+) -> tuple[Packaged, "Pipeline"]:
+    """Fit and package the candidate of ``kind``, or what ``build`` makes of ``params``."""
     from deployments.demo.replay import as_rows
     from tasks.models.modelling import fit, predict
     from tasks.packages.packaging import Origin, make_package
+    from usecases.definition import Candidate
 
     case, field, place = _case(kind)
+    if build is not None:
+        own = Candidate(name="own", build=build, params=params)
+        case = case.model_copy(update={"candidates": (own,)})
     training, proof = (
         _labelled(case, case.source.read(month)).sample(ROWS, seed=SEED, shuffle=True)
         for month in (_TRAINING, _PROOF)
@@ -139,10 +149,11 @@ def _package(folder: Path, kind: str) -> Packaged:
     candidate = case.candidates[0]
     fitted = fit(case, candidate, candidate.params, training, SEED)
     origin = Origin(candidate.name, dict(candidate.params), "benchmark", {_TRAINING: ""}, {})
-    package = make_package(folder / kind, case, fitted, origin, training, proof, SEED)
+    saved = make_package(folder / kind, case, fitted, origin, training, proof, SEED)
     answers = predict(fitted, case, proof)
     values = answers if place is None else answers[:, place]
-    return Packaged(kind, package.folder, field, as_rows(case, proof), values.tolist())
+    rows = as_rows(case, proof)
+    return Packaged(kind, saved.folder, field, rows, values.tolist()), fitted
 
 
 def _case(kind: str) -> tuple[Any, str, int | None]:

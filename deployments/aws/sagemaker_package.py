@@ -31,9 +31,9 @@ from deployments.aws.sagemaker_rollout import in_terraform
 from usecases.definition import UseCaseError, load
 
 # The files that the service reads (serving/outside/model_folder.py), without the drift check's
-# reference; the vocabularies are in packages that read texts.
+# reference; the vocabularies are in packages that read texts, the trees in some of CatBoost.
 _FILES = ("package.json", "model.onnx", "smoke.json")
-_TEXTS = "vocabularies.json"
+_PERHAPS = ("vocabularies.json", "symmetric_trees.json")
 _RECORD = "champion.json"
 
 
@@ -81,7 +81,7 @@ def write_archive(
         )
     with tempfile.TemporaryDirectory() as folder:
         package = registry.download_package(version, Path(folder))
-        names = [*_FILES, *([_TEXTS] if (package / _TEXTS).exists() else [])]
+        names = [*_FILES, *(name for name in _PERHAPS if (package / name).exists())]
         contents = {name: (package / name).read_bytes() for name in names}
     digest = version.tags.get(DIGEST_TAG)
     if hashlib.sha256(contents["package.json"]).hexdigest() != digest:

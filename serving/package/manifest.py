@@ -11,6 +11,9 @@ loading.
                         it, nor the two files of the drift check below)
     vocabularies.json   of texts: how they become terms, and what each term weighs (only where
                         the model reads texts; ``serving/package/encoders/texts.py``)
+    symmetric_trees.json
+                        the same model in another form, for many rows at once (only where all its
+                        trees are symmetric; ``serving/package/symmetric_trees.py``)
     drift_profile.json  what else the drift check compares (packages from before it have none)
     expected_losses.json
                         of numbers: what the drift check estimates their errors by
@@ -39,6 +42,7 @@ REFERENCE = "reference.parquet"
 PROFILE = "drift_profile.json"
 LOSSES = "expected_losses.json"
 VOCABULARIES = "vocabularies.json"
+SYMMETRIC_TREES = "symmetric_trees.json"
 
 
 class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -162,7 +166,8 @@ class Smoke(msgspec.Struct, frozen=True):
 
 def served_files(manifest: Manifest) -> tuple[str, ...]:
     """The names of the files that the service reads, beside the manifest."""
-    return (MODEL, SMOKE, *(name for name in (VOCABULARIES,) if name in manifest.files))
+    some = (VOCABULARIES, SYMMETRIC_TREES)
+    return (MODEL, SMOKE, *(name for name in some if name in manifest.files))
 
 
 def digest(data: bytes) -> str:

@@ -2,6 +2,7 @@
 its files and its manifest).
 """
 
+import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from serving.package.manifest import (
     PROFILE,
     REFERENCE,
     SMOKE,
+    SYMMETRIC_TREES,
     VOCABULARIES,
     Feature,
     Manifest,
@@ -37,7 +39,9 @@ from serving.package.outputs import (
     numbers_of_model,
     values_of,
 )
+from serving.package.symmetric_trees import SymmetricKernel, read_trees
 
+_logger = logging.getLogger(__name__)
 _SMOKE = msgspec.json.Decoder(Smoke)
 SMOKE_TOLERANCE = 1e-4
 _MATRIX_CELLS = 2_000_000  # 16 MB
@@ -72,8 +76,9 @@ class Package:
     ``values_of`` makes the values of the outputs from the result of ``score``. The first
     ``narrow`` places of the matrix are those of inputs with one place, and ``blocks`` the rest:
     position, places and encoder of each wide input. A package that ``takes_files`` may decode
-    millions of pixels for a small request. Raises ``PackageError`` for a model that does not load,
-    and for invalid outputs."""
+    millions of pixels for a small request. ``trees`` are the file of the
+    symmetric trees, for many rows; those that it cannot use it leaves out, with a warning. Raises
+    ``PackageError`` for a model that does not load, and for invalid outputs."""
 
     def __init__(
         self,
@@ -81,6 +86,7 @@ class Package:
         model: bytes,
         smoke: Smoke,
         vocabularies: Mapping[str, Vocabulary] = MappingProxyType({}),
+        trees: bytes | None = None,
     ) -> None:
         names = [feature.name for feature in manifest.features]
         check_outputs(manifest.outputs, names, manifest.decision_threshold)
@@ -115,6 +121,12 @@ class Package:
         self.row_cells = len(self.names) + (self.width - self.narrow) // _CHEAP_PLACES
         self._dtype = np.dtype(manifest.dtype)
         self._session = open_session(model)
+        self.kernel: SymmetricKernel | None = None
+        if trees is not None:
+            try:
+                self.kernel = SymmetricKernel(read_trees(trees), self.width, open_session)
+            except PackageError as error:  # such as a later form of them
+                self._leave_out_trees(error)
 
     @property
     def owners(self) -> np.ndarray:
@@ -208,6 +220,12 @@ class Package:
         """The model's numbers of a matrix made by ``encode``: ``(n_rows,)``, or ``(n_rows,
         n_numbers)`` of several outputs of kind "number", or of one and its quantiles.
         """
+        if self.kernel is not None and len(matrix) >= self.kernel.fewest_rows:
+            return self.kernel.score(matrix)
+        return self.score_by_onnx(matrix)
+
+    def score_by_onnx(self, matrix: np.ndarray) -> np.ndarray:
+        """The same without the symmetric trees, however many rows there are."""
         return self._session.run(None, {"matrix": matrix})[0]
 
     def predict(self, columns: Mapping[str, Sequence[Any]]) -> np.ndarray:
@@ -232,10 +250,11 @@ class Package:
 
     def check_smoke(self) -> None:
         """Raises ``PackageError`` if a smoke row's score differs from its score when the package
-        was made.
+        was made. Symmetric trees that differ from the model in any bit are left out.
         """
         rows = self.smoke.rows
-        got = self.score(self.encode({name: [row[name] for row in rows] for name in self.names}))
+        matrix = self.encode({name: [row[name] for row in rows] for name in self.names})
+        got = self.score_by_onnx(matrix)
         expected = np.asarray(self.smoke.scores)
         count = numbers_of_model(self.manifest.outputs)
         if count_numbers(got) != count or count_numbers(expected) != count:
@@ -249,6 +268,13 @@ class Package:
                 f"Smoke rows do not score as they should: off by up to {off:.2g} over "
                 f"{len(rows)} rows."
             )
+        if self.kernel is not None and not np.array_equal(self.kernel.score(matrix), got):
+            self._leave_out_trees("They answer smoke rows otherwise than the model.")
+
+    def _leave_out_trees(self, why: object) -> None:
+        """ONNX Runtime answers as well, only slower."""
+        self.kernel = None
+        _logger.warning("%s: %s is not used. %s", self.manifest.use_case, SYMMETRIC_TREES, why)
 
 
 def smoke_distance(got: np.ndarray, expected: np.ndarray) -> float:
@@ -297,14 +323,12 @@ def load(folder: Path, expected_digest: str | None = None) -> Package:
     smoke row."""
     try:
         manifest = read_manifest((folder / MANIFEST).read_bytes(), expected_digest)
-        # Only the flows, which read these, have them here.
+        # Only the flows have those that they read. The trees are missing beside a package that an
+        # older service has fetched: ONNX Runtime answers as well.
+        perhaps = (REFERENCE, PROFILE, LOSSES, SYMMETRIC_TREES)
         file_names = [
-            *served_files(manifest),
-            *[
-                name
-                for name in manifest.files
-                if name in (REFERENCE, PROFILE, LOSSES) and (folder / name).exists()
-            ],
+            *(name for name in served_files(manifest) if name not in perhaps),
+            *(name for name in perhaps if name in manifest.files and (folder / name).exists()),
         ]
         contents = {name: (folder / name).read_bytes() for name in file_names}
     except OSError as error:
@@ -317,7 +341,8 @@ def load(folder: Path, expected_digest: str | None = None) -> Package:
             raise PackageError(f"{name} was changed: its SHA-256 is not the manifest's.")
     try:
         vocabularies = read_vocabularies(contents.get(VOCABULARIES, b"{}"))
-        package = Package(manifest, contents[MODEL], _SMOKE.decode(contents[SMOKE]), vocabularies)
+        smoke, trees = _SMOKE.decode(contents[SMOKE]), contents.get(SYMMETRIC_TREES)
+        package = Package(manifest, contents[MODEL], smoke, vocabularies, trees)
         package.check_smoke()
     except PackageError:
         raise

@@ -1,6 +1,7 @@
 """A fitted pipeline becomes a model package: model, manifest, smoke rows and drift reference."""
 
 import io
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from serving.package.manifest import (
     PROFILE,
     REFERENCE,
     SMOKE,
+    SYMMETRIC_TREES,
     VOCABULARIES,
     Feature,
     Manifest,
@@ -38,13 +40,14 @@ from tasks.models.modelling import dense, encode, encoded_together, encoders_of,
 from tasks.models.vectorizers import vocabularies_of
 from tasks.packages.calibration import Calibrated, declared_outputs, learn_quantiles
 from tasks.packages.error_quantiles import ErrorQuantiles
-from tasks.packages.exporters.registry import forms_of
-from tasks.packages.proof import ParityBroken, expected_numbers, prove
+from tasks.packages.exporters.registry import forms_of, symmetric_trees
+from tasks.packages.proof import ParityBroken, TreesDiffer, expected_numbers, prove
 from usecases.definition import SCORE, UseCase, period_named
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
+_logger = logging.getLogger(__name__)
 SMOKE_ROWS = 100  # explanations compare with them too (serving/routes/explain.py)
 
 
@@ -117,7 +120,7 @@ def make_package(
     if has_quantiles(manifest.outputs):
         unseen = unseen or cross_fit(case, fitted, training, seed)
         quantiles = learn_quantiles(case, fitted, training, unseen.scores, seed)
-    package, model = _proven(case, fitted, manifest, proof, seed, quantiles)
+    package, model, trees = _proven(case, fitted, manifest, proof, seed, quantiles)
     manifest, vocabularies = package.manifest, vocabularies_of(case, fitted)
     smoke = _smoke(case, fitted, package, proof, seed, quantiles)
     if watched:
@@ -131,6 +134,7 @@ def make_package(
         MODEL: model,
         SMOKE: msgspec.json.encode(smoke),
         **({VOCABULARIES: msgspec.json.encode(vocabularies)} if vocabularies else {}),
+        **({SYMMETRIC_TREES: trees} if trees else {}),
         REFERENCE: _as_parquet(case, reference),
         **profile,
         **({LOSSES: origin.holdout.losses} if origin.holdout.losses else {}),
@@ -147,21 +151,30 @@ def _proven(
     proof: pl.DataFrame,
     seed: int,
     quantiles: ErrorQuantiles | None,
-) -> tuple[Package, bytes]:
-    """Return ``fitted`` in the fastest form that answers as it does, and its ONNX. Raises
-    ``ParityBroken`` of the first form where there is none."""
+) -> tuple[Package, bytes, bytes | None]:
+    """Return ``fitted`` in the fastest form that answers as it does, its ONNX, and the file of its
+    symmetric trees, if it has some that answer as the ONNX does. Raises ``ParityBroken`` of the
+    first form where there is none."""
     vocabularies, broken = vocabularies_of(case, fitted), None
-    for model, dtype in forms_of(fitted.named_steps["model"], len(owners(case, fitted))):
+    step, width = fitted.named_steps["model"], len(owners(case, fitted))
+    for model, dtype in forms_of(step, width):
         model = quantiles.into(model) if quantiles else model
         manifest = msgspec.structs.replace(manifest, dtype=dtype)
-        package = Package(manifest, model, Smoke([], []), vocabularies)
-        try:
-            parity = prove(case, fitted, package, proof, seed, quantiles)
-        except ParityBroken as error:
-            broken = broken or error
-        else:
-            package.manifest = msgspec.structs.replace(manifest, parity=parity)
-            return package, model
+        # The ends of an interval are the ONNX model's alone.
+        found = None if quantiles else symmetric_trees(step, width)
+        trees = msgspec.json.encode(found) if found else None
+        for some in (trees, None) if trees else (None,):
+            package = Package(manifest, model, Smoke([], []), vocabularies, some)
+            try:
+                parity = prove(case, fitted, package, proof, seed, quantiles)
+            except TreesDiffer as error:
+                _logger.warning("%s: packaged without them. %s", case.name, error)
+            except ParityBroken as error:
+                broken = broken or error
+                break
+            else:
+                package.manifest = msgspec.structs.replace(manifest, parity=parity)
+                return package, model, some
     assert broken is not None
     raise broken
 

@@ -1,5 +1,6 @@
 """The proof of a model package: the ONNX model must answer as the pipeline does."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,10 @@ class ParityBroken(ValueError):
     """The ONNX model does not answer as its pipeline does: it must not be served."""
 
 
+class TreesDiffer(ParityBroken):
+    """The symmetric trees do not answer as the ONNX model does: they must not be served."""
+
+
 def prove(
     case: UseCase,
     fitted: "Pipeline",
@@ -42,7 +47,8 @@ def prove(
     differences are relative. With wide inputs, such as texts, the rows are compared in pieces, and
     at most so many of them as have 200 million numbers. ``quantiles`` are those of a number's
     errors. A kept model (``tasks/models/own_models.py``) was compared where it was fitted: it has
-    that parity. Raises ``ParityBroken`` with the worst row."""
+    that parity. Raises ``ParityBroken`` with the worst row, and ``TreesDiffer`` if the package has
+    symmetric trees and any answer of theirs is not that of ONNX Runtime to the last bit."""
     chance = np.random.default_rng(seed)
     some = _with_nulls(case, rows, chance, _ROWS_WITH_NULLS)
     rows = pl.concat([_some(case, package, rows, seed), some])
@@ -108,11 +114,40 @@ def _compare(
             f"columns and unknown categories: {error}"
         ) from error
     everything_encoded = everything.astype(package.manifest.dtype)
-    scores = package.score(everything_encoded)
+    scores = package.score_by_onnx(everything_encoded)
+    if package.kernel is not None:
+        _check_trees(package, everything_encoded)
+        for rows_beside in _on_all_sides(matrix, splits[0]):
+            _check_trees(package, rows_beside)
     _check_rows_alone(case, package, everything_encoded, scores)
     differences = _differences(scores, expected)
     worst = int(differences.argmax())
     return _Compared(scores, expected, everything[worst].copy(), float(differences[worst]))
+
+
+def _check_trees(package: Package, matrix: np.ndarray) -> None:
+    """Raises ``TreesDiffer`` unless the symmetric trees answer as ONNX Runtime does, to the last
+    bit."""
+    assert package.kernel is not None
+    scores = package.score_by_onnx(matrix)
+    same = np.isclose(package.kernel.score(matrix), scores, rtol=0, atol=0, equal_nan=True)
+    if not same.all():
+        row = matrix[same.reshape(len(matrix), -1).all(axis=1).argmin()]
+        raise TreesDiffer(
+            "The symmetric trees answer otherwise than ONNX Runtime, first on this row of the "
+            f"proof: {_shown(package, row)}."
+        )
+
+
+def _on_all_sides(matrix: np.ndarray, splits: dict[int, np.ndarray]) -> Iterator[np.ndarray]:
+    """Yield for each feature rows of ``matrix`` ``(n_rows, n_features)`` with its value moved onto,
+    just under and just over each of its ``splits``, to null and to both ends."""
+    for feature, at in splits.items():
+        near = [at, np.nextafter(at, -np.inf), np.nextafter(at, np.inf), [np.nan, -np.inf, np.inf]]
+        values = np.concatenate(near)
+        rows = matrix[np.resize(np.arange(len(matrix)), len(values))]
+        rows[:, feature] = values
+        yield rows
 
 
 def _hint(model: Any) -> str:

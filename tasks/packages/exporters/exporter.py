@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from serving.package.symmetric_trees import SymmetricTrees
+
 OUTPUT = "laurel_answer"  # a name that no converter uses for a node of its own
 OPSETS = {"": 17, "ai.onnx.ml": 3}
 
@@ -25,13 +27,15 @@ class Exporter:
     bytes of a model on ``n_features`` and the dtype of its matrix (``float64`` or ``float32``), and
     raises ``NotConvertible``. ``export_in_doubles`` does the same in ``float64``, for what single
     precision is too coarse for; not every exporter has it. ``thresholds`` are the values, by
-    feature position, beside which its conversion would go wrong first."""
+    feature position, beside which its conversion would go wrong first. ``symmetric_trees`` are the
+    model in the form that scores many rows faster, for models that have one."""
 
     supports: str
     takes: Callable[[Any], bool]
     export: Callable[[Any, int], tuple[bytes, str]]
     thresholds: Callable[[Any], dict[int, np.ndarray]] = lambda model: {}
     export_in_doubles: Callable[[Any, int], tuple[bytes, str]] | None = None
+    symmetric_trees: Callable[[Any, int], SymmetricTrees | None] = lambda model, n_features: None
 
 
 def package_of(model: Any) -> str:

@@ -6,7 +6,9 @@ from typing import Any, Self
 
 import numpy as np
 
+from serving.package.symmetric_trees import SymmetricTrees
 from tasks.packages.exporters.exporter import OPSETS, OUTPUT, Exporter, count_classes, finish
+from tasks.packages.exporters.symmetry import symmetric_trees
 from tasks.packages.exporters.trees import Forest, thresholds_of
 
 _LINKS = {"identity": "Identity", "exp": "Exp", "sigmoid": "Sigmoid", "softmax": "Softmax"}
@@ -22,7 +24,18 @@ def exporter_of_trees(
     def export(model: Any, n_features: int) -> tuple[bytes, str]:
         return to_onnx(read(model), n_features, count_classes(model)), "float64"
 
-    return Exporter(supports, takes, export, lambda model: thresholds_of(read(model)))
+    def symmetric(model: Any, n_features: int) -> SymmetricTrees | None:
+        forest = read(model)
+        link = link_to_onnx(forest, count_classes(model))
+        return symmetric_trees(forest, n_features, link)
+
+    return Exporter(
+        supports,
+        takes,
+        export,
+        lambda model: thresholds_of(read(model)),
+        symmetric_trees=symmetric,
+    )
 
 
 def to_onnx(forest: Forest, n_features: int, classes: int) -> bytes:
@@ -30,24 +43,31 @@ def to_onnx(forest: Forest, n_features: int, classes: int) -> bytes:
 
     Sets of codes need ONNX-ML 5's ``TreeEnsemble``, a leaf of which adds to one output. Without
     them it is ONNX-ML 3's ``TreeEnsembleRegressor``, which each ONNX Runtime knows."""
-    from onnx import TensorProto, helper, numpy_helper
+    from onnx import TensorProto, helper
 
     with_codes = any(tree.codes for tree in forest.trees)
     nodes, constants = _null_nodes(forest, n_features)
     source = nodes[-1].output[0] if nodes else "matrix"
     opsets = {**OPSETS, "ai.onnx.ml": _TREE_ENSEMBLE} if with_codes else OPSETS
     nodes += ensemble(forest, source, "raw", opsets["ai.onnx.ml"])
-    nodes += _answer(_LINKS[forest.link], len(forest.base), classes)
-    if classes <= 2:
-        constants.append(numpy_helper.from_array(np.array([-1], np.int64), "flat"))
+    answer, shape = _answer(_LINKS[forest.link], len(forest.base), classes)
     graph = helper.make_graph(
-        nodes,
+        [*nodes, *answer],
         "trees",
         [helper.make_tensor_value_info("matrix", TensorProto.DOUBLE, [None, n_features])],
         [],
-        constants,
+        [*constants, *shape],
     )
     return finish(graph, classes, opsets)
+
+
+def link_to_onnx(forest: Forest, classes: int) -> bytes:
+    """Return only the end of ``to_onnx``: from the sums ``raw`` ``(n_rows, n_outputs)`` on."""
+    from onnx import TensorProto, helper
+
+    answer, shape = _answer(_LINKS[forest.link], len(forest.base), classes)
+    raw = helper.make_tensor_value_info("raw", TensorProto.FLOAT, [None, len(forest.base)])
+    return finish(helper.make_graph(answer, "link", [raw], [], shape), classes)
 
 
 def ensemble(forest: Forest, source: str, result: str, version: int) -> list[Any]:
@@ -210,13 +230,14 @@ def _ensemble_of_five(forest: Forest, source: str, result: str) -> list[Any]:
     ]
 
 
-def _answer(link: str, outputs: int, classes: int) -> list[Any]:
-    """Return the nodes from the trees' sums to the answer; of two classes, that of the second."""
+def _answer(link: str, outputs: int, classes: int) -> tuple[list[Any], list[Any]]:
+    """Return the nodes and constants from the trees' sums to the answer; of two classes, that of
+    the second."""
     from onnx import helper, numpy_helper
 
     spread: dict[str, Any] = {"axis": 1} if link == "Softmax" else {}
     if classes > 2:
-        return [helper.make_node(link, ["raw"], [OUTPUT], **spread)]
+        return [helper.make_node(link, ["raw"], [OUTPUT], **spread)], []
     nodes = [helper.make_node(link, ["raw"], ["linked"], **spread)]
     if outputs == 2:
         second = numpy_helper.from_array(np.array(1, np.int64), "second")
@@ -224,4 +245,5 @@ def _answer(link: str, outputs: int, classes: int) -> list[Any]:
             helper.make_node("Constant", [], ["second"], value=second),
             helper.make_node("Gather", ["linked", "second"], ["linked_second"], axis=1),
         ]
-    return [*nodes, helper.make_node("Reshape", [*nodes[-1].output, "flat"], [OUTPUT])]
+    nodes.append(helper.make_node("Reshape", [*nodes[-1].output, "flat"], [OUTPUT]))
+    return nodes, [numpy_helper.from_array(np.array([-1], np.int64), "flat")]

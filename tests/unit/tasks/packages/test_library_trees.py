@@ -9,10 +9,12 @@ import pytest
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from serving.package.model import open_session
+from serving.package.symmetric_trees import SymmetricKernel
 from tasks.models.libraries import configure
 from tasks.models.modelling import scores_of
 from tasks.packages.exporters.exporter import NotConvertible
-from tasks.packages.exporters.registry import export, thresholds
+from tasks.packages.exporters.registry import export, symmetric_trees, thresholds
 from tests.fixtures.openmp import skip_without_openmp
 
 pytestmark = [
@@ -98,6 +100,9 @@ def is_exact(model: Any, tolerance: float = 1e-6, takes_infinite: bool = True) -
         second, first = np.sort(expected, axis=1)[:, -2:].T
         sure = first - second > 10 * tolerance
         assert np.array_equal(got.argmax(axis=1)[sure], expected.argmax(axis=1)[sure])
+    if trees := symmetric_trees(model, rows.shape[1]):
+        kernel = SymmetricKernel(trees, rows.shape[1], open_session)
+        np.testing.assert_array_equal(kernel.score(rows), got)
 
 
 def lightgbm(classes: int, **params: Any) -> Any:
@@ -199,7 +204,10 @@ def catboost(classes: int, **params: Any) -> Any:
     ids=str,
 )
 def test_catboost_is_exact(classes: int, params: dict[str, Any]) -> None:
-    is_exact(catboost(classes, **params))
+    model = catboost(classes, **params)
+    is_exact(model)
+    is_symmetric = "grow_policy" not in params
+    assert (symmetric_trees(model, TRAIN.shape[1]) is not None) == is_symmetric
 
 
 @pytest.mark.filterwarnings("ignore:categorical_feature keyword")
@@ -216,7 +224,9 @@ def test_native_categories_of_lightgbm_are_exact_also_unknown_and_null(
 
 
 def test_a_softmax_over_two_classes_is_exact() -> None:
-    is_exact(catboost(2, loss_function="MultiClass"))
+    model = catboost(2, loss_function="MultiClass")
+    assert symmetric_trees(model, TRAIN.shape[1])
+    is_exact(model)
     is_exact(lightgbm(2, objective="multiclass", num_class=2))
 
 

@@ -118,6 +118,7 @@ def test_the_package_is_proven_watched_and_scores_as_the_pipeline_does(
         opset.domain: opset.version for opset in versions if opset.domain
     }
     package = load(tmp_path, saved.sha256)
+    assert (package.kernel is not None) == (library == "catboost")
     rows = pl.concat([later.select(case.column_names), with_nulls(case, later, seed=3)])
     expected = predict(fitted, case, rows)
     np.testing.assert_allclose(score_rows(package, rows), expected, rtol=1e-5, atol=1e-5)
