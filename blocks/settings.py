@@ -475,6 +475,11 @@ class Settings(BaseSettings):
         )
 
 
+def run_of_process() -> str | None:
+    """Return the flow run that a worker started this process for."""
+    return os.environ.get("PREFECT__FLOW_RUN_ID")
+
+
 def own_state() -> Path:
     """Return the state folder that ``LAUREL_STATE`` names, or the checkout's."""
     return Path(os.environ.get("LAUREL_STATE") or REPOSITORY / ".laurel")
