@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from prefect.client.orchestration import SyncPrefectClient
 
+    from blocks.settings import Settings
+
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FLOWS = sorted(
