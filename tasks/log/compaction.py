@@ -88,14 +88,16 @@ def compact(store: Lake, kind: Kind, use_case: str, now: datetime) -> Compacted:
     A day that is damaged stays as it is. Raises ``LakeAway``, ``OSError`` if this machine's disk is
     full.
     """
-    done = Compacted()
-    for day in _days(store, kind, use_case, now):
-        try:
-            done += _sweep(store, day, now) + _compact_day(store, day, now)
-        except LogDamaged as damage:
-            done += Compacted(problems=(str(damage),))
-        except FileNotFoundError:  # another call deletes what this one reads
-            done += Compacted(lost=1)
+    days, done = list(_days(store, kind, use_case, now)), Compacted()
+    for work in (_sweep, _compact_day):  # all room is made before some is taken
+        for day in list(days):
+            try:
+                done += work(store, day, now)
+            except LogDamaged as damage:
+                done += Compacted(problems=(str(damage),))
+                days.remove(day)
+            except FileNotFoundError:  # another call deletes what this one reads
+                done += Compacted(lost=1)
     return done
 
 

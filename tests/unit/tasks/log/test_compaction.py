@@ -380,6 +380,17 @@ def test_a_full_disk_changes_nothing(lake: Lake, now: datetime, limit: int, tmp_
     assert ids(lake) == list(range(end))
 
 
+def test_room_is_made_on_every_day_before_any_is_taken(lake: Lake, now: datetime) -> None:
+    """On a full disk a compaction fails: what it could delete must not wait for it."""
+    plant_day(lake, day="2024-06-02")
+    tidy(lake, now)
+    end = plant_day(lake, start=100)
+    with no_room(0), pytest.raises(OSError, match="Free some space"):
+        tidy(lake, now + LATER)
+    assert lake.list("predictions/toy/date=2024-06-02") == []
+    assert ids(lake) == [*range(20), *range(100, end)]
+
+
 def test_a_damaged_segment_leaves_its_day_as_it_is_and_is_named(lake: Lake, now: datetime) -> None:
     plant_day(lake)
     plant_day(lake, start=100, day="2024-06-02")
