@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 KINDS: tuple[Kind, ...] = ("predictions", "feedback")
 SETTLED = timedelta(hours=1)  # a segment this old is complete, whatever the clocks say
 GRACE = timedelta(hours=6)  # longer than any reader reads what it has listed
+MOST_SEGMENTS = 100_000  # in one call: an old log is compacted in some days, the newest first
 _SMALL_BYTES = 32_000_000  # a larger file gains nothing
 _FILE_BYTES = 128_000_000
 _GROUP_BYTES = 32_000_000
@@ -88,14 +89,18 @@ def compact(store: Lake, kind: Kind, use_case: str, now: datetime) -> Compacted:
     A day that is damaged stays as it is. Raises ``LakeAway``, ``OSError`` if this machine's disk is
     full.
     """
-    done = Compacted()
-    for day in _days(store, kind, use_case, now):
-        try:
-            done += _sweep(store, day, now) + _compact_day(store, day, now)
-        except LogDamaged as damage:
-            done += Compacted(problems=(str(damage),))
-        except FileNotFoundError:  # another call deletes what this one reads
-            done += Compacted(lost=1)
+    days, done = list(_days(store, kind, use_case, now)), Compacted()
+    for work in (_sweep, _compact_day):  # all room is made before some is taken
+        for day in reversed(list(days)):  # drift checks read the latest first
+            if done.segments >= MOST_SEGMENTS:
+                break
+            try:
+                done += work(store, day, now)
+            except LogDamaged as damage:
+                done += Compacted(problems=(str(damage),))
+                days.remove(day)
+            except FileNotFoundError:  # another call deletes what this one reads
+                done += Compacted(lost=1)
     return done
 
 

@@ -1,5 +1,5 @@
-"""The steps of ``tidy``: closed days of the log become few files, and what is older than it is kept
-is removed, after it was announced."""
+"""The steps of ``tidy``: what is older than it is kept is removed, after it was announced. That
+makes room; then closed days of the log become few files."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,26 +23,28 @@ class NotTidied(RuntimeError):
 
 @dataclass(frozen=True)
 class Tidied:
-    """What was done: ``removed`` and, if a later run does it, ``announced``; in things and bytes by
-    kind. ``problems`` say what could not be done.
+    """What was ``removed`` and, if a later run does it, ``announced``: things and bytes by kind.
+    ``problems`` say what could not be done.
     """
 
-    compacted: Compacted
     removed: Mapping[str, tuple[int, int]]
     announced: Mapping[str, tuple[int, int]]
     problems: tuple[str, ...]
 
     @property
     def sentence(self) -> str:
-        parts = []
-        if self.compacted.segments:
-            parts.append(
-                f"{self.compacted.segments:,} files of {self.compacted.days:,} days of the log "
-                "became few"
-            )
-        parts += [f"removed: {_listed(self.removed)}"] if self.removed else []
+        parts = [f"removed: {_listed(self.removed)}"] if self.removed else []
         parts += [f"to be removed later: {_listed(self.announced)}"] if self.announced else []
-        return "; ".join(parts) or "Nothing to tidy"
+        return "; ".join(parts)
+
+
+def in_short(tidied_parts: Tidied, compacted: Compacted) -> str:
+    """What a run did, in a sentence. Raises ``NotTidied`` if a part could not be tidied."""
+    if problems := (*tidied_parts.problems, *compacted.problems):
+        raise NotTidied(" ".join(problems))
+    few = f"{compacted.segments:,} files of {compacted.days:,} days of the log became few"
+    parts = [few if compacted.segments else "", tidied_parts.sentence]
+    return "; ".join(part for part in parts if part) or "Nothing to tidy"
 
 
 def _listed(counts: Mapping[str, tuple[int, int]]) -> str:
@@ -66,7 +68,7 @@ def compact_log(use_case: str) -> Compacted:
 
 
 @task(**PATIENT)
-def remove_old(use_case: str, compacted: Compacted, dry_run: bool, at_once: bool) -> Tidied:
+def remove_old(use_case: str, dry_run: bool, at_once: bool) -> Tidied:
     """Remove what is older than it is kept. What was not announced a day ago is announced, unless
     a person wants it ``at_once``; with ``dry_run`` it is only listed.
     """
@@ -89,14 +91,13 @@ def remove_old(use_case: str, compacted: Compacted, dry_run: bool, at_once: bool
     if not dry_run:
         kinds: dict[str, int] = {part.kind: part.days for part in found if part.count}
         write_announced(store, use_case, known.with_kinds(kinds, now))
-    return Tidied(compacted, removed, announced, (*compacted.problems, *problems))
+    return Tidied(removed, announced, tuple(problems))
 
 
 @task(**PATIENT)
 def report_tidied(use_case: str, tidied_parts: Tidied, quiet: bool) -> None:
     """Show what went and what will on the run's page, and tell people of what will go, or went at a
-    person's word: a daily message that all goes well would teach them to look away. Raises
-    ``NotTidied`` if a part could not be tidied.
+    person's word: a daily message that all goes well would teach them to look away.
     """
     rows = [
         {
@@ -120,8 +121,6 @@ def report_tidied(use_case: str, tidied_parts: Tidied, quiet: bool) -> None:
                 settings=sorted({SETTING[kind] for kind in tidied_parts.announced}),
             )
         )
-    if tidied_parts.problems:
-        raise NotTidied(" ".join(tidied_parts.problems))
 
 
 def _outcomes(parts: Tidied) -> Sequence[tuple[str, Mapping[str, tuple[int, int]]]]:
