@@ -6,7 +6,6 @@ Laurel have the same package, one of them without its symmetric trees. Bodies of
 (``load.BODIES``): the same rows again would make any walk through trees look faster."""
 
 import json
-import shutil
 import statistics
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ from benchmarks.serving.registry import free_port
 from benchmarks.serving.servers import Place, Server
 from benchmarks.serving.targets import BINARY, Packaged
 from benchmarks.serving.visit import Case, LoadPlan, visit
+from serving.package.manifest import MANIFEST, SYMMETRIC_TREES, read_manifest, write
 
 CASES: list[Case] = [(1, 1), (1, 32), (100, 1), (1000, 1)]
 NUMPY, ONNX, MLFLOW = ENGINES = ("numpy", "ONNX Runtime", "mlflow")
@@ -90,8 +90,15 @@ def _prepare(folder: Path) -> tuple[Packaged, Model]:
     """The package, and the pipeline as MLflow saves it."""
     import mlflow
 
+    from blocks.saved_models import saved_types
+
     packaged, fitted = targets.package(folder, BINARY, _catboost, _PARAMS)
-    mlflow.sklearn.save_model(fitted, str(folder / MLFLOW), pyfunc_predict_fn="predict_proba")
+    mlflow.sklearn.save_model(
+        fitted,
+        str(folder / MLFLOW),
+        pyfunc_predict_fn="predict_proba",
+        skops_trusted_types=saved_types(fitted)[0],
+    )
     return packaged, _Saved(folder / MLFLOW, BINARY)
 
 
@@ -104,8 +111,14 @@ def _catboost(params: Any, layout: Any, seed: int) -> Any:
 def _server(engine: str, packaged: Packaged, model: Model, own: Path) -> Server:
     if engine == MLFLOW:
         return servers.mlflow(Place(model, own, free_port(), "", own))
-    folder = own / "package"
-    shutil.copytree(packaged.folder, folder)
     if engine == ONNX:
-        (folder / "symmetric_trees.json").unlink()
-    return targets.server(replace(packaged, folder=folder), own)
+        packaged = replace(packaged, folder=_without_trees(packaged.folder, own / "package"))
+    return targets.server(packaged, own)
+
+
+def _without_trees(folder: Path, to: Path) -> Path:
+    """The package as it was made before there were symmetric trees."""
+    manifest = read_manifest((folder / MANIFEST).read_bytes())
+    names = [name for name in manifest.files if name != SYMMETRIC_TREES]
+    write(to, {name: (folder / name).read_bytes() for name in names}, manifest)
+    return to

@@ -21,7 +21,7 @@ _MOST_CUTS = _NEVER_ABOVE - 1
 # So many walks from root to leaf, and so many more for each feature, take as long as in ONNX
 # Runtime: measured by `python -m benchmarks.serving trees`.
 _FEWEST_WALKS, _WALKS_OF_FEATURE = 1500, 40
-_WALKS_AT_ONCE = 2**18  # what they need stays in the processor's caches
+_WALKS_AT_ONCE = 2**18  # 2 MB of leaf values: at four times as many each call gets new memory
 
 
 class SymmetricTree(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

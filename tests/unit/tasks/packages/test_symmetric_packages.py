@@ -11,7 +11,10 @@ import polars as pl
 import pytest
 from usecases.toy_classes import weather_rows
 
+from blocks.clients.registry import CHAMPION
+from serving.champions.package_cache import PackageCache
 from serving.errors import PackageError
+from serving.outside.model_folder import ModelFolder
 from serving.package.manifest import (
     MANIFEST,
     MODEL,
@@ -83,7 +86,7 @@ def test_a_row_is_answered_alike_alone_and_among_many(
     np.testing.assert_array_equal(package.score(matrix), package.score_by_onnx(matrix))
 
 
-def test_the_service_fetches_the_trees_and_answers_without_them(
+def test_the_answers_are_the_same_without_the_trees(
     saved: SavedPackage, later: pl.DataFrame
 ) -> None:
     """A service from before them has fetched the other files alone."""
@@ -94,6 +97,17 @@ def test_the_service_fetches_the_trees_and_answers_without_them(
     assert without.kernel is None
     matrix = matrix_of(without, later)
     np.testing.assert_array_equal(without.score(matrix), with_trees.score(matrix))
+
+
+def test_the_trees_come_with_the_package_from_where_it_is_kept(
+    saved: SavedPackage, tmp_path: Path
+) -> None:
+    kept = ModelFolder(saved.folder)
+    crowned = kept.at(CASE.name, CHAMPION)
+    assert crowned is not None
+    package = PackageCache(tmp_path / "cache").get(crowned, kept)
+    assert package.kernel is not None
+    assert (tmp_path / "cache" / crowned.version / SYMMETRIC_TREES).exists()
 
 
 def test_one_flipped_byte_of_the_trees_is_refused(saved: SavedPackage) -> None:
