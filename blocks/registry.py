@@ -8,19 +8,20 @@ package lies beside its run's model, under ``package/``; the version's tags ``la
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlencode
 
 from prefect.blocks.core import Block
-from pydantic import Field, SecretStr
+from pydantic import Field, PrivateAttr, SecretStr
 
 from blocks.clients.heads import HeadRun, log_head, open_head_run, read_head_runs
 from blocks.clients.registry import (
     DIGEST_TAG,
     PACKAGE_TAG,
+    TIDIED_TAG,
     ApiError,
     Limits,
     RegistryApi,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 BLOCK = "registry"
 _LIMITS = Limits(connect_seconds=3, request_seconds=30)
+_KEPT_MODELS, _KEPT_BYTES = 4, 50_000_000  # of those that were just logged, and of each
 
 
 class RegistryAway(ConnectionError):
@@ -51,12 +53,15 @@ class RegistryError(RuntimeError):
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """One version of a use case's model. ``number`` is MLflow's, as text."""
+    """One version of a use case's model. ``number`` is MLflow's, as text; ``created`` is when it
+    was registered (ISO 8601), where MLflow was asked for it.
+    """
 
     use_case: str
     number: str
     run_id: str
     tags: Mapping[str, str]
+    created: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,21 @@ class Run:
     params: Mapping[str, str]
     metrics: Mapping[str, float]
     tags: Mapping[str, str]
+
+
+class _UntriedFlavor:
+    """What ``mlflow.sklearn`` saves. MLflow's own ``log_model`` then loads the model again and asks
+    it about the example, only to warn: a package is proven on more rows. ``size`` is in bytes."""
+
+    size = 0
+
+    def save_model(
+        self, path: str, mlflow_model: Any, validate_serving_input: bool, **saved: Any
+    ) -> None:
+        import mlflow.sklearn
+
+        mlflow.sklearn.save_model(path=path, mlflow_model=mlflow_model, **saved)
+        self.size = mlflow_model.model_size_bytes or 0
 
 
 class ModelRegistry(Block):
@@ -83,6 +103,7 @@ class ModelRegistry(Block):
     )
     username: str | None = Field(default=None, description="user of MLflow, if it requires one")
     password: SecretStr | None = Field(default=None, description="that user's password")
+    _just_logged: "dict[str, Pipeline]" = PrivateAttr(default_factory=dict)
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -126,6 +147,12 @@ class ModelRegistry(Block):
             raise RegistryAway(
                 f"MLflow at {self.tracking_uri} could not {action}: {error}"
             ) from error
+
+    @contextmanager
+    def api(self, action: str) -> Iterator[RegistryApi]:
+        """MLflow's API, for what ``action`` says. Raises ``RegistryAway``, ``RegistryError``."""
+        with self._ask(action) as api:
+            yield api
 
     @contextmanager
     def _reach(self, action: str) -> Iterator["MlflowClient"]:
@@ -196,14 +223,18 @@ class ModelRegistry(Block):
                 if datasets:
                     self._client.log_inputs(run.info.run_id, [one.as_input() for one in datasets])
                 if model is not None:
-                    self._log_model(model, example)
+                    size = self._log_model(model, example)
                 if package is not None:
                     mlflow.log_artifacts(str(package), "package")
+        if model is not None and size <= _KEPT_BYTES:
+            self._just_logged[run.info.run_id] = model
+            for oldest in list(self._just_logged)[:-_KEPT_MODELS]:
+                del self._just_logged[oldest]
         return run.info.run_id
 
-    def _log_model(self, model: "Pipeline", example: "pd.DataFrame | None") -> None:
-        import mlflow.sklearn
-        from mlflow.models import infer_signature
+    def _log_model(self, model: "Pipeline", example: "pd.DataFrame | None") -> int:
+        """Log it, and return its size in bytes."""
+        from mlflow.models import Model, infer_signature
 
         types, strangers = saved_types(model)
         if strangers:
@@ -212,9 +243,14 @@ class ModelRegistry(Block):
                 f"{strangers}."
             )
         answers = "predict_proba" if hasattr(model, "predict_proba") else "predict"
-        mlflow.sklearn.log_model(
-            model,
+        flavor = _UntriedFlavor()
+        Model.log(
+            None,
+            flavor,
             name="model",
+            flavor_name="mlflow.sklearn",
+            validate_serving_input=False,
+            sk_model=model,
             signature=infer_signature(example, getattr(model, answers)(example))
             if example is not None
             else None,
@@ -223,11 +259,14 @@ class ModelRegistry(Block):
             skops_trusted_types=types,
             pyfunc_predict_fn=answers,
         )
+        return flavor.size
 
     def load_model(self, run_id: str) -> "Pipeline":
-        """The fitted pipeline of a run."""
+        """The fitted pipeline of a run: of one that this process has just logged, that one."""
         import mlflow.sklearn
 
+        if run_id in self._just_logged:
+            return self._just_logged[run_id]
         with self._reach(f"load the model of run {run_id}"):
             return mlflow.sklearn.load_model(f"runs:/{run_id}/model")
 
@@ -406,6 +445,13 @@ class ModelRegistry(Block):
                 f"Version {version.number} of {version.use_case!r} has no model package: it "
                 "was not registered by Laurel."
             )
+        if TIDIED_TAG in version.tags:
+            raise RegistryError(
+                f"The package of version {version.number} of {version.use_case!r} was removed on "
+                f"{version.tags[TIDIED_TAG][:10]}: it never served, and "
+                "LAUREL_KEEP_CHALLENGERS_DAYS had passed. Restore it from a backup "
+                "(docs/operations.md), or train again."
+            )
         action = f"download the package of {version.use_case!r} version {version.number}"
         package = version.tags[PACKAGE_TAG]
         if RegistryApi.serves(package):
@@ -452,7 +498,7 @@ class ModelRegistry(Block):
 
 
 def _version(use_case: str, version: Version) -> ModelVersion:
-    return ModelVersion(use_case, version.number, version.run_id, version.tags)
+    return ModelVersion(use_case, version.number, version.run_id, version.tags, version.created)
 
 
 def _run(run: Any) -> Run:

@@ -251,6 +251,23 @@ class Settings(BaseSettings):
     warm_runs: bool = Field(
         True, description="whether a worker keeps a process from which runs begin faster"
     )
+    keep_results_days: int = Field(
+        7, ge=0, description="results of steps, for a run that is started again; 0: forever"
+    )
+    keep_report_pages_days: int = Field(
+        90,
+        ge=0,
+        description="pages of drift reports, in the lake and in MLflow; 0: forever",
+    )
+    keep_runs_days: int = Field(
+        90, ge=0, description="ended flow runs with their logs in Prefect; 0: forever"
+    )
+    keep_predictions_days: int = Field(
+        0, ge=0, description="prediction log and feedback, unless the use case says it; 0: forever"
+    )
+    keep_challengers_days: int = Field(
+        0, ge=0, description="packages of versions that never served; 0: forever"
+    )
     promote_timeout_seconds: float = Field(
         60.0, gt=0, description="how long promote waits for the service to swap"
     )
@@ -456,6 +473,11 @@ class Settings(BaseSettings):
             if self.s3_endpoint == "aws"
             else self.s3_endpoint or f"http://{self.inner_host}:{self.s3_port}"
         )
+
+
+def run_of_process() -> str | None:
+    """Return the flow run that a worker started this process for."""
+    return os.environ.get("PREFECT__FLOW_RUN_ID")
 
 
 def own_state() -> Path:

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 LEAD = timedelta(hours=1)
+SEEN_DAYS = timedelta(days=8)  # before a flight, of which its features need all flights
 LATE_MINUTES = 15
 DAYS = {1: "Mon", 2: "Tue", 3: "Wed", 4: "Thu", 5: "Fri", 6: "Sat", 7: "Sun"}
 # Destinations that airports.csv lacks.

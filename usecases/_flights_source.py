@@ -9,38 +9,54 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from usecases.definition import MONTHS, SourceError
+from usecases.definition import MONTHS, SourceError, period_named
 
 if TYPE_CHECKING:
     import polars as pl
 
 
 class FlightsSource:
-    """Months of flights with their features. The first read computes the whole year (1-2 s), later
-    ones cost nothing.
+    """Months of flights with their features. The first call reads the files; each month is computed
+    once, from its flights and those of the eight days before.
 
     ``folder`` holds the files named in ``SCHEMAS`` (``_flights_features.py``); ``None`` means those
     of the installed package."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self._given_folder = folder
+        self._computed: dict[str, pl.DataFrame] = {}
 
     def periods(self) -> list[str]:
         """The local months of scheduled departures, ``2013-01`` to ``2013-12``. Raises
         ``SourceError``.
         """
-        return sorted(self._months)
+        return sorted(self._names.unique())
 
     def read(self, period: str) -> "pl.DataFrame":
         """One row a flight: ``flight``, ``event_time``, the features, ``late``. Raises
         ``SourceError``.
         """
-        if period not in self._months:
+        if period not in self.periods():
             raise SourceError(
                 f"There are no flights of {period!r} in {self._folder}: it has "
                 f"{', '.join(self.periods())}. Choose one of these."
             )
-        return self._months[period]
+        if period not in self._computed:
+            self._computed[period] = self._compute(period)
+        return self._computed[period]
+
+    def _compute(self, period: str) -> "pl.DataFrame":
+        import polars as pl
+
+        from usecases._flights_features import SEEN_DAYS, features
+
+        flights, weather, planes, airports = self._tables
+        month = period_named(period)
+        day = pl.date("year", "month", "day")
+        seen = day.is_between(month.start.date() - SEEN_DAYS, month.end.date(), closed="left")
+        near = flights.filter(seen)
+        rows = features(near, weather, planes, airports)
+        return rows.filter(self._names.filter(flights.select(seen).to_series()) == period)
 
     @property
     def _folder(self) -> Path:
@@ -56,19 +72,19 @@ class FlightsSource:
         return Path(spec.submodule_search_locations[0]) / "data"
 
     @cached_property
-    def _months(self) -> "dict[str, pl.DataFrame]":
+    def _tables(self) -> "list[pl.DataFrame]":
+        """Flights, weather, planes and airports."""
+        from usecases._flights_features import SCHEMAS
+
+        return [self._table(name, schema) for name, schema in SCHEMAS.items()]
+
+    @cached_property
+    def _names(self) -> "pl.Series":
+        """The month of each flight."""
         import polars as pl
 
-        from usecases._flights_features import SCHEMAS, features
-
-        flights, weather, planes, airports = (
-            self._table(name, schema) for name, schema in SCHEMAS.items()
-        )
-        year = features(flights, weather, planes, airports)
-        months = year.with_columns(period=MONTHS.names(pl.col("event_time"))).partition_by(
-            "period", as_dict=True, include_key=False
-        )
-        return {str(period): month for (period,), month in months.items()}
+        day = pl.datetime("year", "month", "day")
+        return self._tables[0].select(MONTHS.names(day)).to_series()
 
     def _table(self, name: str, schema: "Mapping[str, Any]") -> "pl.DataFrame":
         """The columns of ``schema`` in one file. Raises ``SourceError`` naming the file."""

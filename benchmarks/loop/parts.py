@@ -1,5 +1,5 @@
-"""How long the loop takes, and where: imports, a run's start, ingest, and the share of a retrain
-that is not fit, score or bootstrap.
+"""How long the loop takes, and where: imports, a run's start, ingest, and the CPU of a retrain and
+of a drift check by part.
 
     python -m benchmarks.loop            all of it, on a stack of its own that is stopped at the end
     python -m benchmarks.loop imports ingest
@@ -8,7 +8,6 @@ Times are of this machine and this moment; compare them with each other and with
 a change."""
 
 import argparse
-import asyncio
 import os
 import resource
 import statistics
@@ -16,10 +15,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from benchmarks.loop.stack import own_stack
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
     from blocks.settings import Settings
+
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FLOWS = sorted(
@@ -93,41 +95,57 @@ def ingest_here() -> None:
     )
 
 
-class Spent:
-    """Wall time inside the functions that are the work itself, without counting one inside another
-    twice.
-    """
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._inside = False
-
-    def watch(self, module: Any, function: str, name: str) -> None:
-        """Replace ``module.function`` by one that adds its wall time under ``name``."""
-        original: Callable[..., Any] = getattr(module, function)
-
-        def timed(*args: Any, **kwargs: Any) -> Any:
-            if self._inside:
-                return original(*args, **kwargs)
-            self._inside, start = True, time.perf_counter()
-            try:
-                return original(*args, **kwargs)
-            finally:
-                self._inside = False
-                self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
-
-        setattr(module, function, timed)
-
-
 def retrain() -> None:
-    """Two retrains of flights on a stack of their own: the first with HPO, the second against a
-    champion.
+    """Two retrains of flights on a stack of their own, the first with HPO, the second against a
+    champion; then two drift checks of a month, the second with Evidently's report. CPU by part.
     """
-    with _own_stack():
-        for through in ("2013-03", "2013-06"):
-            # A fresh process each, as on a work pool: imports belong to the wall time.
-            code = f"from benchmarks.loop.parts import retrain_here; retrain_here({through!r})"
-            subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True)
+    with own_stack() as settings:
+        _run_here("retrain_here('2013-03')")
+        _run_here("retrain_here('2013-06')")
+        log_month(settings, "2013-07")
+        _run_here("check_drift_here('2013-07', report=False)")
+        _run_here("check_drift_here('2013-07', report=True)")
+
+
+def _run_here(call: str) -> None:
+    """Call it in a fresh process, as on a work pool."""
+    code = f"from benchmarks.loop.shares import check_drift_here, retrain_here; {call}"
+    subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True)
+
+
+def log_month(settings: "Settings", window: str) -> None:
+    """Ask the champion about a month of flights, as callers do, and write answers into the lake's
+    prediction log, a file for each day.
+    """
+    import io
+
+    import polars as pl
+
+    from blocks.clients.registry import CHAMPION
+    from blocks.lake import Lake
+    from blocks.registry import ModelRegistry
+    from tasks.packages.packaging import score_rows
+    from tasks.packages.registered import open_package
+    from usecases.definition import SCORE, TableSource, load
+
+    case, store, registry = load("flights"), Lake.of(settings), ModelRegistry.of(settings)
+    champion = registry.at(case.name, CHAMPION)
+    assert champion is not None and not isinstance(case.source, TableSource)
+    rows = case.source.read(window)
+    with open_package(registry, champion) as (package, _):
+        scores = pl.Series(SCORE, score_rows(package, rows), dtype=pl.Float64)
+    logged = rows.select(
+        pl.int_range(pl.len()).cast(pl.String).alias("id"),
+        pl.col(case.event_time).alias("event_time"),
+        *case.column_names,
+        scores,
+        model_version=pl.lit(champion.number),
+    )
+    day = pl.col("event_time").dt.date().alias("_day")
+    for (date,), part in logged.with_columns(day).partition_by("_day", as_dict=True).items():
+        data = io.BytesIO()
+        part.drop("_day").write_parquet(data)
+        store.write(f"predictions/{case.name}/date={date}/benchmark.parquet", data.getvalue())
 
 
 def starts(rounds: int = 6) -> None:
@@ -139,7 +157,7 @@ def starts(rounds: int = 6) -> None:
     from deployments.apply.pools import ENGINE, LAUNCHER
 
     measured: dict[str, list[tuple[float, float]]] = {ENGINE: [], LAUNCHER: []}
-    with _own_stack() as settings, SyncPrefectClient(settings.prefect_api_url) as prefect:
+    with own_stack() as settings, SyncPrefectClient(settings.prefect_api_url) as prefect:
         deployment = prefect.read_deployment_by_name("explain/flights").id
         log = settings.state / "logs" / "worker.log"
         while "Warm parent of runs: ready" not in log.read_text():
@@ -216,59 +234,6 @@ def _cpu_of_runs() -> dict[int, float]:
                 times = process.cpu_times()
                 found[process.pid] = times.user + times.system
     return found
-
-
-@contextmanager
-def _own_stack() -> Iterator["Settings"]:
-    """A stack with all deployments in a folder of its own, in force in this process's
-    environment.
-    """
-    from blocks.settings import Settings
-    from deployments.apply.command import apply_now
-    from deployments.local import stack
-    from deployments.servers.environment import environment
-
-    ports = {
-        "LAUREL_PREFECT_PORT": "4290",
-        "LAUREL_MLFLOW_PORT": "5090",
-        "LAUREL_S3_PORT": "8390",
-        "LAUREL_SERVING_PORT": "5091",
-    }
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ |= {**ports, "LAUREL_STATE": folder}
-        start = time.perf_counter()
-        settings = stack.up(Settings.read())
-        print(f"stack ready: {time.perf_counter() - start:.1f} s")
-        try:
-            os.environ |= environment(settings)
-            start = time.perf_counter()
-            apply_now(settings)
-            print(f"deployments applied: {time.perf_counter() - start:.1f} s")
-            yield settings
-        finally:
-            stack.down(settings)
-
-
-def retrain_here(through: str) -> None:
-    start = time.perf_counter()
-    from flows.retrain import retrain as flow
-    from tasks.models import modelling
-    from tasks.steps import evaluate, promote
-
-    spent = Spent()
-    spent.watch(modelling, "fit", "fit")
-    spent.watch(evaluate, "tune", "fit (HPO)")
-    spent.watch(evaluate, "score_holdout", "score")
-    spent.watch(promote, "score_rows", "score")
-    spent.watch(promote, "judge_rows", "bootstrap")
-    asyncio.run(flow("flights", through))
-    wall = time.perf_counter() - start
-    inside = sum(spent.seconds.values())
-    parts = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in spent.seconds.items())
-    print(
-        f"retrain through {through}: {wall:.1f} s, of which {parts}; outside of them "
-        f"{1 - inside / wall:.0%}"
-    )
 
 
 PARTS: dict[str, Callable[[], None]] = {

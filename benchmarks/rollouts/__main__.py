@@ -1,7 +1,7 @@
 """Figures of docs/rollouts.md, in made-up worlds that are hard for them.
 
 python -m benchmarks.rollouts                     all parts
-python -m benchmarks.rollouts errors 2000         one part: errors, power, labels, rewards,
+python -m benchmarks.rollouts errors 2000         one part: errors, power, ab, labels, rewards,
                                                   guards, ratio or plan; in so many worlds each
 python -m benchmarks.rollouts shadow 4            what a shadow costs a real service, in so many
                                                   rounds: two minutes
@@ -16,6 +16,7 @@ PARTS = {
     "errors": looks.errors,
     "power": looks.power,
     "plan": looks.plans,
+    "ab": looks.against_ab,
     "labels": looks.late_labels,
     "rewards": looks.rewards,
     "guards": guards.reverts,

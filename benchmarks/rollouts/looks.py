@@ -7,7 +7,7 @@ from math import sqrt
 import numpy as np
 
 from tasks.rollouts.blocks import BLOCK_DAYS, Judged, MissingLabel, Rows, is_informative, judge_days
-from tasks.rollouts.planning import Spread, plan
+from tasks.rollouts.planning import Spread, blocks_for, plan
 from tasks.rollouts.sequential import ERROR, first_finding
 from usecases.definition import LOG_LOSS
 
@@ -34,13 +34,15 @@ def errors(worlds: int) -> Iterator[str]:
 
 
 def power(worlds: int) -> Iterator[str]:
-    """Print how often a gain is found, in standard deviations of a day's gain."""
-    print(f"\nGains that are found in % of {worlds} worlds")
+    """Print how often a gain is found, in standard deviations of a day's gain, and the median day
+    of those that are."""
+    print(f"\nGains that are found in % of {worlds} worlds, and when: the median day")
     for days in DAYS:
         for horizon in (days // BLOCK_DAYS, None):
             for gain in (0.35, 0.5, 1.0):
-                share = _found(horizon, worlds, days, gain=gain)
-                _print(f"{days} days, {_method(horizon)}, gain {gain:g}", share)
+                found = _found_after(horizon, worlds, days, gain=gain)
+                share, day = len(found) / worlds, BLOCK_DAYS * float(np.median(found or [0]))
+                _print(f"{days} days, {_method(horizon)}, gain {gain:g}", share, f"day {day:.0f}")
                 if (days, horizon, gain) == (28, 14, 0.5):
                     yield from _beyond("a gain missed", 1 - share, 0.35, worlds)
 
@@ -60,6 +62,53 @@ def plans(worlds: int) -> Iterator[str]:
         share = _found(horizon, worlds, days, rho, gain=gain)
         _print(f"gain {gain:g}, rho {rho:g}, {_method(horizon)}: {days} days", share)
         yield from _beyond(f"planned for {gain:g} and missed", 1 - share, 0.25, worlds)
+
+
+def against_ab(worlds: int) -> Iterator[str]:
+    """Print the planned days of a shadow and of an A/B, half and half, for the same gain: a
+    challenger that sees more than the champion, and one that has learned a little more."""
+    worlds = max(4, worlds // 50)
+    print(f"\nDays for 80 %, of {worlds} worlds of 56 days x 900 rows: shadow, A/B")
+    for name, champion, challenger, common in (
+        ("models that differ", 1.0, 0.7, 0.0),
+        ("a refit on more rows", 0.8, 0.75, 0.9),
+    ):
+        chance = np.random.default_rng(_SEED)
+        pairs = [_both_ways(chance, champion, challenger, common) for _ in range(worlds)]
+        gain = float(np.mean([shadow for shadow, _ in pairs]))
+        days = [_planned_days(gain, [pair[way] for pair in pairs]) for way in (0, 1)]
+        print(f"  {name:52} {days[0]:5.0f} {days[1]:6.0f}  {days[1] / days[0]:.1f} times")
+        if days[1] < days[0]:
+            yield f"{name}: an A/B of {days[1]:.0f} days is shorter than a shadow of {days[0]:.0f}"
+
+
+def _planned_days(gain: float, gains: list[np.ndarray]) -> float:
+    """The days that find a gain, also where they are more than a rollout may last."""
+    deviation = float(np.median([each.std(ddof=1) for each in gains]))
+    return BLOCK_DAYS * blocks_for(gain / deviation, 0.0, planned=True)
+
+
+def _both_ways(
+    chance: np.random.Generator, champion: float, challenger: float, common: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gains in log loss by blocks, of pairs and of two halves of the same rows. The log odds of
+    both models err by so much, ``common`` (0-1) of it together."""
+    day = np.repeat(np.arange(56), 900)
+    odds = chance.normal(-1.0, 1.0, len(day)) + np.repeat(chance.normal(0, 0.2, 56), 900)
+    truth = chance.random(len(day)) < 1 / (1 + np.exp(-odds))
+    shared = chance.normal(size=len(day))
+    losses = []
+    for size in (champion, challenger):
+        own = chance.normal(size=len(day))
+        errs = size * (sqrt(common) * shared + sqrt(1 - common) * own)
+        losses.append(np.logaddexp(0, np.where(truth, -1, 1) * (odds + errs)))
+    block, half = day // BLOCK_DAYS, chance.random(len(day)) < 0.5
+    means = [
+        np.bincount(block[rows], loss[rows]) / np.bincount(block[rows])
+        for loss, rows in ((losses[0], ~half), (losses[1], half))
+    ]
+    pairs = np.bincount(block, losses[0] - losses[1]) / np.bincount(block)
+    return pairs, means[0] - means[1]
 
 
 def late_labels(worlds: int) -> Iterator[str]:
@@ -160,18 +209,31 @@ def _found(
     gain: float = 0.0,
 ) -> float:
     """The share of the worlds (0-1) whose challenger is found better."""
+    return len(_found_after(horizon, worlds, days, rho, skew, gain)) / worlds
+
+
+def _found_after(
+    horizon: int | None,
+    worlds: int,
+    days: int,
+    rho: float = 0.0,
+    skew: float = 0.0,
+    gain: float = 0.0,
+) -> list[int]:
+    """The blocks after which the challenger was found better, in the worlds in which it was."""
     chance = np.random.default_rng(_SEED)
     gains = (_days(chance, days, rho, skew) + gain for _ in range(worlds))
     blocks = (each.reshape(-1, BLOCK_DAYS).mean(axis=1) for each in gains)
-    return float(np.mean([first_finding(each, horizon).finding == "better" for each in blocks]))
+    looks = (first_finding(each, horizon) for each in blocks)
+    return [look.blocks for look in looks if look.finding == "better"]
 
 
 def _method(horizon: int | None) -> str:
     return "no horizon" if horizon is None else "planned"
 
 
-def _print(name: str, share: float) -> None:
-    print(f"  {name:52} {100 * share:5.1f}", flush=True)
+def _print(name: str, share: float, more: str = "") -> None:
+    print(f"  {name:52} {100 * share:5.1f}  {more}".rstrip(), flush=True)
 
 
 def _beyond(name: str, share: float, limit: float, worlds: int) -> Iterator[str]:

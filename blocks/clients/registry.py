@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 CHAMPION = "champion"
 CHALLENGER = "challenger"
 ROLLOUT = "rollout"  # the challenger that some callers meet, while its rollout lasts
+# Tag of a run or a version whose files ``tidy`` has deleted: when.
+TIDIED_TAG = "laurel.tidied"
 # Tags of a version: where its package is, and the SHA-256 of the package's manifest.
 PACKAGE_TAG = "laurel.package"
 DIGEST_TAG = "laurel.package_sha256"
@@ -241,6 +243,45 @@ class RegistryApi:
             with (folder / name).open("wb") as file:
                 for piece in answer.iter_bytes():
                     file.write(piece)
+
+    def delete_files(self, place: str) -> None:
+        """Delete the file, or the folder with all that is in it, of a URI that ``serves``. What
+        does not exist is no error.
+        """
+        with self._reaching() as client:
+            answer = client.delete(f"{self.url}{_ARTIFACTS}/{quote(_path_of(place))}")
+        if answer.status_code != 404:
+            _check(answer)
+
+    def search_runs(
+        self, experiment: str, before: int, page: int = 1000
+    ) -> Iterator[dict[str, Any]]:
+        """The finished runs of an experiment that began before that time (ms since 1970), as MLflow
+        describes them; none if there is no such experiment.
+        """
+        try:
+            found = self.ask("GET", "experiments/get-by-name", {"experiment_name": experiment})
+        except ApiError as error:
+            if error.code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return
+        with reading("its experiment has"):
+            wanted: dict[str, Any] = {
+                "experiment_ids": [found["experiment"]["experiment_id"]],
+                "filter": f"attributes.start_time < {before}",
+                "order_by": ["attributes.start_time DESC"],
+                "max_results": page,
+            }
+        token = ""
+        while True:
+            answer = self.ask("POST", "runs/search", {**wanted, "page_token": token})
+            yield from answer.get("runs", [])
+            token = answer.get("next_page_token", "")
+            if not token:
+                return
+
+    def tag_run(self, run_id: str, key: str, value: str) -> None:
+        self.ask("POST", "runs/set-tag", {"run_id": run_id, "key": key, "value": value})
 
     def ask(self, method: str, path: str, values: Mapping[str, Any]) -> dict[str, Any]:
         arguments: dict[str, Any] = {"params": values} if method == "GET" else {"json": values}

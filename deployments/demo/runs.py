@@ -67,13 +67,26 @@ class Runs:
         start = self._prefect.create_flow_run_from_deployment
         return self._ask(lambda: start(deployment_id, parameters=parameters, idempotency_key=key))
 
-    def set_parameters(self, name: str, **parameters: Any) -> None:
-        """Give the deployment ``<flow>/<use case>`` parameters, which all its runs have from now
-        on, whoever starts them."""
+    @contextmanager
+    def parameters(self, name: str, **parameters: Any) -> Iterator[None]:
+        """While the context is open, the deployment ``<flow>/<use case>`` has these parameters, and
+        so have all its runs, whoever starts them. After an error its own come back only if the
+        servers stay up."""
         deployment_id = self._deployment_id(name)
         before = self._ask(lambda: self._prefect.read_deployment(deployment_id)).parameters
-        change = DeploymentUpdate(parameters={**before, **parameters})
-        self._ask(lambda: self._prefect.update_deployment(deployment_id, change))
+
+        def become(those: dict[str, Any]) -> None:
+            change = DeploymentUpdate(parameters=those)
+            self._ask(lambda: self._prefect.update_deployment(deployment_id, change))
+
+        become({**before, **parameters})
+        completed = False
+        try:
+            yield
+            completed = True
+        finally:
+            if completed or self._watch is None:
+                become(before)
 
     def wait(self, run: FlowRun, name: str) -> FlowRun:
         """Wait for the run to end, as long as it shows signs of life.

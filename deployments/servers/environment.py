@@ -26,6 +26,8 @@ def environment(settings: Settings) -> dict[str, str]:
         "PREFECT_UI_URL": settings.prefect_pages,
         "PREFECT_HOME": str(settings.state / "prefect"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        # What belonged to the runs that the flow tidy deletes.
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,orphans",
         **flow_run_environment(settings),
         "MLFLOW_TRACKING_URI": settings.mlflow_tracking_uri,
         "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -53,6 +55,11 @@ def flow_run_environment(settings: Settings) -> dict[str, str]:
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(settings.heartbeat_seconds),
         # 2 + 4 + ... + 64 s, with jitter: if the server is away for a minute, no run fails.
         "PREFECT_CLIENT_MAX_RETRIES": "6",
+        **{
+            f"LAUREL_{name.upper()}": str(getattr(settings, name))
+            for name in type(settings).model_fields
+            if name.startswith("keep_")
+        },
     }
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from laurel import figures
+from laurel.disk import in_words as rooms_in_words
+from laurel.disk import read_rooms
 from laurel.fleet import Need, Row, read_fleet
 from laurel.names import PAGES
 from laurel.output import FINE, LOOK, UNKNOWN, WRONG, Json, print_json
@@ -29,9 +31,13 @@ def status(
     programs: Annotated[
         bool, typer.Option("--programs", help="Only the programs: pid, address, memory.")
     ] = False,
+    disk: Annotated[
+        bool, typer.Option("--disk", help="Also a large lake, and one elsewhere: takes longer.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show what needs you, each use case, and whether the parts of the stack answer.
+    """Show what needs you, each use case, whether the parts of the stack answer, and what takes
+    how much room.
 
     Exit code 3: a part does not answer.
 
@@ -54,17 +60,20 @@ def status(
         except ServiceAway as error:
             silence = f"Use cases: unknown. {error}"
     now = datetime.now().astimezone()
+    rooms = read_rooms(settings, disk)
     if as_json:
         print_json(
             {
                 "as_of": now.isoformat(timespec="seconds"),
                 "use_cases": [asdict(row) for row in rows],
                 "parts": [asdict(part) for part in parts],
+                "disk": [asdict(room) for room in rooms],
                 "unknown": silence or None,
             }
         )
     else:
-        typer.echo("\n".join(in_words(rows, parts, silence, now)))
+        lines = in_words(rows, parts, silence, now)
+        typer.echo("\n".join([*lines[:-1], *rooms_in_words(rooms, settings.state), lines[-1]]))
         _tell_of_demo(settings)
     if any(part.answers is False for part in parts):
         raise typer.Exit(NOT_ALL_RUNS)

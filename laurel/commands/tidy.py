@@ -5,12 +5,15 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from laurel.disk import size
+from laurel.flow_runs import Request, finish, start
+from laurel.outcome import Outcome
 from laurel.output import CommandFailed, Json, print_json
 from laurel.servers import check_prefect, stack_settings
 
@@ -28,6 +31,10 @@ class Leftover:
 
 
 def tidy(
+    use_case: Annotated[
+        str | None,
+        typer.Argument(metavar="USE_CASE", help="Its lake, MLflow and Prefect; default: this disk"),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Remove without asking.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -35,10 +42,16 @@ def tidy(
     stacks that ended, the demo's stack if it is down, and deployments of use cases whose file is
     gone. Models, data and ledgers stay.
 
+    Of a USE_CASE, what the flow tidy removes, now and not a day after it was announced: what is
+    older than the settings and the use case's file say. The flow runs daily by itself.
+
     --json only lists, unless --yes is given too.
 
-    Example: laurel tidy
+    Example: laurel tidy flights
     """
+    if use_case is not None:
+        _tidy_use_case(use_case, yes, as_json)
+        return
     settings = stack_settings()
     found, notes = find_leftovers(settings)
     if not as_json:
@@ -48,7 +61,7 @@ def tidy(
             typer.echo(f"? {note}")
         if not found:
             typer.echo("Nothing to remove.")
-    removing = bool(found) and (yes or (not as_json and _agreed()))
+    removing = bool(found) and (yes or (not as_json and _agreed("laurel tidy --yes")))
     if removing:
         for leftover in found:
             leftover.remove()
@@ -60,10 +73,36 @@ def tidy(
         typer.echo(f"Removed, {size(total)}.")
 
 
-def _agreed() -> bool:
+def _tidy_use_case(use_case: str, yes: bool, as_json: bool) -> None:
+    """Run the flow: to list, and again to remove."""
+    ended = None
+    if not yes:
+        ended = _run_flow(use_case, {"dry_run": True}, as_json)
+        if not as_json:
+            typer.echo(ended.line)
+        goes = ended.exit_code == 0 and "to be removed later" in ended.line
+        if as_json or not goes or not _agreed(f"laurel tidy {use_case} --yes"):
+            _end(ended, as_json)
+    _end(_run_flow(use_case, {"at_once": True}, as_json), as_json, tell=True)
+
+
+def _run_flow(use_case: str, values: dict[str, Any], as_json: bool) -> Outcome:
+    with start(Request("tidy", use_case, values=values)) as started:
+        return finish(started, quiet=as_json)
+
+
+def _end(ended: Outcome, as_json: bool, tell: bool = False) -> None:
+    if as_json:
+        print_json(asdict(ended))
+    elif tell:
+        typer.echo(ended.line)
+    raise typer.Exit(ended.exit_code)
+
+
+def _agreed(without_question: str) -> bool:
     if not sys.stdin.isatty():
         raise CommandFailed(
-            "Nothing was removed. To remove it without a question: laurel tidy --yes"
+            f"Nothing was removed. To remove it without a question: {without_question}"
         )
     return typer.confirm("Remove it?", default=False)
 
@@ -161,13 +200,3 @@ def _bytes_of(path: Path) -> int:
         with suppress(OSError):
             total += one.lstat().st_size
     return total
-
-
-def size(count: int | None) -> str:
-    """``1.2 GB``; empty for what takes no place on this disk."""
-    if count is None:
-        return ""
-    for unit, length in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= length:
-            return f"{count / length:.1f} {unit}"
-    return f"{count} B"

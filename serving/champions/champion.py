@@ -35,6 +35,7 @@ from serving.rollouts.terms import Terms, terms_of
 _LONGEST_WAIT_SECONDS = 15.0
 _LONGEST_REFUSAL_SECONDS = 60.0
 _GLANCE_SECONDS = 0.05
+_RARELY = 5  # times the poll
 
 logger = logging.getLogger(__name__)
 
@@ -220,11 +221,14 @@ class ChampionWatch:
 
     def wait_seconds(self) -> float:
         """Seconds until the next look: the poll with jitter, doubled for each failure of the
-        registry in a row.
+        registry in a row. It is rarer while nothing is rolled out: nobody waits for that, and a
+        webhook tells sooner.
         """
-        longest = max(self._poll_seconds, _LONGEST_WAIT_SECONDS)
+        is_idle = self.role == ROLLOUT and self.champion is None and self.alias_version is None
+        poll = self._poll_seconds * (_RARELY if is_idle else 1)
+        longest = max(poll, _LONGEST_WAIT_SECONDS)
         jitter = random.uniform(0.8, 1.2)  # noqa: S311
-        return min(self._poll_seconds * 2 ** min(self._failed_looks, 10), longest) * jitter
+        return min(poll * 2 ** min(self._failed_looks, 10), longest) * jitter
 
     async def run(self) -> None:
         """Look until cancelled: at each poll, and at once when any worker is poked."""

@@ -2,7 +2,7 @@
 that a leaf's number is made of one bit a level, for many rows and trees at once.
 
 Many rows take a quarter of the time that ONNX Runtime takes, few rows longer: they stay there
-(docs/decisions/0035-tree-engines.md). The answers are the same to the last bit: leaves are added in
+(docs/decisions/0037-tree-engines.md). The answers are the same to the last bit: leaves are added in
 double precision in the order of the trees, and ONNX Runtime makes the answer of the sum.
 ``tasks/packages/exporters/symmetry.py`` makes the trees of a ``Forest``."""
 

@@ -21,6 +21,7 @@ import polars as pl
 from pydantic import ValidationError
 
 from blocks.lake import Lake, LakeAway
+from tasks.data.frames import keep_frame
 from tasks.data.validation import Validated
 from usecases.definition import UseCase, period_named
 from usecases.definition.columns import Frozen
@@ -278,18 +279,19 @@ def read_version(lake: Lake, use_case: str, version: str | None = None) -> Datas
     """The manifest of ``version``, or of the one with the latest period that was published last.
     Raises ``DatasetMissing``.
     """
+    if version is not None and "/" not in version:
+        with suppress(FileNotFoundError):
+            return _manifest(lake, use_case, version)
     names = versions(lake, use_case)
     if not names:
         raise DatasetMissing(
             f"The lake has no dataset of {use_case!r}. Make one: laurel run ingest {use_case}."
         )
-    if version is not None and version not in names:
+    if version is not None:
         raise DatasetMissing(
             f"The lake has no dataset version {version!r} of {use_case!r}; it has "
             f"{', '.join(names)}."
         )
-    if version is not None:
-        return _manifest(lake, use_case, version)
     last = _published(lake, use_case, _last_period(names[-1]))
     return last[-1] if last else _manifest(lake, use_case, names[-1])
 
@@ -368,10 +370,7 @@ def read_periods(
             f"Dataset {dataset.version} of {dataset.use_case!r} has no period "
             f"{missing or names}; it has {sorted(files)}."
         )
-    frames = [
-        pl.read_parquet(io.BytesIO(_read_verified(lake, dataset, files[period])))
-        for period in names
-    ]
+    frames = [_frame(lake, dataset, files[period]) for period in names]
     try:
         rows = pl.concat(frames, how="vertical_relaxed")
     except pl.exceptions.PolarsError as error:
@@ -387,6 +386,15 @@ def read_periods(
             f"Periods {names} of {dataset.use_case!r} have no{' labelled' if label else ''} rows."
         )
     return rows
+
+
+def _frame(lake: Lake, dataset: DatasetVersion, file: PeriodFile) -> pl.DataFrame:
+    """The rows of a period, read and verified once in this process."""
+    return keep_frame(
+        lake.url,
+        file.sha256,
+        lambda: pl.read_parquet(io.BytesIO(_read_verified(lake, dataset, file))),
+    )
 
 
 def read_quarantined(lake: Lake, dataset: DatasetVersion) -> list[pl.DataFrame]:

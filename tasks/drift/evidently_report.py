@@ -92,26 +92,42 @@ def with_summary(
     )
 
 
+def is_due(verdict: DriftVerdict) -> bool:
+    """Whether a window gets its report unasked: it drifted, or is beyond the limit and drifts if
+    the next ones are too."""
+    return verdict.outcome == "drifted" or bool(verdict.beyond)
+
+
 def keep_report(
     champion: ModelVersion, verdict: DriftVerdict, html: str, text: str, note: str
 ) -> tuple[str, str]:
-    """HTML and JSON into the lake, and the HTML into an MLflow run, whose page begins with ``note``
-    and shows it. Returns the path and that address.
+    """HTML and JSON into the lake, and the HTML into the MLflow run of the distances. Returns the
+    path and the address of the page that shows it.
     """
-    window = verdict.window
-    store, folder = lake(), f"reports/{champion.use_case}/{window}"
+    store, folder = lake(), f"reports/{champion.use_case}/{verdict.window}"
     store.write(f"{folder}/champion-{champion.number}.json", text.encode())
     store.write(f"{folder}/champion-{champion.number}.html", html.encode())
-    distances = {name: far for name, far in verdict.distances.items() if far is not None}
-    run_id = registry().log_run(
-        f"{champion.use_case}-drift",
-        f"{window} against champion {champion.number}",
-        params={"window": window, "champion": champion.number},
-        metrics={f"distance.{name}": far for name, far in distances.items()},
-        tags={"laurel.window": window, "laurel.verdict": verdict.outcome},
-        texts={"drift_report.html": html},
-        note=note,
-    )
+    run_id = keep_distances(champion, verdict, note, {"drift_report.html": html})
     return f"{folder}/champion-{champion.number}.html", registry().artifact_url(
         run_id, "drift_report.html"
+    )
+
+
+def keep_distances(
+    champion: ModelVersion,
+    verdict: DriftVerdict,
+    note: str,
+    texts: Mapping[str, str] | None = None,
+) -> str:
+    """Each column's distance, and ``texts``, into an MLflow run, whose page begins with ``note``.
+    Returns its id."""
+    distances = {name: far for name, far in verdict.distances.items() if far is not None}
+    return registry().log_run(
+        f"{champion.use_case}-drift",
+        f"{verdict.window} against champion {champion.number}",
+        params={"window": verdict.window, "champion": champion.number},
+        metrics={f"distance.{name}": far for name, far in distances.items()},
+        tags={"laurel.window": verdict.window, "laurel.verdict": verdict.outcome},
+        texts=texts,
+        note=note,
     )

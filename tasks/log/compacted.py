@@ -132,10 +132,10 @@ def number_of(path: str) -> int | None:
     return int(digits) if name.suffix == ".json" and digits.isdigit() else None
 
 
-def latest(listed: Sequence[Stored]) -> dict[str, str]:
-    """By day, the path of the manifest that counts."""
+def latest(listed: Sequence[Stored]) -> dict[str, Stored]:
+    """By day, the manifest that counts."""
     return {
-        day_of(stored.key): stored.key
+        day_of(stored.key): stored
         for stored in sorted(listed, key=lambda stored: number_of(stored.key) or 0)
         if number_of(stored.key) is not None
     }
@@ -153,7 +153,7 @@ def read_manifest(store: Lake, path: str) -> Manifest:
 
 
 def counting(
-    segments: Iterable[Stored], manifests: Mapping[str, str], store: Lake
+    segments: Iterable[Stored], manifests: Mapping[str, Stored], store: Lake
 ) -> Iterator[LogFile]:
     """The files that count: what each day's manifest names, and the ``segments`` that none names.
     Raises ``LogDamaged``, ``LakeAway``, ``FileNotFoundError``.
@@ -164,8 +164,8 @@ def counting(
     for day in {*by_day, *manifests}:
         there = by_day.get(day, [])
         if day in manifests:
-            manifest = read_manifest(store, manifests[day])
-            folder = PurePosixPath(manifests[day]).parent
+            manifest = read_manifest(store, manifests[day].key)
+            folder = PurePosixPath(manifests[day].key).parent
             for file in manifest.files:
                 yield LogFile(f"{folder}/{file.name}", file.newest, file)
             replaced = manifest.replaced if there else set[str]()
@@ -180,7 +180,7 @@ def last_arrival(store: Lake, kind: Kind, use_case: str) -> datetime | None:
     """
     last = store.newest(f"{kind}/{use_case}")
     listed = store.stored(folder_of(kind, use_case))
-    counts = set(latest(listed).values())
+    counts = {manifest.key for manifest in latest(listed).values()}
     for stored in sorted(listed, key=lambda stored: stored.modified, reverse=True):
         if last is not None and stored.modified <= last:
             break  # what it holds came before it was written

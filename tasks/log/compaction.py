@@ -42,9 +42,11 @@ if TYPE_CHECKING:
 KINDS: tuple[Kind, ...] = ("predictions", "feedback")
 SETTLED = timedelta(hours=1)  # a segment this old is complete, whatever the clocks say
 GRACE = timedelta(hours=6)  # longer than any reader reads what it has listed
+MOST_SEGMENTS = 100_000  # in one call: an old log is compacted in some days, the newest first
 _SMALL_BYTES = 32_000_000  # a larger file gains nothing
 _FILE_BYTES = 128_000_000
 _GROUP_BYTES = 32_000_000
+_MOST_TABLES = 200
 _MOST_FILES = 8  # compacted files of a day, before they are merged too
 _READERS = 4
 
@@ -87,14 +89,18 @@ def compact(store: Lake, kind: Kind, use_case: str, now: datetime) -> Compacted:
     A day that is damaged stays as it is. Raises ``LakeAway``, ``OSError`` if this machine's disk is
     full.
     """
-    done = Compacted()
-    for day in _days(store, kind, use_case, now):
-        try:
-            done += _sweep(store, day, now) + _compact_day(store, day, now)
-        except LogDamaged as damage:
-            done += Compacted(problems=(str(damage),))
-        except FileNotFoundError:  # another call deletes what this one reads
-            done += Compacted(lost=1)
+    days, done = list(_days(store, kind, use_case, now)), Compacted()
+    for work in (_sweep, _compact_day):  # all room is made before some is taken
+        for day in reversed(list(days)):  # drift checks read the latest first
+            if done.segments >= MOST_SEGMENTS:
+                break
+            try:
+                done += work(store, day, now)
+            except LogDamaged as damage:
+                done += Compacted(problems=(str(damage),))
+                days.remove(day)
+            except FileNotFoundError:  # another call deletes what this one reads
+                done += Compacted(lost=1)
     return done
 
 
@@ -202,8 +208,8 @@ def _write_files(
                 path = f"{folder}/{file.name}"
                 add(_Part(path, file.size, file.newest, file.segments, _read_table(store, path)))
             with ThreadPoolExecutor(_READERS) as readers:
-                for start in range(0, len(segments), 200):  # so that few wait in memory
-                    for part in readers.map(fetch, segments[start : start + 200]):
+                for start in range(0, len(segments), _MOST_TABLES):  # so that few wait in memory
+                    for part in readers.map(fetch, segments[start : start + _MOST_TABLES]):
                         add(part)
             return [*written, *(writer.finish(store, folder) for writer in writers.values())]
         finally:
@@ -264,6 +270,8 @@ class _Writer:
         self._rows = self._bytes = 0
 
     def add(self, part: _Part) -> None:
+        import pyarrow as pa
+
         self.size += part.size
         self._segments += part.segments
         self._newest = max(self._newest, part.newest)
@@ -272,6 +280,9 @@ class _Writer:
         self._bytes += part.table.nbytes
         if self._bytes >= _GROUP_BYTES:
             self._flush()
+        elif len(self._waiting) >= _MOST_TABLES:
+            # A table of a few rows takes twenty times the memory of its values.
+            self._waiting = [pa.concat_tables(self._waiting).combine_chunks()]
 
     def _flush(self) -> None:
         import pyarrow as pa

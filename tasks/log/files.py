@@ -36,10 +36,16 @@ _TRIES = 5
 
 
 def find_files(
-    store: Lake, kind: Kind, use_case: str, first: date, last: date | None
+    store: Lake,
+    kind: Kind,
+    use_case: str,
+    first: date,
+    last: date | None,
+    since: datetime | None = None,
 ) -> list[LogFile]:
     """Files of ``predictions`` or ``feedback`` of the days ``first`` to ``last`` (``None``: of all
-    later ones), sorted, so that each row is in one of them.
+    later ones), sorted, so that each row is in one of them. What the lake got before ``since`` may
+    be left out.
 
     Segments are listed first: one that is gone by then has its rows in a manifest that the second
     listing finds. Raises ``LogDamaged``, ``LakeAway``, ``FileNotFoundError`` if a day was compacted
@@ -50,9 +56,14 @@ def find_files(
         found = _list_days(store, folder, first, last)
         return [stored for stored in found if first.isoformat() <= day_of(stored.key) <= until]
 
-    segments = listed(f"{kind}/{use_case}")
+    def is_young(stored: Stored) -> bool:
+        # What a manifest names came before it was written.
+        return since is None or stored.modified >= since
+
+    segments = [stored for stored in listed(f"{kind}/{use_case}") if is_young(stored)]
     manifests = latest(listed(folder_of(kind, use_case)))
-    return sorted(counting(segments, manifests, store), key=lambda file: file.path)
+    young = {day: manifest for day, manifest in manifests.items() if is_young(manifest)}
+    return sorted(counting(segments, young, store), key=lambda file: file.path)
 
 
 def _list_days(store: Lake, folder: str, first: date, last: date | None) -> Sequence[Stored]:
@@ -73,13 +84,14 @@ def read_files(
     use_case: str,
     days: tuple[date, date | None],
     read: Callable[[list[LogFile]], T],
+    since: datetime | None = None,
 ) -> T:
     """What ``read`` makes of the files of the days, first and last. It begins anew if a file was
     compacted meanwhile, and so keeps nothing outside. Raises ``LogDamaged``, ``LakeAway``.
     """
     for _ in range(_TRIES):
         try:
-            return read(find_files(store, kind, use_case, *days))
+            return read(find_files(store, kind, use_case, *days, since))
         except FileNotFoundError as error:
             missing = error
     raise LogDamaged(

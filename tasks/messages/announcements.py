@@ -38,6 +38,7 @@ from tasks.messages.watch import (
     predictions_missing,
     run_cancelled,
     scores_checked,
+    tidied,
 )
 from tasks.messages.wording import interval, metric_name, number
 
@@ -71,6 +72,7 @@ __all__ = [
     "rollout_told",
     "run_cancelled",
     "scores_checked",
+    "tidied",
     "training_finished",
     "training_started",
     "tuning_finished",

@@ -262,3 +262,29 @@ def breaker_closed(
         links=links,
         emoji=":electric_plug:",
     )
+
+
+@spoken
+def tidied(
+    say: Say,
+    use_case: str,
+    *,
+    removed: Mapping[str, int],
+    announced: Mapping[str, int],
+    settings: Sequence[str],
+) -> Message:
+    """Tell what ``tidy`` removed, and what it will remove from tomorrow on unless one of the
+    ``settings`` is changed; both in numbers by kind."""
+
+    def listed(counts: Mapping[str, int]) -> str:
+        return ", ".join(f"{say(f'tidied.{kind}')}: {count:,}" for kind, count in counts.items())
+
+    key = "tidied.removed" if removed else "tidied.announced"
+    headline = say(key, use_case=use_case, what=listed(removed or announced))
+    later = say("tidied.later", what=listed(announced)) if removed and announced else ""
+    keep = say("tidied.keep", settings=", ".join(settings)) if announced else ""
+    return Message(
+        headline=headline,
+        details=tuple(line for line in (later, keep) if line),
+        emoji=":broom:",
+    )

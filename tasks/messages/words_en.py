@@ -255,4 +255,14 @@ WORDS = {
         "{use_case}: {by} closed the breaker after {rejections} rejected challengers; automatic "
         "retrains may start again"
     ),
+    "tidied.removed": "{use_case}: tidied up. Removed: {what}",
+    "tidied.announced": "{use_case}: from tomorrow on, tidy removes: {what}",
+    "tidied.later": "From tomorrow on: {what}",
+    "tidied.keep": "To keep it longer, set {settings} (0: forever) and apply the deployments.",
+    "tidied.results": "results of steps",
+    "tidied.report_pages": "pages of drift reports",
+    "tidied.runs": "flow runs",
+    "tidied.predictions": "days of predictions",
+    "tidied.feedback": "days of feedback",
+    "tidied.challengers": "packages that never served",
 }

@@ -187,4 +187,14 @@ WORDS = {
     "breaker closed": (
         "{use_case}: {rejections}회 연속 챌린저 거부로 열린 차단기를 닫았습니다(담당자: {by}). 자동 재학습을 다시 허용합니다"
     ),
+    "tidied.removed": "{use_case}: 정리했습니다. 삭제: {what}",
+    "tidied.announced": "{use_case}: 내일부터 정리하며 삭제: {what}",
+    "tidied.later": "내일부터: {what}",
+    "tidied.keep": "더 오래 보관하려면 다음을 설정하고 배포를 다시 적용하세요 (0: 영구 보관): {settings}",
+    "tidied.results": "단계 결과",
+    "tidied.report_pages": "드리프트 보고서 페이지",
+    "tidied.runs": "플로 실행",
+    "tidied.predictions": "예측 로그 일수",
+    "tidied.feedback": "피드백 일수",
+    "tidied.challengers": "서비스된 적 없는 패키지",
 }

@@ -25,6 +25,7 @@ from blocks.registry import BLOCK as REGISTRY
 from blocks.registry import ModelRegistry, RegistryAway
 from blocks.service import BLOCK as SERVICE
 from blocks.service import ModelService, ServiceAway
+from blocks.settings import run_of_process
 from blocks.slack import BLOCK as SLACK
 from blocks.slack import SlackNotifier
 from blocks.warehouse import BLOCK as WAREHOUSE
@@ -55,14 +56,15 @@ def given(*blocks: Any) -> Iterator[None]:
 
 
 def _load(kind: Any, name: str) -> Any:
-    """The block, read once a flow run: it then keeps its connections, and all tasks of the run see
-    the same one. ``given`` ones come before those of the server.
+    """The block, read once a flow run, and once for all subflows in a process of a worker: it then
+    keeps its connections, and all tasks see the same one. ``given`` ones come before those of the
+    server.
     """
     if (blocks := _given.get()) is not None:
         if kind not in blocks:
             raise NotRegistered(f"No {name} is configured. Start again")
         return blocks[kind]
-    run_id = flow_run.id
+    run_id = run_of_process() or flow_run.id
     return _load_for_run(kind, name, run_id) if run_id else _read(kind, name)
 
 

@@ -60,7 +60,7 @@ def _terms(stage: Stage) -> str:
     cap = f", each cut off at {stage.reward_cap:g}" if stage.reward_cap is not None else ""
     return (
         f"{_title(stage.kind)}{share}: {stage.metric}{cap}, "
-        f"{days} of event time that are older than {stage.label_days} days; a missing one is "
+        f"{days} of event time that are older than {stage.label_days} days; without a label: "
         f"{stage.missing_label}"
     )
 
@@ -68,9 +68,8 @@ def _terms(stage: Stage) -> str:
 def _table(findings: Findings) -> Iterator[str]:
     if findings.shift is not None:
         yield (
-            "Both mean answers are "
-            f"{number(findings.shift, signed=True)} standard deviations further apart than in the "
-            "contest.\n"
+            "Since the contest the challenger's mean answer has moved against the champion's by "
+            f"{number(findings.shift, signed=True)} standard deviations.\n"
         )
     if findings.requests is not None:
         yield f"{findings.requests:,} rows were answered in the last step.\n"

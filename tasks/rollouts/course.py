@@ -9,6 +9,7 @@ from datetime import date, datetime, timedelta
 from serving.records.reasons import Reason, because
 from serving.records.rollout import Rollout, RolloutBlock
 from tasks.rollouts.blocks import (
+    BLOCK_DAYS,
     Arms,
     Block,
     Judged,
@@ -164,13 +165,14 @@ def _found(rollout: Rollout, seen: Look, metric: Metric, now: datetime) -> Move:
 
 def _too_thin(rollout: Rollout, judged: Judged, sight: Sight) -> Reason | None:
     """Why the rollout will not be decided: twice its days are over, of event time or on the clock,
-    and too few blocks have come."""
+    and too few blocks have come. Days of event time count if rows came: a single caller may ask
+    about a day of last year."""
     stage = rollout.now
     planned = stage.days or MOST_DAYS
-    first = judged.blocks[0].first if judged.blocks else judged.next_day
-    if first is None and sight.rows is not None and len(sight.rows.day):
-        first = int(sight.rows.day.min())
-    by_events = sight.through - first + 1 if first is not None and sight.through else 0
+    by_events = BLOCK_DAYS * len(judged.blocks)
+    if sight.rows is not None:
+        fresh = sight.rows.day[sight.rows.day >= (judged.next_day or 0)]
+        by_events += len(set(fresh.tolist()))
     waited = (sight.now - datetime.fromisoformat(rollout.since)).days - stage.label_days
     days = max(by_events, waited)
     wanted = horizon_of(stage) or MOST_DAYS // 2

@@ -34,12 +34,14 @@ def look_at(
 ) -> Sight:
     """See what has come by ``now`` (UTC). ``versions`` are champion and challenger. Raises
     ``LogDamaged``, ``LakeAway``."""
+    since = datetime.fromisoformat(rollout.since) - _CLOCKS
     return read_files(
         store,
         "predictions",
         case.name,
         (date.min, None),
         lambda files: _look_at(store, case, rollout, versions, now, files),
+        since,
     )
 
 

@@ -54,7 +54,7 @@ def plan(gain: float, spread: Spread, *, planned: bool) -> Plan:
     that is kept. Raises ``ValueError`` for a gain that is not positive."""
     if not gain > 0:
         raise ValueError(f"The gain to find is {gain}; it must be positive.")
-    blocks = _blocks_for(gain / spread.deviation, spread.correlation, planned)
+    blocks = blocks_for(gain / spread.deviation, spread.correlation, planned=planned)
     return Plan(
         gain=gain,
         blocks=blocks if blocks <= MOST_BLOCKS else None,
@@ -72,7 +72,7 @@ def decidable(spread: Spread, blocks: int, *, planned: bool) -> float | None:
     return float(spread.deviation * _REACH * np.sqrt((1 + hang) / (1 - hang) / enough))
 
 
-def _blocks_for(gain: float, hang: float, planned: bool) -> int:
+def blocks_for(gain: float, hang: float, *, planned: bool) -> int:
     """The blocks that find a gain in standard deviations of a block."""
     alone = _TIMES * (_REACH / gain) ** 2 * (1 + hang) / (1 - hang) + _MORE
     return max(FIRST_BLOCK, int(np.ceil(alone * (1 if planned else _LONGER))))

@@ -401,13 +401,17 @@ def test_each_task_reaches_only_its_part_of_the_lake_and_only_its_secrets(aws: A
         "rollouts/*",
     }
     assert prefixes("laurel-flow-run", "s3:PutObject") == {
+        "compacted/*",
         "datasets/*",
         "reports/*",
         "decisions/*",
         "results/*",
         "slack/*",
+        "tidy/*",
     }
-    assert "decisions/*" not in prefixes("laurel-flow-run", "s3:DeleteObject")
+    written = prefixes("laurel-flow-run", "s3:PutObject") - {"decisions/*"}
+    log = {"predictions/*", "feedback/*"}
+    assert prefixes("laurel-flow-run", "s3:DeleteObject") == written | log
     ledger = [
         statement
         for statement in by_role["laurel-flow-run"]

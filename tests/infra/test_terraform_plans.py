@@ -33,7 +33,11 @@ def other_plan(known_cluster: Stack) -> Plan:
         "serving_image_tag": "serving-1",
     }
     return known_cluster.plan(
-        name="a0123456789012345678", alarms=alarms, use_cases=["flights", "*"], **tags
+        name="a0123456789012345678",
+        alarms=alarms,
+        use_cases=["flights", "*"],
+        keep_days={"runs": 30, "report_pages": 0},
+        **tags,
     )
 
 
@@ -285,6 +289,25 @@ LIMITS: dict[str, tuple[str, str]] = {
     "aws_security_group": ("name", r"(?!sg-)[\w .:\/()#,@\[\]+=&;{}!$*-]{1,255}"),
     "aws_service_discovery_private_dns_namespace": ("name", r"[a-z0-9.-]{1,253}"),
 }
+
+
+def test_how_long_things_are_kept_reaches_the_deployments(
+    other_plan: Plan, cluster_plan: Plan
+) -> None:
+    def kept(plan: Plan) -> dict[str, str]:
+        parameters = plan.planned("aws_ssm_parameter").values()
+        named = {one["name"].rpartition("/")[2]: one for one in parameters}
+        return {
+            name: parameter.get("insecure_value") or parameter["value"]
+            for name, parameter in named.items()
+            if name.startswith("LAUREL_KEEP_")
+        }
+
+    assert kept(other_plan) == {
+        "LAUREL_KEEP_RUNS_DAYS": "30",
+        "LAUREL_KEEP_REPORT_PAGES_DAYS": "0",
+    }
+    assert kept(cluster_plan) == {}
 
 
 def test_every_name_is_one_that_aws_takes(other_plan: Plan) -> None:

@@ -2,10 +2,12 @@
 
 import ast
 import base64
+import io
 import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,10 @@ from serving.records.rollout import revert_key
 from tasks.data.dataset import versions
 from tasks.drift import quarantine
 from tasks.ledger import entries
+from tasks.log.compaction import compact
+from tasks.log.files import find_files
+from tasks.retention.announced import read_announced, write_announced
+from tasks.retention.lake_objects import old_predictions
 from tests.fakes.heads import HeadRegistry
 from tests.fakes.iam import GuardedS3, Policies, guarded_s3
 from tests.fixtures.s3 import empty_bucket, lake_settings, s3_client, s3_server
@@ -153,6 +159,7 @@ def test_flow_runs_keep_and_read_all_that_they_do(
             lake.read(revert_key("flights", "2-0a1b2c3d"))
         s3.put_object(Bucket=BUCKET, Key=revert_key("flights", "2-0a1b2c3d"), Body=b"{}")
         assert lake.read(revert_key("flights", "2-0a1b2c3d")) == b"{}"
+        tidies(lake, s3)
         assert guarded.refused == []
         # The ledger only grows, the service's log is the service's, and the sender's file the
         # sender's.
@@ -164,6 +171,24 @@ def test_flow_runs_keep_and_read_all_that_they_do(
         ):
             with pytest.raises(LakeAway, match="ACCESS_DENIED"):
                 lake.write(path, b"mine")
+
+
+def tidies(lake: Lake, s3: Any) -> None:
+    """Compact a day, delete what it replaced, and then the day itself."""
+    data = io.BytesIO()
+    pl.DataFrame({"id": ["a"]}).write_parquet(data)
+    for name in ("one", "two"):
+        key = f"predictions/flights/date=2013-06-01/{name}.parquet"
+        s3.put_object(Bucket=BUCKET, Key=key, Body=data.getvalue())
+    now = datetime.now(UTC)
+    for hours in (2, 10):
+        compact(lake, "predictions", "flights", now + timedelta(hours=hours))
+    days = (date(2013, 6, 1), date(2013, 6, 1))
+    assert len(find_files(lake, "predictions", "flights", *days)) == 1
+    write_announced(lake, "flights", read_announced(lake, "flights"))
+    old_predictions(lake, "flights", 30, now + timedelta(days=40)).remove()
+    assert find_files(lake, "predictions", "flights", *days) == []
+    assert lake.list("predictions/flights") == [] == lake.list("compacted")
 
 
 def test_on_the_box_flows_and_service_share_the_role(single_plan: Plan, guard: Guard) -> None:

@@ -214,6 +214,18 @@ def test_every_form_of_request_is_routed(mlflow: RegistryServer, tmp_path: Path)
         assert answer.json()["model_version"] == "2", answer.text
         chosen = service.client.post("/v2/models/toy/versions/1/infer", json=tensors)
         assert chosen.json()["model_version"] == "1", "the caller named the champion"
+        many = service.client.post("/v1/toy/predict", json={"rows": [ROW] * 5})
+        sent = {"feedback": [{"id": many.json()["predictions"][0]["id"], "reward": 12.5}]}
+        assert service.client.post("/v1/toy/feedback", json=sent).status_code == 200
+        service.wait_until_uploaded()
+        logged = service.in_lake("predictions")
+        places = {row["id"]: row["caller_hash"] for row in logged}
+        assert {row["model_version"] for row in logged} == {"1", "2"}
+        unknown = [row for row in logged if row["caller_hash"] is None]
+        assert all(row["model_version"] == "1" for row in unknown), "the split sent nobody there"
+        assert len({places[one["id"]] for one in many.json()["predictions"]}) == 1, "one caller"
+        (rewarded,) = service.in_lake("feedback")
+        assert (rewarded["reward"], rewarded["label"]) == (12.5, None)
 
 
 @pytest.mark.parametrize(("sick", "row"), [(3, SICK_ROW), (4, ROW), (7, {**ROW, "wind": 1e9})])
@@ -419,6 +431,7 @@ def test_a_revert_on_one_replica_ends_the_rollout_on_the_others(
     assert revert["version"] == "3" and revert["reason"].startswith("failed ")
 
 
+@pytest.mark.nightly("seven processes of the service; that each waits is in tests/unit")
 def test_callers_stay_on_their_side_while_replicas_are_replaced_one_by_one(
     mlflow: RegistryServer, tmp_path: Path
 ) -> None:

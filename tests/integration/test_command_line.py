@@ -23,7 +23,10 @@ from tests.integration.planting import Loop
 
 CASE = "toy_terminal"
 DEPLOYED = {
-    CASE: ("ingest", "promote", "retrain", "rollback", "explain", "compare", "close_lost_run")
+    CASE: (
+        *("ingest", "promote", "retrain", "rollback", "explain", "compare", "tidy"),
+        "close_lost_run",
+    )
 }
 TO_MAY = ["2024-01", "2024-02", "2024-03", "2024-04", "2024-05"]
 HELD_SECONDS = 240.0
@@ -123,6 +126,15 @@ def test_a_wrong_run_is_refused_before_it_starts(
 ) -> None:
     ended = laurel("run", *words)
     assert ended.returncode == 2 and told in ended.stderr and ended.stdout == ""
+
+
+def test_tidy_lists_first_and_removes_at_a_person_s_word(loop: Loop, laurel: Laurel) -> None:
+    listed = laurel("tidy", CASE)
+    assert (listed.returncode, listed.stderr.count("✓ tidy")) == (0, 1), listed.stderr
+    assert listed.stdout == "done  Nothing to tidy\n"
+    assert of_json(laurel("tidy", CASE, "--yes", "--json"))["exit_code"] == 0
+    rooms = {room["kind"]: room["bytes"] for room in of_json(laurel("status", "--json"))["disk"]}
+    assert rooms["mlflow"] > 0 and rooms["prefect"] > 0
 
 
 def test_a_champion_is_told_with_its_contest(laurel: Laurel, first: str, second: str) -> None:

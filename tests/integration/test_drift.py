@@ -132,6 +132,8 @@ def test_month_that_is_like_the_reference_is_stable_and_nobody_is_told(
     assert 0.8 < checked.scores["roc_auc"] < 1
     assert outcome.told == [] and events(loop) == []
     assert verdict(loop, "2024-04")["outcome"] == "stable"
+    assert (checked.report_path, checked.report_url) == (None, None)
+    assert loop.lake.list(f"reports/{CASE}/2024-04") == [f"reports/{CASE}/2024-04/verdict.json"]
     found = last_decision(loop)
     assert (found["verdict"], found["window"], found["champion"]) == (
         "stable",
@@ -149,12 +151,31 @@ def test_month_that_is_like_the_reference_is_stable_and_nobody_is_told(
     )
 
 
+def test_report_of_a_stable_window_is_made_when_it_is_asked_for(
+    loop: Loop, champion: ModelVersion
+) -> None:
+    """The run in MLflow has the distances all the same, and says how to ask."""
+    run = loop.registry.runs(f"{CASE}-drift", {"laurel.window": "2024-04"})[0]
+    before = loop.run(drift_check, CASE, window="2024-04").result
+    assert run.metrics["distance.first"] == before.verdict.distances["first"]
+    command = f"laurel run drift_check {CASE} --param window=2024-04 --param report=true"
+    assert command in run.tags["mlflow.note.content"]
+    checked = loop.run(drift_check, CASE, window="2024-04", report=True).result
+    assert checked.verdict == before.verdict
+    page = loop.lake.read(checked.report_path).decode()
+    assert f"<h1>{CASE}: drift check of 2024-04: stable</h1>" in page
+    assert checked.report_url in loop.artifact("toy-drift-drift-report")
+    with_page = loop.registry.runs(f"{CASE}-drift", {"laurel.window": "2024-04"})[0]
+    assert command not in with_page.tags["mlflow.note.content"]
+
+
 def test_first_window_beyond_the_limit_is_no_drift_yet(loop: Loop, champion: ModelVersion) -> None:
     """The use case calls it at two of three."""
     plant(loop, champion, "2024-05", toy_rows("2024-06"))
     outcome = loop.run(drift_check, CASE, window="2024-05")
     found = outcome.result.verdict
     assert (found.outcome, found.beyond) == ("stable", True) and found.share > 0.3
+    assert loop.lake.exists(outcome.result.report_path)
     assert "1 of the last 3 windows are beyond the limit; drift is declared at 2" in found.reasons
     # the planted rows do not say which version answered
     assert [finding.word for finding in found.findings if finding.check == "integrity"] == [

@@ -3,22 +3,32 @@ real stack, in the order of the file.
 """
 
 import json
+from collections import Counter
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import mlflow
+import mlflow.sklearn
 import polars as pl
 import pytest
 
 from blocks.clients.registry import CHALLENGER
+from blocks.lake import BLOCK as LAKE
+from blocks.lake import Lake
+from blocks.registry import BLOCK as REGISTRY
 from blocks.registry import ModelVersion
+from blocks.service import BLOCK as SERVICE
+from blocks.slack import BLOCK as SLACK
 from flows.compare import compare
 from flows.ingest import ingest
 from flows.promote import promote
 from flows.retrain import retrain
 from tasks.contest.behaviour import in_words
+from tasks.data import frames
 from tasks.data.dataset import write_period, write_version
 from tasks.data.validation import REASON, Validated, validate
+from tasks.outside import blocks_of_run
 from tasks.packages.packaging import SMOKE_ROWS
 from tasks.packages.registered import read_manifest
 from tests.fixtures.browser import CHROMIUM, MISSING, Browser
@@ -44,8 +54,35 @@ def refused_first(loop: Loop) -> Outcome:
 
 
 @pytest.fixture(scope="module")
-def crowned(loop: Loop, refused_first: Outcome) -> Outcome:
-    return loop.run(retrain, CASE, through="2024-03")
+def fetched() -> Counter[str]:
+    """How often the first retrain read each period, loaded each block and each model."""
+    return Counter()
+
+
+@pytest.fixture(scope="module")
+def crowned(loop: Loop, refused_first: Outcome, fetched: Counter[str]) -> Outcome:
+    """As a process of a worker runs it."""
+    read, read_block, load_model = Lake.read, blocks_of_run._read, mlflow.sklearn.load_model
+
+    def counted_read(lake: Lake, path: str) -> bytes:
+        fetched.update([path] if f"datasets/{CASE}/periods/" in path else [])
+        return read(lake, path)
+
+    def counted_block(kind: Any, name: str) -> Any:
+        fetched.update([name])
+        return read_block(kind, name)
+
+    def counted_model(address: str) -> Any:
+        fetched.update([address])
+        return load_model(address)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT__FLOW_RUN_ID", str(uuid4()))
+        patch.setattr(frames, "_kept", {})
+        patch.setattr(Lake, "read", counted_read)
+        patch.setattr(blocks_of_run, "_read", counted_block)
+        patch.setattr(mlflow.sklearn, "load_model", counted_model)
+        return loop.run(retrain, CASE, through="2024-03")
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +114,20 @@ def stays(
         len(outcome.told) == 1 and f"champion v{champion.number} keeps the crown" in outcome.told[0]
     )
     return entry
+
+
+def test_a_retrain_fetches_nothing_again_that_it_has_or_has_made(
+    crowned: Outcome, fetched: Counter[str]
+) -> None:
+    assert crowned.name == "Completed", crowned.message
+    # The ingest looks whether a file is whole, the steps read it, and the contest proves what the
+    # challenger was trained on.
+    periods = sorted(path for path in fetched if path.startswith("datasets/"))
+    assert [fetched[path] for path in periods] == [3, 3, 2]
+    assert {name: fetched[name] for name in (LAKE, REGISTRY, SERVICE, SLACK)} == dict.fromkeys(
+        (LAKE, REGISTRY, SERVICE, SLACK), 1
+    )
+    assert not [name for name in fetched if name.startswith("runs:/")]
 
 
 def test_without_a_champion_the_gate_refuses(loop: Loop, refused_first: Outcome) -> None:

@@ -84,6 +84,13 @@ def test_every_secret_that_compose_asks_for_is_made_and_none_has_a_default(tmp_p
     assert not defaults & set(secrets(tmp_path))
 
 
+def test_things_are_kept_as_long_as_everywhere_and_it_can_be_changed() -> None:
+    written = dict(re.findall(r"\$\{LAUREL_(KEEP_\w+_DAYS):-(\d+)\}", TEXT))
+    fields = Settings.model_fields.items()
+    kept = {name.upper(): field.default for name, field in fields if name.startswith("keep_")}
+    assert {name: int(days) for name, days in written.items()} == kept
+
+
 def test_the_file_of_secrets_is_ignored_by_git_and_by_docker() -> None:
     assert ".env" in (REPOSITORY / ".gitignore").read_text().splitlines()
     allowed = [

@@ -130,7 +130,16 @@ def test_every_setting_that_is_a_duration_or_an_amount_names_its_unit() -> None:
         name
         for name in numbers
         if not name.endswith(
-            ("_port", "_seconds", "_rows", "_megabytes", "_workers", "_connections", "_requests")
+            (
+                "_port",
+                "_seconds",
+                "_days",
+                "_rows",
+                "_megabytes",
+                "_workers",
+                "_connections",
+                "_requests",
+            )
         )
     ] == []
 

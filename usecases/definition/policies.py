@@ -67,7 +67,11 @@ class PredictionLogPolicy(Frozen):
     ``leave_out``.
 
     Those never reach a disk of the service or the prediction log in the lake, and the drift check
-    does not look at them."""
+    does not look at them.
+
+    ``keep_days``: the flow ``tidy`` deletes days of predictions and feedback that are older; 0
+    keeps them forever, and without it the setting ``LAUREL_KEEP_PREDICTIONS_DAYS`` counts."""
 
     sample_rate: float = Field(1.0, gt=0, le=1)
     leave_out: tuple[str, ...] = ()
+    keep_days: int | None = Field(None, ge=0)

@@ -230,6 +230,12 @@ class UseCase(Frozen):
                 f"prediction_log.leave_out names {strangers}, which are not input columns; "
                 f"those are {names}"
             )
+        days, window = self.prediction_log.keep_days, self.drift_window.longest.days + 1
+        if days and days < window:
+            raise ValueError(
+                f"prediction_log.keep_days is {days}, but the drift check reads a window of up to "
+                f"{window - 1} days: keep {window} days or more, or set drift.window shorter"
+            )
         if not set(names) - set(self.prediction_log.leave_out):
             raise ValueError(
                 "prediction_log.leave_out names every input column: nothing would be left to "

@@ -22,7 +22,7 @@ from deployments.supervision.signs_of_life import QUIET_SECONDS
 
 SHADOW = {"kind": "shadow", "margin": 0.01, "label_days": 1, "missing_label": "none"}
 CANARY = {"kind": "canary", "steps": [0.25], "minimum_minutes": 0}
-CANARY_DAYS = 10
+CANARY_DAYS = 14
 WINNERS = json.dumps([SHADOW, CANARY])
 SICK = json.dumps({"kind": "canary", "steps": [0.5, 1]})
 _PAUSE_SECONDS = 0.1
@@ -50,7 +50,7 @@ class Rollouts:
             logged = demo.rows_logged()
             self._await_shadow()
             demo.await_upload(month, logged)
-            self._look()
+            demo.runs.wait(demo.runs.start("rollout"), "look at the shadow")
             entry, shadow = self._latest(), self._shadow()
             self._story.shadow = {
                 **_in_brief(entry),
@@ -58,7 +58,7 @@ class Rollouts:
                 "scored": int(shadow["requests"]),
                 "dropped": int(shadow["dropped"]),
             }
-            stage.note(_told(entry))
+            stage.note(entry["verdict"])
         return bool(entry["verdict"] == "stepped")
 
     def judge_canary(self, month: str, rows: pl.DataFrame) -> None:
@@ -77,41 +77,36 @@ class Rollouts:
             demo.runs.wait(run, "look at the canary")
             entry = self._latest()
             self._story.canary = {**_in_brief(entry), "month": month}
-            stage.note(_told(entry))
+            stage.note(entry["verdict"])
         demo.note_champion()
 
     def revert_sick(self, sick: ModelVersion, rows: pl.DataFrame) -> None:
-        """Let a version with a fault meet half of the callers, until a day comes on which it shows.
-        The service reverts it, and a look writes that down."""
+        """Let a version with a fault meet half of the callers, until a day comes on which it shows:
+        the service reverts it. The next flow that looks writes it into the ledger."""
         demo, version = self._demo, sick.number
         with demo.stages.stage(f"version {version}, which is sick: a canary"):
             who = {"by": "the demo", "why": "a version from elsewhere, without a contest"}
             run = demo.runs.start("adopt", version=version, rollout=SICK, **who)
             demo.runs.wait(run, f"adoption of version {version}")
             self._await_callers(version)
-        with demo.stages.stage(f"{SILENT_DAY}: no weather is reported") as stage:
+        with demo.stages.stage(f"{SILENT_DAY}: no weather") as stage:
             path = f"rollouts/{demo.name}/{self._latest()['rollout']['id']}/reverted.json"
             since = datetime.now(UTC)
             self._traffic.rows = as_rows(demo.case, rows)
             self._await(lambda: demo.lake.exists(path), "The service does not revert it")
             reverted = json.loads(demo.lake.read(path))
             seconds = (datetime.fromisoformat(reverted["time"]) - since).total_seconds()
-            stage.note(f"the service reverted it after {seconds:.1f} s")
-        with demo.stages.stage(f"version {version}: a look") as stage:
-            self._look()
-            entry = self._latest()
             answered, failed = self._requests_of(version)
             self._story.sick = {
-                **_in_brief(entry),
                 "requests": answered + failed,
                 "failed": failed,
                 "seconds": round(seconds, 2),
             }
-            stage.note(_told(entry))
+            stage.note(f"version {version} {reverted['reason']}; reverted after {seconds:.1f} s")
 
-    def _look(self) -> None:
-        run = self._demo.runs.start("rollout")
-        self._demo.runs.wait(run, "look at the rollout")
+    def note_revert(self) -> None:
+        """What the ledger says of the sick version."""
+        self._story.sick |= _in_brief(self._latest())
 
     def _latest(self) -> dict[str, Any]:
         return self._demo.latest_decision("rollout")
@@ -137,11 +132,10 @@ class Rollouts:
         )
 
     def _await_shadow(self) -> None:
-        """Wait until what the shadow has been sent by now is in the lake. It reports each second:
-        the second report from now has taken what waited for it."""
+        """Wait until what the shadow has been sent by now is in the lake. It reports each second,
+        and the last days, whose labels may be missing, are not judged."""
         problem = "The shadow's answers do not reach the lake"
-        for _ in range(2):
-            self._await(partial(self._has_more, "rows", self._shadow()["rows"]), problem)
+        self._await(partial(self._has_more, "rows", self._shadow()["rows"]), problem)
         scored = self._shadow()["rows"]
         self._await(partial(self._has_more, "uploaded", scored - 1), problem)
 
@@ -159,7 +153,3 @@ class Rollouts:
 
 def _in_brief(entry: dict[str, Any]) -> dict[str, Any]:
     return {name: entry[name] for name in ("version", "champion", "verdict", "reasons")}
-
-
-def _told(entry: dict[str, Any]) -> str:
-    return f"{entry['verdict']}: {'; '.join(entry['reasons'])}"

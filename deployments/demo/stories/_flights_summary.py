@@ -139,8 +139,8 @@ class FlightsStory(Story):
         return [
             f"Version {sick['version']}, which the demo planted, has no answer where no "
             f"temperature is reported: {sick['verdict']} {sick['seconds']:.1f} s into a day "
-            f"without, after {sick['requests']:,} requests; champion {sick['champion']} answered "
-            f"the {sick['failed']:,} that it failed."
+            f"without, after {sick['requests']:,} requests; the champion answered the "
+            f"{sick['failed']:,} that it failed."
         ]
 
 

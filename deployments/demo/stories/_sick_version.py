@@ -1,5 +1,5 @@
 """A version with a fault that no proof on past rows can see: it computes with the temperature, and
-has no answer where none was reported. All of June's hours have one."""
+has no answer where there is none. All of June's hours have one."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ from pathlib import Path
 from blocks.registry import ModelRegistry, ModelVersion
 
 COLUMN = "temperature_f"
-SILENT_DAY = date(2013, 12, 31)  # on which no weather was reported
+SILENT_DAY = date(2013, 12, 31)  # for which the data have no weather
 _MANIFEST, _MODEL = "package.json", "model.onnx"
 
 

@@ -57,9 +57,8 @@ class _Months:
 
     def play(self) -> FlightsStory:
         demo, story = self._demo, self._story
-        with ThreadPoolExecutor(2) as aside:
-            demo.refuse_models()
-            demo.runs.set_parameters("retrain", rollout=WINNERS)
+        demo.refuse_models()
+        with demo.runs.parameters("retrain", rollout=WINNERS), ThreadPoolExecutor(2) as aside:
             first = demo.runs.start("retrain", through=FIRST, reason="the first champion")
             months: Future[dict[str, pl.DataFrame]] = aside.submit(
                 lambda: {m: self._source.read(m) for m in (*WATCHED, SHADOWED, LATER, LAST)}
@@ -97,6 +96,7 @@ class _Months:
             last_day = frames[LAST].filter(pl.col("event_time").dt.date() == SILENT_DAY)
             rollouts.revert_sick(sick.result(), last_day)
             self._roll_back()
+            rollouts.note_revert()
             self._read_comparison(comparison.result())
 
     def _live_until_drift(self, frames: dict[str, pl.DataFrame], traffic: Traffic) -> set[Any]:

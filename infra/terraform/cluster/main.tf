@@ -142,5 +142,6 @@ module "configuration" {
       LAUREL_ECS_SECRETS            = "PREFECT_API_AUTH_STRING=${module.configuration.secrets["prefect-auth"]}"
     },
     local.running ? { LAUREL_ECS_IMAGE = local.flows_image } : {},
+    { for kind, days in var.keep_days : "LAUREL_KEEP_${upper(kind)}_DAYS" => tostring(days) },
   )
 }

@@ -16,7 +16,13 @@ from tasks.drift.checks.exact import drop_impossible
 from tasks.drift.checks.integrity import check_answers
 from tasks.drift.coverage import tell_coverage
 from tasks.drift.drivers import drifted_columns, list_drifted, reasons_and_advice, weight
-from tasks.drift.evidently_report import keep_report, run_evidently, with_summary
+from tasks.drift.evidently_report import (
+    is_due,
+    keep_distances,
+    keep_report,
+    run_evidently,
+    with_summary,
+)
 from tasks.drift.examine import Yardstick, examine, yardstick_of
 from tasks.drift.history import beyond_before, held_before, sequence_before
 from tasks.drift.late_labels import check_performance
@@ -34,6 +40,11 @@ from tasks.packages.own_columns import as_champion
 from tasks.packages.registered import open_package
 from tasks.steps.provenance import page_of
 from usecases.definition import UseCase, load
+
+_ON_REQUEST = (
+    "Evidently's report of this window: `laurel run drift_check {name} --param window={window} "
+    "--param report=true`"
+)
 
 
 @task(**PATIENT)
@@ -56,9 +67,9 @@ def latest_window(use_case: str) -> str:
 
 
 @task(task_run_name="check {window}", **PATIENT)
-def check_window(champion: ModelVersion, window: str, seed: int) -> Checked:
-    """Compare the window's predictions with the champion's own reference, and keep Evidently's
-    report in the lake.
+def check_window(champion: ModelVersion, window: str, seed: int, report: bool = False) -> Checked:
+    """Compare the window's predictions with the champion's own reference. Evidently's report
+    of a window beyond the limit is kept in the lake, or of any window if ``report`` asks for it.
 
     The columns are the champion's, with which its predictions were logged, whatever the use case
     has now."""
@@ -87,7 +98,10 @@ def check_window(champion: ModelVersion, window: str, seed: int) -> Checked:
     joined = tell_coverage(case, join_verdict(verdict, performance), performance, before)
     path = url = None
     if joined.share is not None:
-        path, url = _report(case, champion, yardstick, read, joined)
+        if report or is_due(joined):
+            path, url = _report(case, champion, yardstick, read, joined)
+        else:
+            keep_distances(champion, joined, _note(case, champion, joined, _ON_REQUEST))
     return Checked(
         use_case=case.name,
         champion=champion.number,
@@ -147,12 +161,23 @@ def _report(
         verdict.thresholds,
         yardstick.methods,
     )
-    title = f"drift check of {verdict.window}: {verdict.outcome}"
     links = {f"champion {champion.number}": registry().version_url(champion)}
     pages = {"Laurel": service().page(case.name), "flow run": flow_run.ui_url, **links}
-    page = with_summary(html, f"{case.name}: {title}", _facts(case, champion, verdict), pages)
-    note = page_of(case, title, reasons_and_advice(verdict), links)
-    return keep_report(champion, verdict, page, text, note)
+    page = with_summary(
+        html, f"{case.name}: {_title(verdict)}", _facts(case, champion, verdict), pages
+    )
+    return keep_report(champion, verdict, page, text, _note(case, champion, verdict))
+
+
+def _note(case: UseCase, champion: ModelVersion, verdict: DriftVerdict, report: str = "") -> str:
+    """Return the head of the run's page in MLflow; ``report`` says how to get one."""
+    words = [reasons_and_advice(verdict), report.format(name=case.name, window=verdict.window)]
+    links = {f"champion {champion.number}": registry().version_url(champion)}
+    return page_of(case, _title(verdict), "\n\n".join(filter(None, words)), links)
+
+
+def _title(verdict: DriftVerdict) -> str:
+    return f"drift check of {verdict.window}: {verdict.outcome}"
 
 
 def _facts(case: UseCase, champion: ModelVersion, verdict: DriftVerdict) -> dict[str, str]:

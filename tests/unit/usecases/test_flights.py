@@ -18,7 +18,7 @@ from tasks.models.modelling import fit, labels, predict
 from tasks.packages.exporters.registry import export
 from usecases._flights_features import MISSING_ZONES, SCHEMAS
 from usecases._flights_source import FlightsSource
-from usecases.definition import SourceError, load
+from usecases.definition import MONTHS, SourceError, load
 from usecases.flights import features
 
 HOUR = timedelta(hours=1)
@@ -467,6 +467,14 @@ def test_a_batch_in_another_unit_is_refused(case):
     rows = case.source.read("2013-07").with_columns((pl.col("temperature_f") - 32) / 1.8)
     with pytest.raises(BatchRefused, match="'temperature_f' has median 27"):
         validate(case, "2013-07", rows)
+
+
+@pytest.mark.parametrize("period", ["2013-01", "2013-07"])
+def test_a_month_is_what_it_is_within_the_whole_year(case, period):
+    source = case.source
+    year = features(*source._tables)
+    of_month = MONTHS.names(pl.col("event_time")) == period
+    assert_frame_equal(source.read(period), year.filter(of_month), check_exact=True)
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -65,7 +65,14 @@ data "aws_iam_policy_document" "task" {
   statement {
     sid       = "ReadAndWrite"
     actions   = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"]
-    resources = [for prefix in ["datasets", "reports", "results", "slack"] : "${var.lake_arn}/${prefix}/*"]
+    resources = [for prefix in ["compacted", "datasets", "reports", "results", "slack", "tidy"] : "${var.lake_arn}/${prefix}/*"]
+  }
+
+  # The flow tidy deletes what it has compacted, and days that are older than they are kept. Nothing is written there.
+  statement {
+    sid       = "DeleteFromLog"
+    actions   = ["s3:DeleteObject"]
+    resources = [for prefix in ["predictions", "feedback"] : "${var.lake_arn}/${prefix}/*"]
   }
 
   statement {

@@ -109,8 +109,9 @@ resource "aws_s3_bucket_lifecycle_configuration" "lake" {
     }
   }
 
+  # None expires here: the flow tidy removes whole days, and a day's manifest with its files.
   dynamic "rule" {
-    for_each = toset(["predictions", "feedback"])
+    for_each = toset(["predictions", "feedback", "compacted"])
 
     content {
       id     = rule.value
@@ -123,14 +124,6 @@ resource "aws_s3_bucket_lifecycle_configuration" "lake" {
       transition {
         days          = var.predictions_cold_days
         storage_class = "STANDARD_IA"
-      }
-
-      dynamic "expiration" {
-        for_each = var.predictions_keep_days == null ? [] : [var.predictions_keep_days]
-
-        content {
-          days = expiration.value
-        }
       }
     }
   }

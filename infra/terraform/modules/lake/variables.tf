@@ -37,12 +37,6 @@ variable "predictions_cold_days" {
   }
 }
 
-variable "predictions_keep_days" {
-  description = "Days after which predictions and feedback are deleted; null: never."
-  type        = number
-  default     = null
-}
-
 variable "force_destroy" {
   description = "Whether terraform destroy deletes the bucket with all that is in it; false: it refuses while an object is there."
   type        = bool

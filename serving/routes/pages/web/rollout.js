@@ -40,7 +40,7 @@ function rolloutParts(name, id, rollout, service) {
     node("div", { className: "head" }, node("h2", { id, textContent: say("rolloutTitle", version, champion) }), rolloutChip(state, rollout)),
     node("p", { className: "lead" }, `${say("stageOf", count(rollout.stage + 1), count(rollout.stages.length), stageWords(rollout.stages[rollout.stage], rollout.share))} `,
       text("span", "since", `${say("championSince", moment(rollout.since))}. `), node("a", { href: decisionHref(name, rollout.decision), textContent: say("whyChampion") })),
-    service.reverted ? text("p", "trouble", say("revertedHere", version, service.reverted)) : null,
+    service.reverted && isRunning ? text("p", "trouble", say("revertedHere", version, service.reverted)) : null,
     stageTrack(rollout),
     ...rollout.reasons.map(words => recorded(words)),
     facts([...leftOf(rollout), rollout.shift === null ? null : [say("answersMoved"), say("deviations", signed(rollout.shift, 2))], ...rollout.plan.map(words => [say("planWord"), words])]),

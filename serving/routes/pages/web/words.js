@@ -448,7 +448,7 @@ const WORDS = {
   stepNeeds: ["This step takes at least", "이 단계의 최소 조건"],
   stepNeedsThat: ["{0} rows and {1} minutes", "{0}행, {1}분"],
   minutesLeft: ["Minutes left", "남은 시간"],
-  answersMoved: ["Answers moved apart since the contest", "비교 평가 이후 벌어진 응답 차이"],
+  answersMoved: ["Answers moved since the contest by", "비교 평가 이후 응답 변화"],
   deviations: ["{0} standard deviations", "{0} 표준편차"],
   minutesOf: ["{0} min", "{0}분"],
   blocksJudged: ["Judged blocks of 2 days", "판정한 2일 블록"],
@@ -492,7 +492,8 @@ const WORDS = {
 
 /** Metrics, as usecases/definition/metrics.py calls them. */
 const METRICS = {
-  mean_reward: ["mean reward", "평균 보상"], mean_cost: ["mean cost", "평균 비용"],
+  mean_reward: ["mean reward", "평균 보상"],
+  mean_cost: ["mean cost", "평균 비용"],
   roc_auc: ["ROC AUC", "ROC AUC"],
   log_loss: ["log loss", "로그 손실"],
   brier: ["Brier score", "브라이어 점수"],

@@ -21,6 +21,7 @@ def crons(**changes: Any) -> dict[str, tuple[str, bool]]:
 def test_months_are_scheduled_as_prefect_yaml_says() -> None:
     assert crons() == {
         "ingest": ("0 5 * * *", True),
+        "tidy": ("30 3 * * *", True),
         "drift_check": ("0 6 * * *", True),
         "rollout": ("40 6 * * *", True),
         "retrain": ("0 7 1 * *", False),
@@ -42,6 +43,7 @@ def test_other_periods_have_schedules_that_suit_them(
     expected = {"ingest": (ingest, True), "drift_check": (check, True), "retrain": (retrain, False)}
     scheduled = crons(period=period)
     assert scheduled.pop("rollout") == ("40 6 * * *", True)
+    assert scheduled.pop("tidy") == ("30 3 * * *", True)
     assert scheduled == expected
 
 

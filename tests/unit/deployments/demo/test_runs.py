@@ -2,12 +2,15 @@
 died, and does not wait a minute for a dead one.
 """
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.objects import FlowRun, Log
 from prefect.states import Failed
 from prefect.types._datetime import now
@@ -83,3 +86,31 @@ def test_failed_run_is_told_with_the_lines_that_come_after_its_end(tmp_path: Pat
     prefect = PrefectWithALateLog(looks=4)
     with pytest.raises(DemoFailed, match=r"Finished in state Failed\('why'\)"):
         Runs(Settings(state=tmp_path), prefect, "flights").wait(prefect.run, "a run")  # type: ignore[arg-type]
+
+
+class PrefectWithADeployment:
+    """Keeps the parameters of one deployment, as Prefect does."""
+
+    def __init__(self) -> None:
+        self.id, self.parameters = uuid4(), {"use_case": "flights"}
+
+    def read_deployment_by_name(self, _name: str) -> Any:
+        return self
+
+    def read_deployment(self, _id: Any) -> Any:
+        return self
+
+    def update_deployment(self, _id: Any, change: DeploymentUpdate) -> None:
+        assert change.model_fields_set == {"parameters"}
+        self.parameters = change.parameters or {}
+
+
+@pytest.mark.parametrize("error", [False, True])
+def test_parameters_are_the_deployments_own_again_afterwards(tmp_path: Path, error: bool) -> None:
+    prefect = PrefectWithADeployment()
+    runs = Runs(Settings(state=tmp_path), prefect, "flights")  # type: ignore[arg-type]
+    with suppress(KeyError), runs.parameters("retrain", rollout="canary"):
+        assert prefect.parameters == {"use_case": "flights", "rollout": "canary"}
+        if error:
+            raise KeyError
+    assert prefect.parameters == {"use_case": "flights"}

@@ -6,7 +6,7 @@ import pytest
 
 from blocks.settings import demo_state
 from deployments.local.state_folder import make_for_demo
-from laurel.commands.tidy import find_leftovers, size
+from laurel.commands.tidy import find_leftovers
 from laurel.main import main
 from laurel.servers import stack_settings
 
@@ -53,13 +53,3 @@ def test_the_demo_s_stack_goes_if_it_is_down_and_nobody_else_s_folder(state: Pat
     demo.mkdir()
     (demo / "mine").write_text("a person's")
     assert not [one for one in find_leftovers(stack_settings())[0] if "the demo's" in one.what]
-
-
-def test_sizes_have_their_unit() -> None:
-    assert [size(one) for one in (None, 12, 1500, 2.5e6, 3e9)] == [
-        "",
-        "12 B",
-        "1.5 kB",
-        "2.5 MB",
-        "3.0 GB",
-    ]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from blocks.clients.registry import ROLLOUT
 from serving.champions.champion import ChampionWatch
 from serving.champions.package_cache import PackageCache
 from serving.metrics.counters import Metrics
@@ -145,3 +146,25 @@ def test_a_model_folder_has_a_champion_and_no_other_role(tmp_path: Path) -> None
     write_package(tmp_path)
     folder = ModelFolder(tmp_path)
     assert folder.champion("toy") is not None and folder.at("toy", SHADOW) is None
+
+
+def test_the_registry_is_asked_rarely_while_nothing_is_rolled_out(
+    mlflow: RegistryServer, tmp_path: Path
+) -> None:
+    watch = ChampionWatch(
+        "toy",
+        Registry(mlflow.url),
+        PackageCache(tmp_path / "cache", ROLLOUT),
+        2.0,
+        Metrics(),
+        role=ROLLOUT,
+    )
+    watch.check()
+    assert watch.wait_seconds() >= 5 * 2.0 * 0.8
+    mlflow.versions["toy", 2]["laurel.rollout"] = '{"id": "first", "kind": "canary", "share": 0.1}'
+    mlflow.aliases["toy", ROLLOUT] = 2
+    watch.check()
+    assert watch.champion is not None and watch.wait_seconds() <= 2.0 * 1.2
+    mlflow.broken = True
+    watch.check()
+    assert watch.wait_seconds() <= 4.0 * 1.2

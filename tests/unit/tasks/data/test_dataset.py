@@ -8,6 +8,7 @@ import pytest
 from usecases.toy import toy_rows
 
 from blocks.lake import Lake, LakeAway
+from tasks.data import frames
 from tasks.data.dataset import (
     ColumnsDiffer,
     DatasetMissing,
@@ -19,6 +20,7 @@ from tasks.data.dataset import (
     write_version,
 )
 from tasks.data.ingestion import ingest_period
+from tests.fixtures.watched_lake import WatchedLake
 from usecases.definition import Column, UseCase, load
 
 JANUARY, FEBRUARY, MARCH = "2024-01", "2024-02", "2024-03"
@@ -479,3 +481,43 @@ def test_months_whose_types_differ_are_read_as_one(lake: Lake, case: UseCase) ->
     )
     dataset, _ = ingest(lake, case, [JANUARY, FEBRUARY], m2024_02=other)
     assert len(read_periods(lake, dataset, [JANUARY, FEBRUARY])) == 560
+
+
+def test_a_named_version_is_read_without_a_list_and_its_periods_once(
+    tmp_path: Path, case: UseCase
+) -> None:
+    asked: list[tuple[str, str]] = []
+    lake = WatchedLake(url=f"file://{tmp_path}/lake").watch(lambda *call: asked.append(call))
+    dataset, _ = ingest(lake, case, [JANUARY, FEBRUARY])
+    asked.clear()
+    rows = read_periods(lake, read_version(lake, "toy", dataset.version), [JANUARY, FEBRUARY])
+    again = read_periods(lake, read_version(lake, "toy", dataset.version), [FEBRUARY])
+    assert again.equals(rows.filter(pl.col("at").dt.month() == 2))
+    manifest = ("read", f"datasets/toy/{dataset.version}/manifest.json")
+    assert asked == [manifest, *(("read", file.path) for file in dataset.periods), manifest]
+
+
+def test_another_lake_s_period_and_a_changed_one_are_read(tmp_path: Path, case: UseCase) -> None:
+    lakes = [Lake(url=f"file://{tmp_path}/{name}") for name in ("one", "other")]
+    versions_of = [ingest(lake, case, [JANUARY])[0] for lake in lakes]
+    read_periods(lakes[0], versions_of[0], [JANUARY])
+    path = versions_of[1].periods[0].path
+    lakes[1].write(path, lakes[1].read(path) + b"x")
+    with pytest.raises(DatasetMissing, match="was changed"):
+        read_periods(lakes[1], versions_of[1], [JANUARY])
+
+
+def test_kept_periods_are_bounded_and_the_oldest_makes_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = pl.DataFrame({"number": range(1000)})
+    monkeypatch.setattr(frames, "_MOST_BYTES", 2 * rows.estimated_size())
+    monkeypatch.setattr(frames, "_kept", {})
+    read = list[str]()
+
+    def frame(name: str) -> pl.DataFrame:
+        return frames.keep_frame("lake", name, lambda: (read.append(name), rows)[1])
+
+    for name in ("a", "b", "a", "c", "a", "b"):
+        assert frame(name).equals(rows)
+    assert read == ["a", "b", "c", "b"]

@@ -380,6 +380,33 @@ def test_a_full_disk_changes_nothing(lake: Lake, now: datetime, limit: int, tmp_
     assert ids(lake) == list(range(end))
 
 
+def test_room_is_made_on_every_day_before_any_is_taken(lake: Lake, now: datetime) -> None:
+    """On a full disk a compaction fails: what it could delete must not wait for it."""
+    plant_day(lake, day="2024-06-02")
+    tidy(lake, now)
+    end = plant_day(lake, start=100)
+    with no_room(0), pytest.raises(OSError, match="Free some space"):
+        tidy(lake, now + LATER)
+    assert lake.list("predictions/toy/date=2024-06-02") == []
+    assert ids(lake) == [*range(20), *range(100, end)]
+
+
+def test_an_old_log_is_compacted_in_some_calls_the_newest_days_first(
+    lake: Lake, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.log.compaction.MOST_SEGMENTS", 5)
+    for number in range(4):
+        end = plant_day(lake, 3, 15 * number, f"2024-06-0{number + 1}")
+    assert [tidy(lake, now).days for _ in range(3)] == [2, 2, 0]
+    assert ids(lake) == list(range(end))
+    monkeypatch.undo()
+    plant_day(lake, 3, 200, "2024-06-02")
+    monkeypatch.setattr("tasks.log.compaction.MOST_SEGMENTS", 1)
+    plant_day(lake, 3, 300, "2024-06-03")
+    tidy(lake, now)
+    assert len(lake.list(f"{folder_of('predictions', 'toy')}/date=2024-06-03")) > 3
+
+
 def test_a_damaged_segment_leaves_its_day_as_it_is_and_is_named(lake: Lake, now: datetime) -> None:
     plant_day(lake)
     plant_day(lake, start=100, day="2024-06-02")
@@ -404,6 +431,15 @@ def test_while_a_file_that_counts_is_missing_no_segment_of_its_day_goes(
         ids(lake)
     lake.write(file, whole)
     assert tidy(lake, now + LATER).deleted == 2 and ids(lake) == list(range(10))
+
+
+def test_without_its_manifest_a_day_is_its_segments_again(lake: Lake, now: datetime) -> None:
+    """The way out of docs/operations.md, while the segments are there."""
+    plant_day(lake, 2)
+    tidy(lake, now)
+    lake.remove(lake.list("compacted"))
+    assert ids(lake) == list(range(10)) and tidy(lake, now + LATER).days == 1
+    assert ids(lake) == list(range(10))
 
 
 def test_a_manifest_that_is_none_is_named(lake: Lake, now: datetime) -> None:

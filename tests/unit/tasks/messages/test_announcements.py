@@ -242,6 +242,15 @@ EVERY: dict[str, Callable[[], Any]] = {
     "ledger accepted": lambda: announcements.ledger_accepted(
         "flights", by="Ana", why="2013-06", faults=["decisions/flights/00000006.json is missing"]
     ),
+    "tidied": lambda: announcements.tidied(
+        "flights",
+        removed={"runs": 412, "report_pages": 2013},
+        announced={"predictions": 6},
+        settings=["LAUREL_KEEP_PREDICTIONS_DAYS"],
+    ),
+    "tidied soon": lambda: announcements.tidied(
+        "flights", removed={}, announced={"results": 3}, settings=["LAUREL_KEEP_RESULTS_DAYS"]
+    ),
     "breaker closed": lambda: announcements.breaker_closed(
         "flights", by="Ana", why="2013-06", rejections=3
     ),

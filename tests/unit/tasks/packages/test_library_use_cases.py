@@ -160,7 +160,9 @@ def test_mlflow_keeps_the_pipeline_and_names_what_loads_it(
     run = registry.log_run(
         case.name, "own", params={}, metrics={}, tags={}, model=fitted, example=example
     )
-    loaded = registry.load_model(run)
+    assert registry.load_model(run) is fitted, "it is not fetched again"
+    loaded = ModelRegistry(tracking_uri=registry.tracking_uri).load_model(run)
+    assert loaded is not fitted
     np.testing.assert_array_equal(
         predict(loaded, case, months[2]), predict(fitted, case, months[2])
     )

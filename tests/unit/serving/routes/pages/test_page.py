@@ -14,6 +14,7 @@ from serving.records.ledger import Kind
 from serving.routes.pages import page
 from serving.routes.pages.page import home_page, routes_page
 from serving.server.app import create_app
+from tasks.rollouts.rewards import REWARDS
 from usecases.definition import METRICS
 
 WEB = Path(page.__file__).parent / "web"
@@ -88,7 +89,8 @@ def test_korean_texts_are_korean() -> None:
 def test_a_metric_is_called_as_everywhere_else() -> None:
     named = TEXT.findall(METRIC_TEXTS.partition("};")[0])
     assert {name: json.loads(words) for name, words in named} == {
-        name: [metric.in_words("en"), metric.in_words("ko")] for name, metric in METRICS.items()
+        name: [metric.in_words("en"), metric.in_words("ko")]
+        for name, metric in {**METRICS, **REWARDS}.items()
     }
 
 

@@ -1,0 +1,1 @@
+"""What a use case costs the servers around it."""

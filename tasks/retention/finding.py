@@ -1,0 +1,71 @@
+"""What of a use case, and of the stack that it runs on, is older than it is kept."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+from blocks.lake import Lake
+from blocks.registry import ModelRegistry, RegistryAway, RegistryError
+from blocks.settings import Settings
+from tasks.ledger.entries import read
+from tasks.ledger.running_rollout import running
+from tasks.retention import flow_runs, lake_objects, mlflow_files
+from tasks.retention.removable import Removable
+from usecases.definition import UseCase
+
+SETTING: Mapping[str, str] = {
+    "results": "LAUREL_KEEP_RESULTS_DAYS",
+    "report_pages": "LAUREL_KEEP_REPORT_PAGES_DAYS",
+    "runs": "LAUREL_KEEP_RUNS_DAYS",
+    "predictions": "LAUREL_KEEP_PREDICTIONS_DAYS",
+    "feedback": "LAUREL_KEEP_PREDICTIONS_DAYS",
+    "challengers": "LAUREL_KEEP_CHALLENGERS_DAYS",
+}
+
+
+def kept_days(case: UseCase) -> dict[str, int]:
+    """How long each kind is kept; 0: forever. The log is kept for a window of the drift check at
+    least.
+    """
+    settings = Settings.read()
+    own = case.prediction_log.keep_days
+    log = settings.keep_predictions_days if own is None else own
+    log = max(log, case.drift_window.longest.days + 1) if log else 0
+    return {
+        "results": settings.keep_results_days,
+        "report_pages": settings.keep_report_pages_days,
+        "runs": settings.keep_runs_days,
+        "predictions": log,
+        "feedback": log,
+        "challengers": settings.keep_challengers_days,
+    }
+
+
+def find_removable(
+    case: UseCase, store: Lake, models: ModelRegistry, now: datetime
+) -> tuple[list[Removable], list[str]]:
+    """What is older than it is kept, and what could not be looked at."""
+    name = case.name
+    entries = read(store, name)
+    finders: list[tuple[str, Callable[[int], Removable]]] = [
+        ("results", lambda days: lake_objects.old_results(store, days, now)),
+        ("report_pages", lambda days: lake_objects.old_pages(store, name, days, now)),
+        ("report_pages", lambda days: mlflow_files.old_pages(models, name, days, now)),
+        ("runs", lambda days: flow_runs.old_runs(name, days, now)),
+        (
+            "challengers",
+            lambda days: mlflow_files.old_challengers(models, name, entries, days, now),
+        ),
+    ]
+    if running(entries) is None:  # a rollout judges what came since it began, however long it lasts
+        finders += [
+            ("predictions", lambda days: lake_objects.old_predictions(store, name, days, now)),
+            ("feedback", lambda days: lake_objects.old_feedback(store, name, days, now)),
+        ]
+    kept, found, problems = kept_days(case), list[Removable](), list[str]()
+    for kind, find in finders:
+        if kept[kind]:
+            try:
+                found.append(find(kept[kind]))
+            except (RegistryAway, RegistryError) as error:
+                problems.append(f"{kind}: {error}")
+    return found, problems
