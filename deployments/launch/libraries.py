@@ -1,5 +1,5 @@
-"""The libraries that the warm parent imports: what flows import inside their tasks, and what
-Prefect imports as a run begins.
+"""The libraries that the warm parent imports: what flows and other libraries import as a run needs
+it, such as MLflow with the first model that it logs, and what Prefect imports as a run begins.
 """
 
 LIBRARIES = (
@@ -9,13 +9,20 @@ LIBRARIES = (
     "prefect.flow_engine",
     "prefect.task_engine",
     "prefect_aws",
-    "boto3",
+    "boto3.s3.inject",
     "evidently",
+    "git",
+    "markdown_it",
+    "matplotlib.backends.backend_agg",
     "matplotlib.pyplot",
+    "mlflow.models.display_utils",
+    "mlflow.pyfunc",
     "mlflow.sklearn",
+    "mlflow.tracking.request_header.registry",
     "numpy.random",
     "onnxruntime",
     "optuna",
+    "pandera.backends.polars.builtin_checks",
     "pandera.polars",
     "polars",
     "pyarrow.dataset",
