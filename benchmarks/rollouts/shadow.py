@@ -12,6 +12,7 @@ import multiprocessing
 import statistics
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -162,11 +163,11 @@ def _wait_for_shadow(pid: int, *, there: bool) -> None:
     """Wait until the service has a shadow that takes copies, or none."""
     end = time.monotonic() + _START_SECONDS
     while time.monotonic() < end:
-        ages = [
-            time.time() - child.create_time()
-            for child in psutil.Process(pid).children()
-            if "serving.shadow" in child.cmdline()
-        ]
+        ages = []
+        for child in psutil.Process(pid).children():
+            with suppress(psutil.Error):  # it ends at this moment
+                if "serving.shadow" in child.cmdline():
+                    ages.append(time.time() - child.create_time())
         if (there and ages and min(ages) > 5.0) or not (there or ages):
             return
         time.sleep(0.2)

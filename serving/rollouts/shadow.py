@@ -1,4 +1,4 @@
-"""A challenger that scores copies of the champion's requests in a niced process of its own.
+"""A challenger that scores copies of the champion's requests in an idle process of its own.
 
 No answer waits for it: copies are collected, and sent as datagrams into a buffer of the kernel.
 What does not fit is dropped and counted. A process that ends, hangs or grows without bounds is

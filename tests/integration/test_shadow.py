@@ -98,6 +98,9 @@ def test_a_shadow_answers_nobody_and_its_scores_are_in_the_lake_under_the_same_i
         wait_for_shadow(service, workers)
         with Callers(str(service.client.base_url), ROW, 4) as callers:
             callers.wait_for(200)
+        if hasattr(os, "SCHED_IDLE"):
+            policies = {os.sched_getscheduler(pid) for pid in shadow_pids("2")}
+            assert policies == {os.SCHED_IDLE}, "it works when nobody else wants a core"
         many = service.predict(*[{**ROW, "wind": float(wind)} for wind in range(40)])
         csv = service.client.post(
             "/v1/toy/predict",
