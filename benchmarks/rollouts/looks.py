@@ -27,7 +27,7 @@ def errors(worlds: int) -> Iterator[str]:
                 ("rho .5", 0.5, 0.0),
                 ("skew -1.5", 0.0, 1.5),
             ):
-                share = _found(horizon, worlds, days, rho, skew)
+                share = _found(horizon, worlds, days, rho=rho, skew=skew)
                 _print(f"{days} days, {_method(horizon)}, {name}", share)
                 limit = 0.08 if skew or rho > 0.3 else ERROR
                 yield from _beyond(f"false crowns, {days} days, {name}", share, limit, worlds)
@@ -59,7 +59,7 @@ def plans(worlds: int) -> Iterator[str]:
             continue
         days = planned.blocks * BLOCK_DAYS
         horizon = planned.blocks if is_planned else None
-        share = _found(horizon, worlds, days, rho, gain=gain)
+        share = _found(horizon, worlds, days, rho=rho, gain=gain)
         _print(f"gain {gain:g}, rho {rho:g}, {_method(horizon)}: {days} days", share)
         yield from _beyond(f"planned for {gain:g} and missed", 1 - share, 0.25, worlds)
 
@@ -200,16 +200,9 @@ def _days(chance: np.random.Generator, days: int, rho: float, skew: float) -> np
     return noise[_BURN:]
 
 
-def _found(
-    horizon: int | None,
-    worlds: int,
-    days: int,
-    rho: float = 0.0,
-    skew: float = 0.0,
-    gain: float = 0.0,
-) -> float:
+def _found(horizon: int | None, worlds: int, days: int, **world: float) -> float:
     """The share of the worlds (0-1) whose challenger is found better."""
-    return len(_found_after(horizon, worlds, days, rho, skew, gain)) / worlds
+    return len(_found_after(horizon, worlds, days, **world)) / worlds
 
 
 def _found_after(

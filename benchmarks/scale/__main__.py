@@ -98,8 +98,8 @@ def _idle(settings: "Settings", servers: Servers) -> None:
     before = {name: servers.total(name) for name in names}
     time.sleep(IDLE_SECONDS)
     shares = ((servers.total(name) - before[name]) / IDLE_SECONDS for name in names)
-    told = ", ".join(f"{name} {share:.0%}" for name, share in zip(names, shares, strict=True))
-    print(f"of a core while idle: {told}")
+    words = ", ".join(f"{name} {share:.0%}" for name, share in zip(names, shares, strict=True))
+    print(f"of a core while idle: {words}")
 
 
 def _reckon(look: float, run: float, stored: float, poll_seconds: float) -> None:

@@ -13,10 +13,15 @@ RUNNING = ("began", "judged", "stepped", "held", "resumed")
 WON = "won"
 ENDS = ("lost", "no difference", "not enough traffic", "inconclusive", "reverted")
 
-# Callers are at places from 0 to this, by a hash; the challenger answers those below its share.
 PLACES = 2**32
 
 StageKind = Literal["shadow", "canary", "ab"]
+
+
+def places_of(share: float) -> int:
+    """Callers are at places from 0 to ``PLACES``, by a hash: the challenger, which has a ``share``
+    (0-1) of them, answers those below this place."""
+    return round(share * PLACES)
 
 
 @record

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from serving.records.rollout import PLACES
+from serving.records.rollout import places_of
 
 
 class Split:
@@ -15,7 +15,7 @@ class Split:
 
     def __init__(self, salt: str, share: float) -> None:
         self._hash = blake2b(salt.encode(), digest_size=4)
-        self._below = round(share * PLACES)
+        self._below = places_of(share)
 
     def place(self, key: bytes) -> int:
         """The place of the caller with this key, from 0 to ``PLACES``: the same in every step."""

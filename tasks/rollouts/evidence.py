@@ -5,7 +5,7 @@ Only files that the lake got in the rollout's time are read, and of those only d
 judged yet and whose labels are in."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 
 import numpy as np
@@ -13,7 +13,7 @@ import polars as pl
 
 from blocks.clients.registry import CHAMPION, ROLLOUT
 from blocks.lake import Lake
-from serving.records.rollout import PLACES, Rollout, Stage
+from serving.records.rollout import Rollout, Stage, places_of
 from tasks.data.targets import possible_labels, truth_of
 from tasks.drift.performance import answers_of
 from tasks.log.compacted import LogFile, as_date
@@ -56,13 +56,13 @@ def _look_at(
     since, stage = datetime.fromisoformat(rollout.since), rollout.now
     recently = _recently(stage, since, now)
     rows = _read(store, case, _files_since(logged, recently), recently)
-    sides = _compare_sides(case, rollout, rows, versions)
+    ratio, shift = _compare_sides(case, rollout, rows, versions)
     if stage.kind == "canary":
         answered = rows.filter(_by(versions[1], ROLLOUT))
         requests = round((1 / answered["sample_rate"]).sum())
-        return Sight(now, requests=requests, ratio=sides.ratio, shift=sides.shift)
+        return Sight(now, requests=requests, ratio=ratio, shift=shift)
     sight = _see_days(store, case, rollout, versions, now, _files_since(logged, since))
-    return replace(sight, ratio=sides.ratio, shift=sides.shift)
+    return replace(sight, ratio=ratio, shift=shift)
 
 
 def _recently(stage: Stage, since: datetime, now: datetime) -> datetime:
@@ -74,30 +74,21 @@ def _recently(stage: Stage, since: datetime, now: datetime) -> datetime:
     return max(since, yesterday)
 
 
-@dataclass(frozen=True)
-class _Sides:
-    ratio: Ratio | None = None
-    shift: Shift | None = None
-
-
 def _compare_sides(
     case: UseCase, rollout: Rollout, rows: pl.DataFrame, versions: tuple[str, str]
-) -> _Sides:
-    """What the answers say without labels."""
+) -> tuple[Ratio | None, Shift | None]:
+    """What the answers say without labels; ``None`` where that is unknown."""
     if rows.is_empty():
-        return _Sides()
+        return None, None
     if rollout.now.kind == "shadow":
         pairs = _pairs(rows, versions)
         champion, challenger = (_answers(case, pairs, side) for side in ("", "_challenger"))
-        return _Sides(shift=shift_of_pairs(champion, challenger, rollout.differences))
+        return None, shift_of_pairs(champion, challenger, rollout.differences)
     arms = _arms(rows, versions)
     is_challenger = arms["is_challenger"].to_numpy()
-    return _Sides(
-        ratio_of(arms["caller_hash"], rollout.share),
-        shift_of_sides(
-            _answers(case, arms, ""), arms["caller_hash"], is_challenger, rollout.differences
-        ),
-    )
+    callers, answers = arms["caller_hash"], _answers(case, arms, "")
+    shift = shift_of_sides(answers, callers, is_challenger, rollout.differences)
+    return ratio_of(callers, rollout.share), shift
 
 
 def _see_days(
@@ -217,7 +208,7 @@ def _arms(rows: pl.DataFrame, versions: tuple[str, str]) -> pl.DataFrame:
 def _on_their_side(arms: pl.DataFrame, share: float) -> pl.DataFrame:
     """Without what the champion answered to the challenger's callers, such as requests that the
     challenger failed: they would make the champion's side another population."""
-    belongs = pl.col("caller_hash") < round(share * PLACES)
+    belongs = pl.col("caller_hash") < places_of(share)
     return arms.filter((belongs == pl.col("is_challenger")).fill_null(True))
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from serving.records.rollout import PLACES
+from serving.records.rollout import PLACES, places_of
 
 RATIO_ERROR = 1 / 1000  # of sound splits that are doubted
 _RATIO_PRIOR = 100.0
@@ -74,7 +74,7 @@ def ratio_of(places: pl.Series, share: float) -> Ratio | None:
     if not 0 < share < 1:
         return None
     callers = places.drop_nulls().unique()
-    challenger = int((callers < round(share * PLACES)).sum())
+    challenger = int((callers < places_of(share)).sum())
     return Ratio(share, len(callers) - challenger, challenger)
 
 

@@ -146,5 +146,5 @@ class FlightsStory(Story):
 
 def _sentence(rollout: dict[str, Any]) -> str:
     """What the ledger says, from the first letter to a full stop."""
-    said = "; ".join(rollout["reasons"])
-    return f"{said[:1].upper()}{said[1:]}."
+    reasons = "; ".join(rollout["reasons"])
+    return f"{reasons[:1].upper()}{reasons[1:]}."
