@@ -71,7 +71,7 @@ class Keeper:
                 connection.close()
                 die_with(keeper)
                 self._become(order, descriptors)
-                _end(_run(order.arguments[0]))
+                end_process(run_module(order.arguments[0]))
             except BaseException:  # noqa: BLE001 - it must not go on as a keeper
                 traceback.print_exc()
                 os._exit(1)
@@ -144,7 +144,7 @@ def _sow() -> None:
     np.random.seed()
 
 
-def _run(module: str) -> int:
+def run_module(module: str) -> int:
     """Run the module as ``python -m`` does. Returns the exit code."""
     sys.modules.pop(module, None)
     try:
@@ -163,7 +163,7 @@ def _run(module: str) -> int:
     return 0
 
 
-def _end(code: int) -> NoReturn:
+def end_process(code: int) -> NoReturn:
     """End this process as the interpreter does, without tearing down what it inherited: some
     libraries wait there for threads that a fork leaves behind.
     """
