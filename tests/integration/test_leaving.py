@@ -125,7 +125,7 @@ def test_a_full_pipe_holds_up_neither_the_answers_nor_the_end(
     except BlockingIOError:
         os.set_blocking(write, True)
     process = subprocess.Popen(
-        service._command,
+        service.command,
         env=service._environment,
         stdout=write,
         stderr=write,

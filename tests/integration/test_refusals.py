@@ -45,7 +45,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess
     with toy_registry(folder / "artifacts") as registry:
         process = ServiceProcess(folder, registry.url, **limits)
         # As on systems that begin with few: what is needed beyond is the service's own affair.
-        process._command = ["bash", "-c", 'ulimit -Sn 64; exec "$@"', "bash", *process._command]
+        process.command = ["bash", "-c", 'ulimit -Sn 64; exec "$@"', "bash", *process.command]
+        process.is_fork = False
         process.client.headers["authorization"] = f"Bearer {key}"
         with process:
             process.wait_for_version("1")
