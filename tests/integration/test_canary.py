@@ -168,6 +168,7 @@ def test_without_the_key_each_request_is_routed_on_its_own(
 
 
 @pytest.mark.parametrize("tag", [None, "{"])
+@pytest.mark.nightly("a further variant", only=("None",))
 def test_terms_that_become_unreadable_end_the_rollout_until_they_are_readable_again(
     mlflow: RegistryServer, tmp_path: Path, tag: str | None
 ) -> None:
@@ -347,6 +348,7 @@ def test_a_slow_challenger_is_reverted_and_the_variants_are_counted(
 
 
 @pytest.mark.parametrize("rows", [1, 100, 40_000])
+@pytest.mark.nightly("further variants", only=("1", "40000"))
 def test_the_champion_stands_in_for_requests_of_every_size(
     mlflow: RegistryServer, tmp_path: Path, rows: int
 ) -> None:

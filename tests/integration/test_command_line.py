@@ -128,6 +128,7 @@ def test_a_wrong_run_is_refused_before_it_starts(
     assert ended.returncode == 2 and told in ended.stderr and ended.stdout == ""
 
 
+@pytest.mark.nightly("a run on a worker; test_tidy.py proves the flow")
 def test_tidy_lists_first_and_removes_at_a_person_s_word(loop: Loop, laurel: Laurel) -> None:
     listed = laurel("tidy", CASE)
     assert (listed.returncode, listed.stderr.count("✓ tidy")) == (0, 1), listed.stderr

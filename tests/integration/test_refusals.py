@@ -119,7 +119,7 @@ def test_each_refusal_has_the_shape_of_its_protocol(service: ServiceProcess, pat
     "path",
     ["/v2/models/toy/infer", "/invocations", "/v1/toy/predict", f"{PREFIX}/v2/models/toy/infer"],
 )
-@pytest.mark.nightly("a further variant", only=("/invocations", "/v1/", "/laurel"))
+@pytest.mark.nightly("a further variant", only=("/invocations", "/v1/", f"{PREFIX}/v2"))
 def test_what_is_refused_before_it_is_a_request_has_it_too(
     service: ServiceProcess, path: str
 ) -> None:

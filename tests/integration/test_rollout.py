@@ -16,6 +16,7 @@ from flows.rollout import rollout
 from tests.fixtures.processes import wait_until
 from tests.integration.planting import Loop
 
+pytestmark = pytest.mark.nightly("contests and refits on a stack; CI's demo tells this story")
 CASE = "toy_rollout"
 TO_MAY = ["2024-01", "2024-02", "2024-03", "2024-04", "2024-05"]
 
@@ -75,7 +76,6 @@ def test_the_winner_meets_some_callers_and_then_all_before_the_crown(
     assert {event["event"] for event in events} >= {"laurel.rollout.began", "laurel.rollout.won"}
 
 
-@pytest.mark.nightly("two more contests and refits; the steps are in tests/unit/tasks/steps")
 def test_what_the_service_reverts_is_recorded_and_a_rollback_ends_a_rollout(
     loop: Loop, first: ModelVersion
 ) -> None:

@@ -237,6 +237,7 @@ def test_quiet_month_with_labels_is_stable_and_level(
     assert set(performance.metrics) == kind.metrics | held
 
 
+@pytest.mark.nightly("a second month of answers; drift/test_other_worlds.py proves the verdict")
 def test_changed_month_has_drifted_and_the_answers_are_worse(
     loop: Loop, kind: Kind, answers: list[dict[str, Any]]
 ) -> None:

@@ -127,6 +127,7 @@ def stack() -> Iterator[Cloud]:
     from moto.server import ThreadedMotoServer
 
     with pytest.MonkeyPatch.context() as variables:
+        variables.setattr(Cluster.run, "__defaults__", (0.2,))  # seconds between looks
         server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
         server.start()
         logging.getLogger("werkzeug").setLevel(logging.WARNING)

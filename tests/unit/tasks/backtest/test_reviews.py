@@ -8,7 +8,7 @@ from tasks.data.validation import validate
 from usecases.reviews import USE_CASE
 
 
-@pytest.mark.slow("replays months of contests")
+@pytest.mark.nightly("months of a loop")
 def test_the_loop_notices_new_products_and_learns_them_a_month_later(one_thread: None) -> None:
     """With the recipe of words alone, and no refits."""
     fast = tuple(one for one in USE_CASE.candidates if one.name == "words")

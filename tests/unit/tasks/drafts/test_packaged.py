@@ -120,7 +120,7 @@ with tempfile.TemporaryDirectory() as folder:
         ),
     ],
 )
-@pytest.mark.nightly("a further variant", only=("doctor", "flowers", "messages", "trips"))
+@pytest.mark.nightly("a further variant", only=("doctor", "flowers", "houses", "messages", "trips"))
 def test_a_drafted_file_is_ingested_fitted_and_packaged_without_an_edit(
     name: str, table: Callable[[Path], Path], expected: list[str], tmp_path: Path
 ) -> None:
