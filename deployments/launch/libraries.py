@@ -10,7 +10,6 @@ LIBRARIES = (
     "prefect.task_engine",
     "prefect_aws",
     "boto3.s3.inject",
-    "evidently",
     "git",
     "markdown_it",
     "matplotlib.backends.backend_agg",

@@ -216,6 +216,7 @@ def test_rest_that_comes_late_and_without_an_event_time_makes_it_performance_dri
     assert shown(loop)["label_coverage"] == 1 and found.reasons[0] in shown(loop)["reasons"]
 
 
+@pytest.mark.nightly("log/test_labels.py proves it")
 def test_correction_wins_and_what_it_corrects_stays_in_the_lake(loop: Loop, ids: list[str]) -> None:
     """The truth at last. A tenth of the wrong labels had come from a clock that is years ahead, and
     still lose.

@@ -171,6 +171,7 @@ def test_an_answer_goes_out_after_its_line_was_written_and_with_fsync_after_it_w
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
 @pytest.mark.parametrize(("durability", "each"), [("os", "U"), ("fsync", "WU")])
+@pytest.mark.nightly("a further variant", only=("os",))
 def test_with_fsync_a_segment_goes_when_what_it_became_is_on_the_disk(
     mlflow: RegistryServer, tmp_path: Path, durability: str, each: str
 ) -> None:

@@ -428,6 +428,7 @@ def test_champion_does_not_contest_itself(loop: Loop, won: Outcome) -> None:
     )
 
 
+@pytest.mark.nightly("as of a winner")
 def test_first_champion_that_cannot_be_served_loses_the_alias(
     loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:

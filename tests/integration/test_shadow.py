@@ -89,6 +89,7 @@ def wait_for_shadow(service: ServiceProcess, workers: int = 1) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.nightly("a further variant", only=("1",))
 def test_a_shadow_answers_nobody_and_its_scores_are_in_the_lake_under_the_same_ids(
     mlflow: RegistryServer, tmp_path: Path, workers: int
 ) -> None:

@@ -120,6 +120,7 @@ def test_a_package_of_another_format_is_refused_and_told(
         assert service.predict(ROW)["model_version"] == "1"
 
 
+@pytest.mark.nightly("as of one worker in test_service.py")
 def test_all_workers_start_from_this_disk_with_the_registry_away_and_follow_when_it_is_back(
     mlflow: RegistryServer, tmp_path: Path
 ) -> None:
