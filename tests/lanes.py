@@ -81,6 +81,7 @@ class Lanes(LoadScopeScheduling):
         super().__init__(config, log)
         self._folder = stack_modules
         self._on_stack: set[str] = set()
+        self._with_stack: set[Any] = set()
 
     def schedule(self) -> None:
         if self.collection is None:
@@ -95,19 +96,26 @@ class Lanes(LoadScopeScheduling):
         if module is None:
             node.shutdown()
             return
+        if module in self._on_stack:
+            self._with_stack.add(node)
         self.workqueue.move_to_end(module, last=False)
         super()._assign_work_unit(node)
+
+    def mark_test_complete(self, node: Any, item_index: int, duration: float = 0) -> None:
+        """Forget the test: xdist would count all that a lane has done after each one."""
+        nodeid = self.registered_collections[node][item_index]
+        work, scope = self.assigned_work[node], self._split_scope(nodeid)
+        del work[scope][nodeid]
+        if not work[scope]:
+            del work[scope]
+        self._reschedule(node)
 
     def _choose(self, node: Any) -> str | None:
         modules = sorted(self.workqueue, key=_turn)
         on_stack = [module for module in modules if module in self._on_stack]
         others = [module for module in modules if module not in self._on_stack]
         first = next((lane for lane in self.nodes if lane.gateway.id == FIRST), self.nodes[0])
-        with_stack = [
-            lane
-            for lane in self.nodes
-            if lane is first or not self._on_stack.isdisjoint(self.assigned_work[lane])
-        ]
+        with_stack = [lane for lane in self.nodes if lane is first or lane in self._with_stack]
         if node is not first:
             on_stack = [module for module in on_stack if module not in FIRST_LANES]
         if node in with_stack:

@@ -169,3 +169,16 @@ def test_a_lane_that_crashed_is_told_like_the_others() -> None:
     table = Timetable(began=1000.0)
     table.pytest_runtest_logreport(crashed)
     assert table.lines()[0].startswith("gw0: done")
+
+
+def test_what_a_lane_has_done_is_forgotten_and_what_it_was_at_is_given_to_another(
+    lanes: Any,
+) -> None:
+    scheduler, (first, second), tests = lanes([*STACK, *OTHERS])
+    scheduler.mark_test_complete(first, first.sent[0])
+    left = {f"{STACK[0]}::test_1": False, f"{STACK[0]}::test_2": False}
+    assert scheduler.assigned_work[first][STACK[0]] == left
+    work(scheduler, second, tests)
+    assert scheduler.assigned_work[second] == {}
+    assert scheduler.remove_node(first) == f"{STACK[0]}::test_1"
+    assert f"{STACK[0]}::test_2" in scheduler.workqueue[STACK[0]]
