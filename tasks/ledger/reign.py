@@ -19,7 +19,7 @@ from blocks.service import ServiceAway
 from serving.records.chain import path_of
 from serving.records.ledger import Decision, Entry
 from serving.records.reasons import because
-from tasks.ledger.entries import check_ledger, read, record, stamp
+from tasks.ledger.entries import check_ledger, read, read_back, record, stamp
 from tasks.messages.announcements import adopted, alias_restored, deployment_failed
 from tasks.outside.blocks_of_run import lake, registry, service, tell
 
@@ -35,7 +35,6 @@ _MOVES = {
     ("crown", "adopted"),
     ("crown", "vacated"),
 }
-_RECENT_ENTRIES = 50
 
 
 class CrownUnclear(RegistryError):
@@ -131,10 +130,8 @@ def look(store: Lake, models: ModelRegistry, use_case: str) -> Reign:
 
 def last_move(store: Lake, use_case: str) -> Entry | None:
     """Return the entry of the ledger by which the crown last moved."""
-    recent = read(store, use_case, _RECENT_ENTRIES)
-    return last_crowned(recent) or (
-        last_crowned(read(store, use_case)) if len(recent) == _RECENT_ENTRIES else None
-    )
+    entries = read_back(store, use_case, lambda latest: last_crowned(latest) is not None)
+    return last_crowned(entries)
 
 
 def last_crowned(entries: Sequence[Entry]) -> Entry | None:

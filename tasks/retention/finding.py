@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import cache
 
 from blocks.lake import Lake
 from blocks.registry import ModelRegistry, RegistryAway, RegistryError
@@ -60,12 +61,13 @@ def find_removable(
         ("predictions", lambda days: lake_objects.old_predictions(store, name, days, now)),
         ("feedback", lambda days: lake_objects.old_feedback(store, name, days, now)),
     ]
+    is_rolling = cache(lambda: find_running(store, models, name) is not None)
     kept, found, problems = kept_days(case), list[Removable](), list[str]()
     for kind, find in finders:
         if kept[kind]:
             try:
                 # A rollout judges what came since it began, however long it lasts.
-                if kind in KINDS and find_running(store, models, name) is not None:
+                if kind in KINDS and is_rolling():
                     continue
                 found.append(find(kept[kind]))
             except (RegistryAway, RegistryError) as error:

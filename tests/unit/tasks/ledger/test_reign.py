@@ -19,6 +19,8 @@ from tasks.ledger.entries import Stamp, add_entry, now, read
 from tasks.ledger.reign import CrownUnclear, end_crowning, find_champion, find_reign
 from tasks.ledger.witness import LedgerTampered
 from tests.fakes.heads import HeadRegistry
+from tests.fixtures.ledgers import append_in_lake
+from tests.fixtures.watched_lake import WatchedLake
 
 CASE = "toy"
 
@@ -298,3 +300,19 @@ def test_long_ledger_without_a_crown_of_late_is_read_to_its_beginning(world: Wor
             ),
         )
     assert champion(world) == "4"
+
+
+def test_the_ledger_is_read_as_far_back_as_the_crown_and_not_whole(tmp_path: Path) -> None:
+    lake, stamp = WatchedLake(url=f"file://{tmp_path}"), Stamp(time=now(), by="a test", run=None)
+    for place in range(1, 301):
+        crown = place in (10, 250)
+        kind, verdict = ("crown", "crowned") if crown else ("drift", "stable")
+        decision = Decision(
+            use_case=CASE, kind=kind, verdict=verdict, reasons=[], version=str(place), **stamp
+        )
+        append_in_lake(lake, decision)
+    read: list[str] = []
+    lake.watch(lambda operation, path: read.append(path) if operation == "read" else None)
+    entry = reign.last_move(lake, CASE)
+    assert entry is not None and entry.version == "250"
+    assert len(read) == 64
