@@ -5,7 +5,7 @@ Parquet. A real day has more files than hours: an hour's file is written under a
 takes. Ids come again, therefore; number and size of the files are real."""
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -56,6 +56,10 @@ class Writer:
             }
         )
         self._put(dict(self._feedback(day, hour, each) for hour, each in enumerate(labels)))
+        self.note_traffic(day.date)
+
+    def note_traffic(self, day: date) -> None:
+        """Write the month's file of the service's one process, which grows by the day."""
         self._put(self._traffic_of(day))
 
     def _put(self, objects: dict[str, bytes]) -> None:
@@ -108,13 +112,12 @@ class Writer:
             self._manifests = {version: read_manifest(self._registry, champion)}
         return self._manifests[version]
 
-    def _traffic_of(self, day: Day) -> dict[str, bytes]:
-        """The month's file of the service's one process, which is written again as it grows."""
-        month = f"{day.date:%Y-%m}"
+    def _traffic_of(self, day: date) -> dict[str, bytes]:
+        month = f"{day:%Y-%m}"
         hours = self._traffic.setdefault(month, {})
         latency = [0] * (len(LATENCY_BOUNDS) + 1)
         latency[2] = _REQUESTS_AN_HOUR
-        midnight = datetime.combine(day.date, datetime.min.time())
+        midnight = datetime.combine(day, datetime.min.time())
         for hour in range(HOURS):
             name = f"{midnight + timedelta(hours=hour):%Y-%m-%dT%H}"
             rows = ROWS * _REQUESTS_AN_HOUR

@@ -26,9 +26,9 @@ class Day:
 
 @dataclass(frozen=True)
 class Plan:
-    """Of each of the ``months`` the last ``days`` are played: a gap is as good as days on which
-    nothing happens. The last day of the first and of the last month has ``full`` files, as a real
-    one, every other day ``thin`` ones."""
+    """Of each of the ``months`` the last ``days`` are played, and the records of the others filled
+    in. The last day of the first and of the last month has ``full`` files, as a real one, every
+    other played day ``thin`` ones."""
 
     last: date
     months: int = 12
@@ -38,10 +38,22 @@ class Plan:
 
     def of_month(self, month: int) -> list[Day]:
         """The days of the month, from 1 on."""
+        dates = self._dates(month)[-self.days :]
+        return [self._day(day, dates, month) for day in dates]
+
+    def filled(self, month: int) -> list[date]:
+        """The days of the month before those that are played."""
+        return self._dates(month)[: -self.days]
+
+    @property
+    def prelude(self) -> list[Day]:
+        """Three days before the year, the first of which is the model of what is filled in."""
+        return [Day(day, self.thin) for day in self._dates(0)[-3:]]
+
+    def _dates(self, month: int) -> list[date]:
         first = months_after(self.last.replace(day=1), month - self.months)
         length = monthrange(first.year, first.month)[1]
-        dates = [first + timedelta(days=day) for day in range(length)][-self.days :]
-        return [self._day(day, dates, month) for day in dates]
+        return [first + timedelta(days=day) for day in range(length)]
 
     def _day(self, day: date, dates: list[date], month: int) -> Day:
         is_full = day == dates[-1] and month in (1, self.months)
@@ -56,8 +68,8 @@ class Plan:
 
     @property
     def learned_first(self) -> str:
-        """The month before the year, through which the first champion learns."""
-        return f"{months_after(self.last, -self.months):%Y-%m}"
+        """The month before the prelude, through which the first champion learns."""
+        return f"{months_after(self.last, -self.months - 1):%Y-%m}"
 
 
 def months_after(day: date, months: int) -> date:

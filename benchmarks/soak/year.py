@@ -1,21 +1,23 @@
 """Plays the year: each day its files, a drift check and ``tidy``, each month a retrain."""
 
+import json
 import shutil
 import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from benchmarks.soak.files import Writer
+from benchmarks.soak.filled import Filler
 from benchmarks.soak.plan import Day, Plan, at
 from benchmarks.soak.rooms import read_sizes
 from benchmarks.soak.stack import Stack, running
 from blocks.lake import Lake
 from blocks.registry import ModelRegistry
 
-YEAR, MONTH = "year", "month-1"
+YEAR, MONTH, MONTHS = "year", "month-1", "months.json"
 
 
 @dataclass(frozen=True)
@@ -32,9 +34,11 @@ def play(plan: Plan, folder: Path, lake: str, port: int, say: Callable[[str], No
     scratch = folder / "scratch"
     scratch.mkdir(exist_ok=True)
     with running(folder / YEAR, lake, port) as stack:
-        stack.turn(at(plan.of_month(1)[0].date, 1))
+        stack.turn(at(plan.prelude[0].date, 1))
         stack.flow("retrain", through=plan.learned_first, reason="the first champion")
         writer = _writer(stack, scratch)
+        for day in plan.prelude:
+            _play_day(stack, writer, day)
         months = [_play_month(stack, writer, plan, 1, say)]
     shutil.copytree(folder / YEAR, folder / MONTH, symlinks=True)
     with running(folder / YEAR, lake, port) as stack:
@@ -42,6 +46,15 @@ def play(plan: Plan, folder: Path, lake: str, port: int, say: Callable[[str], No
         for month in range(2, plan.months + 1):
             months.append(_play_month(stack, writer, plan, month, say))
     return months
+
+
+def keep(months: list[Month], folder: Path) -> None:
+    (folder / MONTHS).write_text(json.dumps([asdict(month) for month in months]))
+
+
+def kept(folder: Path) -> list[Month]:
+    """The months of a year that was played in this folder."""
+    return [Month(**month) for month in json.loads((folder / MONTHS).read_text())]
 
 
 def _writer(stack: Stack, scratch: Path) -> Writer:
@@ -53,6 +66,13 @@ def _play_month(
     stack: Stack, writer: Writer, plan: Plan, month: int, say: Callable[[str], None]
 ) -> Month:
     start, cpu = time.perf_counter(), defaultdict[str, list[float]](list)
+    if days := plan.filled(month):
+        settings = stack.settings
+        lake, registry = Lake.of(settings), ModelRegistry.of(settings)
+        filler = Filler(stack, lake, registry, plan.prelude[0].date)
+        for date in days:
+            filler.fill(date)
+            writer.note_traffic(date)
     for day in plan.of_month(month):
         for name, seconds in _play_day(stack, writer, day).items():
             cpu[name].append(seconds)

@@ -20,7 +20,7 @@ def test_the_plan_is_a_year_of_days_of_which_two_are_as_large_as_real_ones() -> 
         date(2026, 11, 30),
     ]
     assert (YEAR.learned_first, days[31].retrains, days[-30].retrains) == (
-        "2025-11",
+        "2025-10",
         "2025-12",
         "2026-10",
     )
@@ -38,6 +38,9 @@ def test_a_short_year_has_the_last_days_of_each_month() -> None:
         *((2, day) for day in (26, 27, 28)),
     ]
     assert [day.files for day in days] == [5, 5, 9, 5, 5, 5, 5, 5, 9]
+    assert short.filled(1) == [date(2025, 12, 1) + timedelta(day) for day in range(28)]
+    assert YEAR.filled(1) == []
+    assert [f"{day.date}" for day in short.prelude] == ["2025-11-28", "2025-11-29", "2025-11-30"]
 
 
 def test_between_two_steps_the_year_s_clock_goes_as_the_machine_s(tmp_path: Path) -> None:
