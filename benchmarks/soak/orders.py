@@ -69,11 +69,14 @@ def now() -> datetime:
 
 
 class Orders:
-    """The complete months of this year and the two before it."""
+    """The complete months, from half a year before the played one on."""
+
+    def __init__(self, first: datetime) -> None:
+        self.first = first
 
     def periods(self) -> list[str]:
-        today = now()
-        months = range(12 * (today.year - 2), 12 * today.year + today.month - 1)
+        first, today = self.first, now()
+        months = range(12 * first.year + first.month - 1, 12 * today.year + today.month - 1)
         return [f"{month // 12}-{month % 12 + 1:02d}" for month in months]
 
     def read(self, period: str) -> "pl.DataFrame":
@@ -106,7 +109,7 @@ USE_CASE = UseCase(
     name="orders",
     title="Orders that come back",
     question="Will this order be sent back?",
-    source=Orders(),
+    source=Orders(now() - timedelta(days=30 * 18)),
     key=("number",),
     event_time="at",
     target=Binary(label="returned"),
