@@ -123,16 +123,16 @@ class Folder:
         objects = []
         # Links to folders are followed: a lake may lie on several disks.
         for folder, _, names in os.walk(self.root / prefix, onerror=_pass_on, followlinks=True):
+            below = Path(folder).relative_to(self.root).parts
             for name in names:
-                path = Path(folder, name)
+                if name.endswith(".partial"):
+                    continue
                 try:
-                    stat = path.stat()
+                    stat = os.stat(f"{folder}/{name}")  # noqa: PTH116 - a tenth of a Path's time
                 except FileNotFoundError:  # removed since it was listed
                     continue
-                if not name.endswith(".partial"):
-                    key = path.relative_to(self.root).as_posix()
-                    modified = datetime.fromtimestamp(stat.st_mtime, UTC)
-                    objects.append(Stored(key, stat.st_size, modified))
+                modified = datetime.fromtimestamp(stat.st_mtime, UTC)
+                objects.append(Stored("/".join((*below, name)), stat.st_size, modified))
         return sorted(objects)
 
 

@@ -254,11 +254,12 @@ class RegistryApi:
             _check(answer)
 
     def search_runs(
-        self, experiment: str, before: int, page: int = 1000
+        self, experiment: str, before: int, page: int = 1000, without_tag: str | None = None
     ) -> Iterator[dict[str, Any]]:
         """The finished runs of an experiment that began before that time (ms since 1970), as MLflow
-        describes them; none if there is no such experiment.
+        describes them, or those without a tag; none if there is no such experiment.
         """
+        untagged = f" AND tags.`{without_tag}` IS NULL" if without_tag else ""
         try:
             found = self.ask("GET", "experiments/get-by-name", {"experiment_name": experiment})
         except ApiError as error:
@@ -268,7 +269,7 @@ class RegistryApi:
         with reading("its experiment has"):
             wanted: dict[str, Any] = {
                 "experiment_ids": [found["experiment"]["experiment_id"]],
-                "filter": f"attributes.start_time < {before}",
+                "filter": f"attributes.start_time < {before}{untagged}",
                 "order_by": ["attributes.start_time DESC"],
                 "max_results": page,
             }

@@ -7,9 +7,9 @@
     decisions/<use_case>/<place>.json                  the ledger; a decision never changes
     traffic/<use_case>/<month>/<process>.json          what a process of the service answered
 
-Unreadable records are listed as such, beside the others. Records stay in memory while their size
-and time of change stay the same, and a listing for two seconds, a failed one too: many open pages
-ask the lake as often as one does."""
+Unreadable records are listed as such, beside the others. Records, and what is made of them, stay
+in memory while their size and time of change stay the same, and a listing for two seconds, a failed
+one too: many open pages ask the lake as often as one does."""
 
 import threading
 import time
@@ -44,7 +44,7 @@ from serving.history.ledger import (
 )
 from serving.history.reigns import Reign, reigns
 from serving.history.rollouts import LatestRollout, latest_rollout
-from serving.history.traffic import Hours, read_month
+from serving.history.traffic import Hours, Month, read_month
 from serving.history.window_order import begin_of
 from serving.outside.lake import Lake
 from serving.records.chain import place_of
@@ -53,6 +53,7 @@ from serving.records.heads import End, find_end_faults
 
 _LISTING_SECONDS = 2.0
 _RECORDS = 2000
+_CHAINS, _MONTHS = 8, 60  # of a ledger up to 1,000 entries each, and a few hundred kB each
 _READERS = 8
 _LARGEST_RECORD = 2**20
 _LARGEST_REPORT = 64 * 2**20
@@ -83,6 +84,8 @@ class History:
         self._listed: dict[str, tuple[float, list[Stored] | LakeAway]] = {}
         self._reading = threading.Lock()
         self._records: OrderedDict[Stored, Any] = OrderedDict()
+        self._months: dict[tuple[str, str], tuple[list[Stored], Month]] = {}
+        self._chains: dict[tuple[str, int], tuple[list[Stored], list[Placed], End]] = {}
 
     def drift(
         self,
@@ -168,12 +171,21 @@ class History:
         try:
             listed = self._list(f"traffic/{use_case}")
         except LakeAway:
-            return Hours([])
-        stored = [
-            item for item in listed if item.key.endswith(".json") and item.key.count("/") == 3
-        ]
-        months = (item.key.split("/")[2] for item in stored)
-        return Hours(zip(months, self._read(stored, read_month), strict=True))
+            return Hours({})
+        files: dict[str, list[Stored]] = {}
+        for item in listed:
+            if item.key.endswith(".json") and item.key.count("/") == 3:
+                files.setdefault(item.key.split("/")[2], []).append(item)
+        return Hours({name: self._month(use_case, name, files[name]) for name in files})
+
+    def _month(self, use_case: str, name: str, files: list[Stored]) -> Month:
+        """A month that is over is added up once."""
+        known = self._months.get((use_case, name))
+        if known is None or known[0] != files:
+            if len(self._months) >= _MONTHS:
+                self._months.clear()
+            known = self._months[use_case, name] = (files, Month(self._read(files, read_month)))
+        return known[1]
 
     def approvals(self, use_case: str) -> list[Approval]:
         """The questions without an answer in the ledger, the latest first."""
@@ -214,13 +226,20 @@ class History:
             for item in listed
             if item.key.endswith(".json") and (before is None or place_of(item.key) < before)
         ][-most - 1 :]
+        known = self._chains.get((use_case, most))
+        if known is not None and known[0] == stored:
+            return list(known[1]), known[2]
         links = [
             Link(link, None) if isinstance(link, str) else link
             for link in self._read(stored, read_link)
         ]
         places = [place_of(item.key) for item in stored]
-        placed = list(map(Placed, places, chain(stored, links)))
-        return placed[-most:], end_of(stored, links)
+        placed, end = list(map(Placed, places, chain(stored, links)))[-most:], end_of(stored, links)
+        if before is None and all(link.sha256 is not None for link in links):
+            if len(self._chains) >= _CHAINS:
+                self._chains.clear()
+            self._chains[use_case, most] = (stored, placed, end)
+        return list(placed), end
 
     def report(self, use_case: str, window: str) -> bytes | None:
         """Evidently's HTML of the latest check of ``window``; ``None`` if it has none. Only listed

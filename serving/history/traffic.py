@@ -1,6 +1,7 @@
 """What all processes of a use case's services answered in a time, from their files in the lake."""
 
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 import msgspec
@@ -25,24 +26,53 @@ class Served(msgspec.Struct, frozen=True):
     p99: float | None
 
 
-class Hours:
-    """The hours of all processes, added. ``files`` are each process's months, by the name of the
-    month; a text stands for an unreadable one. ``since`` is the first hour; ``None``: there is
-    none."""
+class Month:
+    """The hours of all processes in a month, added, so that a stretch of them is one subtraction.
+    A text stands for an unreadable file."""
 
-    def __init__(self, files: Iterable[tuple[str, TrafficMonth | str]]) -> None:
-        self._hours: dict[str, list[Hour]] = {}
-        self._unreadable: set[str] = set()
-        self._other_bounds: set[str] = set()
-        for month, content in files:
+    def __init__(self, files: Iterable[TrafficMonth | str]) -> None:
+        self.is_readable = True
+        hours: dict[str, list[tuple[Hour, bool]]] = {}
+        for content in files:
             if isinstance(content, str):
-                self._unreadable.add(month)
+                self.is_readable = False
                 continue
+            own_bounds = tuple(content.bounds) == LATENCY_BOUNDS
             for name, hour in content.hours.items():
-                if tuple(content.bounds) != LATENCY_BOUNDS or len(hour.latency) != _BUCKETS:
-                    self._other_bounds.add(name)
-                self._hours.setdefault(name, []).append(hour)
-        self.since = min(self._hours, default=None)
+                is_counted = own_bounds and len(hour.latency) == _BUCKETS
+                hours.setdefault(name, []).append((hour, is_counted))
+        self.names = sorted(hours)
+        self._until = [_NOTHING]
+        for name in self.names:
+            self._until.append(_add(self._until[-1], *(_of_hour(*each) for each in hours[name])))
+
+    def between(self, first: str, last: str) -> "_Sums":
+        """The sums of the hours from ``first`` to before ``last``."""
+        begin, end = bisect_left(self.names, first), bisect_left(self.names, last)
+        early, late = self._until[begin], self._until[end]
+        return tuple(after - before for before, after in zip(early, late, strict=True))
+
+
+# Requests, errors, hours counted by other bounds, and the latency's buckets.
+_Sums = tuple[int, ...]
+_NOTHING: _Sums = (0,) * (3 + _BUCKETS)
+
+
+def _of_hour(hour: Hour, is_counted: bool) -> _Sums:
+    latency = hour.latency if is_counted else [0] * _BUCKETS
+    return hour.requests, hour.errors, not is_counted, *latency
+
+
+def _add(*sums: _Sums) -> _Sums:
+    return tuple(map(sum, zip(*sums, strict=True)))
+
+
+class Hours:
+    """The months by their names. ``since`` is the first hour; ``None``: there is none."""
+
+    def __init__(self, months: Mapping[str, Month]) -> None:
+        self.months = months
+        self.since = min((month.names[0] for month in months.values() if month.names), default=None)
 
     def within(self, begin: datetime, end: datetime) -> Served | None:
         """The sum of the hours from ``begin`` to before ``end`` (UTC, without a zone); ``None`` if
@@ -50,19 +80,13 @@ class Hours:
         first, last = f"{begin:%Y-%m-%dT%H}", f"{end:%Y-%m-%dT%H}"
         if self.since is None or last <= self.since:
             return None
-        if any(first[:7] <= month <= last[:7] for month in self._unreadable):
+        months = [month for name, month in self.months.items() if first[:7] <= name <= last[:7]]
+        if not all(month.is_readable for month in months):
             return None
-        names = [name for name in self._hours if first <= name < last]
-        hours = [hour for name in names for hour in self._hours[name]]
-        counts: list[int] = []
-        if not self._other_bounds.intersection(names):
-            counts = [sum(column) for column in zip(*(hour.latency for hour in hours), strict=True)]
-        return Served(
-            requests=sum(hour.requests for hour in hours),
-            errors=sum(hour.errors for hour in hours),
-            p50=quantile(counts, 0.50),
-            p99=quantile(counts, 0.99),
-        )
+        parts = [month.between(first, last) for month in months]
+        requests, errors, others, *counts = _add(_NOTHING, *parts)
+        latency = [] if others else counts
+        return Served(requests, errors, quantile(latency, 0.50), quantile(latency, 0.99))
 
 
 def read_month(data: bytes) -> TrafficMonth:

@@ -4,6 +4,7 @@ Names are those of ``usecases/definition/period_kinds.py``, which the service do
 
 import re
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 _DATE = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:T(\d\d))?)?)?(?![\dWQ])", re.ASCII)
 _WEEK = re.compile(r"(\d{4})-W(\d\d)(?!\d)", re.ASCII)
@@ -12,6 +13,7 @@ _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(days=7
 _QUARTER = re.compile(r"(\d{4})-Q(\d)(?!\d)", re.ASCII)
 
 
+@lru_cache(maxsize=2048)
 def begin_of(window: str) -> datetime:
     """The first moment of the window of that name; the first of all time for a name of none."""
     try:
@@ -27,6 +29,7 @@ def begin_of(window: str) -> datetime:
     return datetime.min
 
 
+@lru_cache(maxsize=2048)
 def end_of(window: str) -> datetime:
     """The first moment after the window of that name; the first of all time for a name of none."""
     begin = begin_of(window)

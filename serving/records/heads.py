@@ -20,12 +20,14 @@ _HEAD = re.compile(r"\d{1,8} [0-9a-f]{64}", re.ASCII)
 @dataclass(frozen=True)
 class End:
     """The last entry in the lake: its place (0 for an empty ledger), SHA-256, that of the entry
-    before it, and the run in MLflow that it names for its head."""
+    before it, and the run in MLflow that it names for its head. ``crown`` is the place of the last
+    entry up to it that moved the crown, as far as it says; else 0."""
 
     place: int
     sha256: str
     previous: str = ""
     head_run: str = ""
+    crown: int = 0
 
 
 @dataclass(frozen=True)

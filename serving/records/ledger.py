@@ -23,6 +23,13 @@ Kind = Literal[
     "ledger",
 ]
 
+_MOVES = {
+    ("crown", "crowned"),
+    ("rollback", "rollback"),
+    ("crown", "adopted"),
+    ("crown", "vacated"),
+}
+
 
 @record
 class Change:
@@ -106,9 +113,16 @@ class Decision(Coded):
 class Entry(Decision):
     """A decision in its place. ``sequence`` counts from 1 for each use case; ``previous`` is the
     SHA-256 of the entry before it; ``head_run`` is the run in MLflow that has its head, empty if
-    there were no heads yet.
+    there were no heads yet. ``crown`` is the place of the last entry before it that moved the
+    crown: 0 if there is none, or if an older version of Laurel wrote the entry before it.
     """
 
     sequence: int
     previous: str
     head_run: Annotated[str, Field(exclude_if=lambda run: not run)] = ""
+    crown: Annotated[int, Field(exclude_if=lambda place: not place)] = 0
+
+
+def moves_crown(entry: Decision) -> bool:
+    """Whether it gave the crown to a version, or left it vacant."""
+    return (entry.kind, entry.verdict) in _MOVES

@@ -71,6 +71,11 @@ def promised(coverage: float, calibrated: Coverage | None) -> tuple[float, float
     return min(coverage, calibrated.low), max(coverage, calibrated.high)
 
 
+def windows_needed(case: UseCase, performance: Performance) -> int:
+    """How many windows before this one ``tell_coverage`` asks for: none unless this one is off."""
+    return case.labels.coverage_windows - 1 if performance.held in OFF else 0
+
+
 def tell_coverage(
     case: UseCase, verdict: DriftVerdict, performance: Performance, before: Sequence[str]
 ) -> DriftVerdict:

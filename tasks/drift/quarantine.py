@@ -4,7 +4,7 @@ is decided from the log.
     reports/<use case>/<window>/quarantine.json     which columns, why, and since when; ``lifted``
                                                     once a later check finds it sound
 
-``quarantined`` is asked by whoever looks at more than one window. The data themselves stay where
+``is_quarantined`` is asked by whoever looks at more than one window. The data themselves stay where
 they are."""
 
 from blocks.lake import Lake
@@ -54,13 +54,10 @@ def lift(store: Lake, use_case: str, window: str, at: str) -> bool:
     return True
 
 
-def quarantined(store: Lake, use_case: str) -> dict[str, Quarantine]:
-    """The windows to leave out, by name."""
-    records = [path for path in store.list(f"reports/{use_case}") if path.endswith(f"/{_NAME}")]
-    quarantines = [Quarantine.model_validate_json(store.read(path)) for path in records]
-    return {
-        quarantine.window: quarantine for quarantine in quarantines if quarantine.lifted is None
-    }
+def is_quarantined(store: Lake, use_case: str, window: str) -> bool:
+    """Whether to leave out the window."""
+    record = read(store, use_case, window)
+    return record is not None and record.lifted is None
 
 
 def _write(store: Lake, quarantine: Quarantine) -> None:

@@ -139,7 +139,11 @@ def _check_place(decision: Decision, end: End, after: int | None) -> None:
 
 def _entry_after(end: End, decision: Decision, head_run: str = "") -> Entry:
     return Entry(
-        **fields_of(decision), sequence=end.place + 1, previous=end.sha256, head_run=head_run
+        **fields_of(decision),
+        sequence=end.place + 1,
+        previous=end.sha256,
+        head_run=head_run,
+        crown=end.crown,
     )
 
 

@@ -7,6 +7,7 @@ an explanation and the flow that settles it: nothing is crowned on a guess."""
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -17,9 +18,10 @@ from blocks.lake import Lake
 from blocks.registry import ModelRegistry, ModelVersion, RegistryError
 from blocks.service import ServiceAway
 from serving.records.chain import path_of
-from serving.records.ledger import Decision, Entry
+from serving.records.ledger import Decision, Entry, moves_crown
 from serving.records.reasons import because
-from tasks.ledger.entries import check_ledger, read, record, stamp
+from tasks.ledger.entries import check_ledger, read, read_back, record, stamp
+from tasks.ledger.witness import decode_entry
 from tasks.messages.announcements import adopted, alias_restored, deployment_failed
 from tasks.outside.blocks_of_run import lake, registry, service, tell
 
@@ -29,13 +31,6 @@ CROWNING = (
 ENDED = "ended"
 PACKAGE_SHA256 = "package_sha256"
 NOBODY = "none"
-_MOVES = {
-    ("crown", "crowned"),
-    ("rollback", "rollback"),
-    ("crown", "adopted"),
-    ("crown", "vacated"),
-}
-_RECENT_ENTRIES = 50
 
 
 class CrownUnclear(RegistryError):
@@ -130,18 +125,21 @@ def look(store: Lake, models: ModelRegistry, use_case: str) -> Reign:
 
 
 def last_move(store: Lake, use_case: str) -> Entry | None:
-    """Return the entry of the ledger by which the crown last moved."""
-    recent = read(store, use_case, _RECENT_ENTRIES)
-    return last_crowned(recent) or (
-        last_crowned(read(store, use_case)) if len(recent) == _RECENT_ENTRIES else None
-    )
+    """Return the entry of the ledger by which the crown last moved: the last entry names it."""
+    latest = read(store, use_case, 1)
+    if latest and latest[0].crown and not moves_crown(latest[0]):
+        path = path_of(use_case, latest[0].crown)
+        with suppress(FileNotFoundError):  # a person may have accepted a ledger with a gap
+            entry = decode_entry(path, store.read(path))
+            if moves_crown(entry):
+                return entry
+    entries = read_back(store, use_case, lambda read_so_far: last_crowned(read_so_far) is not None)
+    return last_crowned(entries)
 
 
 def last_crowned(entries: Sequence[Entry]) -> Entry | None:
     """Return the entry by which the crown last moved; one that left it vacant has no version."""
-    return next(
-        (entry for entry in reversed(entries) if (entry.kind, entry.verdict) in _MOVES), None
-    )
+    return next((entry for entry in reversed(entries) if moves_crown(entry)), None)
 
 
 def _version_of(

@@ -27,7 +27,7 @@ from serving.records.heads import (
     head_of,
     read_heads,
 )
-from serving.records.ledger import Entry
+from serving.records.ledger import Entry, moves_crown
 from serving.records.record import decode
 
 SETTLE_SECONDS = 5.0
@@ -132,7 +132,8 @@ def find_end(store: Lake, use_case: str) -> End:
 
 def end_of(path: str, data: bytes) -> End:
     entry = decode_entry(path, data)
-    return End(place_of(path), digest(data), entry.previous, entry.head_run)
+    crown = entry.sequence if moves_crown(entry) else entry.crown
+    return End(place_of(path), digest(data), entry.previous, entry.head_run, crown)
 
 
 def decode_entry(path: str, data: bytes) -> Entry:

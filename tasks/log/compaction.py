@@ -49,6 +49,7 @@ _GROUP_BYTES = 32_000_000
 _MOST_TABLES = 200
 _MOST_FILES = 8  # compacted files of a day, before they are merged too
 _READERS = 4
+_WATCHED = timedelta(days=7)  # what a killed or slower call has left is found within this time
 
 
 @dataclass(frozen=True)
@@ -83,13 +84,29 @@ class _Day:
         numbered = [(number_of(stored.key), stored) for stored in self.made]
         return sorted((number, stored) for number, stored in numbered if number is not None)
 
+    def may_change(self, now: datetime) -> bool:
+        """Whether there may be something to do, by the listing alone: of a year of days most have
+        nothing."""
+        small = [
+            stored
+            for stored in self.made
+            if number_of(stored.key) is None and stored.size < _SMALL_BYTES
+        ]
+        return (
+            bool(self.segments)
+            or len(small) >= _MOST_FILES
+            or len(self.manifests) > 1
+            or any(now - stored.modified < _WATCHED for stored in self.made)
+        )
+
 
 def compact(store: Lake, kind: Kind, use_case: str, now: datetime) -> Compacted:
     """Compact the days before the one of ``now`` (UTC), and delete what earlier calls replaced.
     A day that is damaged stays as it is. Raises ``LakeAway``, ``OSError`` if this machine's disk is
     full.
     """
-    days, done = list(_days(store, kind, use_case, now)), Compacted()
+    listed, done = _days(store, kind, use_case, now), Compacted()
+    days = [day for day in listed if day.may_change(now)]
     for work in (_sweep, _compact_day):  # all room is made before some is taken
         for day in reversed(list(days)):  # drift checks read the latest first
             if done.segments >= MOST_SEGMENTS:

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import cache
 
 from blocks.lake import Lake
 from blocks.registry import ModelRegistry, RegistryAway, RegistryError
 from blocks.settings import Settings
 from tasks.ledger.entries import read
-from tasks.ledger.running_rollout import running
+from tasks.ledger.running_rollout import find_running
+from tasks.log.compaction import KINDS
 from tasks.retention import flow_runs, lake_objects, mlflow_files
 from tasks.retention.removable import Removable
 from usecases.definition import UseCase
@@ -45,7 +47,6 @@ def find_removable(
 ) -> tuple[list[Removable], list[str]]:
     """What is older than it is kept, and what could not be looked at."""
     name = case.name
-    entries = read(store, name)
     finders: list[tuple[str, Callable[[int], Removable]]] = [
         ("results", lambda days: lake_objects.old_results(store, days, now)),
         ("report_pages", lambda days: lake_objects.old_pages(store, name, days, now)),
@@ -53,18 +54,21 @@ def find_removable(
         ("runs", lambda days: flow_runs.old_runs(name, days, now)),
         (
             "challengers",
-            lambda days: mlflow_files.old_challengers(models, name, entries, days, now),
+            lambda days: mlflow_files.old_challengers(
+                models, name, lambda: read(store, name), days, now
+            ),
         ),
+        ("predictions", lambda days: lake_objects.old_predictions(store, name, days, now)),
+        ("feedback", lambda days: lake_objects.old_feedback(store, name, days, now)),
     ]
-    if running(entries) is None:  # a rollout judges what came since it began, however long it lasts
-        finders += [
-            ("predictions", lambda days: lake_objects.old_predictions(store, name, days, now)),
-            ("feedback", lambda days: lake_objects.old_feedback(store, name, days, now)),
-        ]
+    is_rolling = cache(lambda: find_running(store, models, name) is not None)
     kept, found, problems = kept_days(case), list[Removable](), list[str]()
     for kind, find in finders:
         if kept[kind]:
             try:
+                # A rollout judges what came since it began, however long it lasts.
+                if kind in KINDS and is_rolling():
+                    continue
                 found.append(find(kept[kind]))
             except (RegistryAway, RegistryError) as error:
                 problems.append(f"{kind}: {error}")

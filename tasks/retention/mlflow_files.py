@@ -1,7 +1,7 @@
 """Large files in MLflow that are older than they are kept. Their runs and versions stay, with
 parameters, metrics and tags, and say when the files went."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -54,7 +54,8 @@ def old_pages(models: ModelRegistry, use_case: str, days: int, now: datetime) ->
 
 def _old_pages(api: RegistryApi, experiment: str, before: int) -> Iterator[_Files]:
     seen: set[tuple[str, ...]] = set()
-    for run in api.search_runs(experiment, before):  # the newest first
+    # The newest first. What went is not asked for again, year after year.
+    for run in api.search_runs(experiment, before, without_tag=TIDIED_TAG):
         tags = tags_of(run.get("data", {}))
         params = {one["key"]: one.get("value", "") for one in run["data"].get("params", [])}
         verdict = tags.get("laurel.verdict", "")
@@ -62,26 +63,31 @@ def _old_pages(api: RegistryApi, experiment: str, before: int) -> Iterator[_File
         is_last = check not in seen
         seen.add(check)
         place = f"{run['info']['artifact_uri']}/{PAGE}"
-        if TIDIED_TAG in tags or (is_last and verdict in ACTED_ON) or not api.serves(place):
+        if (is_last and verdict in ACTED_ON) or not api.serves(place):
             continue
         yield _Files(place, run["info"]["run_id"], tags.get(_NOTE, ""))
 
 
 def old_challengers(
-    models: ModelRegistry, use_case: str, entries: list[Entry], days: int, now: datetime
+    models: ModelRegistry,
+    use_case: str,
+    read_ledger: Callable[[], list[Entry]],
+    days: int,
+    now: datetime,
 ) -> Removable:
     """Packages of versions that never served. Versions with an alias, those that the ledger crowned
     or sent into a rollout, and the newest ones keep theirs.
     """
-    served = {entry.version for entry in entries if entry.kind in ("crown", "rollback", "rollout")}
-    served |= {entry.champion for entry in entries}
     holders = [models.at(use_case, alias) for alias in (CHAMPION, CHALLENGER, ROLLOUT)]
-    kept = served | {holder.number for holder in holders if holder}
+    kept = {holder.number for holder in holders if holder}
     old = [
         version
         for version in models.versions(use_case)[NEWEST_VERSIONS:]
         if version.number not in kept and _is_old(version, now - timedelta(days))
     ]
+    if old:
+        served = _served(read_ledger())
+        old = [version for version in old if version.number not in served]
 
     def remove() -> None:
         with models.api(f"remove packages of {use_case!r}") as api:
@@ -92,6 +98,11 @@ def old_challengers(
                 api.delete_files(version.tags[PACKAGE_TAG])
 
     return Removable("challengers", days, len(old), None, remove)
+
+
+def _served(entries: list[Entry]) -> set[str | None]:
+    moved = {entry.version for entry in entries if entry.kind in ("crown", "rollback", "rollout")}
+    return moved | {entry.champion for entry in entries}
 
 
 def _is_old(version: ModelVersion, before: datetime) -> bool:

@@ -287,7 +287,7 @@ def test_broken_window_alerts_goes_into_quarantine_and_is_no_drift(
         and said in outcome.told[0]
     )
     assert len(events(loop)) == before
-    kept = quarantine.quarantined(loop.lake, CASE)["2024-07"]
+    kept = quarantine.read(loop.lake, CASE, "2024-07")
     assert (
         column in kept.columns
         and kept.reasons == outcome.result.verdict.reasons
@@ -310,7 +310,7 @@ def test_window_that_is_mended_leaves_quarantine_and_counts_again(
     plant(loop, champion, "2024-07", toy_rows("2024-04"))
     outcome = loop.run(drift_check, CASE, window="2024-07")
     assert outcome.result.verdict.outcome == "stable"
-    assert "2024-07" not in quarantine.quarantined(loop.lake, CASE)
+    assert not quarantine.is_quarantined(loop.lake, CASE, "2024-07")
     found = quarantine.read(loop.lake, CASE, "2024-07")
     assert found is not None and found.lifted == outcome.result.time
 

@@ -14,7 +14,7 @@ from serving.records.drift import Checked, DriftVerdict
 from tasks.data.traits import by_traits
 from tasks.drift.checks.exact import drop_impossible
 from tasks.drift.checks.integrity import check_answers
-from tasks.drift.coverage import tell_coverage
+from tasks.drift.coverage import tell_coverage, windows_needed
 from tasks.drift.drivers import drifted_columns, list_drifted, reasons_and_advice, weight
 from tasks.drift.evidently_report import (
     is_due,
@@ -94,7 +94,7 @@ def check_window(champion: ModelVersion, window: str, seed: int, report: bool = 
     verdict = judge_window(case, package, yardstick, read, champion.number)
     expected = expected_losses(package, losses, read.rows, read.partly)
     performance = check_performance(lake(), case, manifest, champion.number, read, seed, expected)
-    before = held_before(lake(), case.name, window, case.labels.coverage_windows - 1)
+    before = held_before(lake(), case.name, window, windows_needed(case, performance))
     joined = tell_coverage(case, join_verdict(verdict, performance), performance, before)
     path = url = None
     if joined.share is not None:

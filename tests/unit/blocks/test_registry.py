@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from blocks.clients.heads import ANNOUNCED
-from blocks.clients.registry import CHAMPION, ApiError, Limits, RegistryApi
+from blocks.clients.registry import CHAMPION, TIDIED_TAG, ApiError, Limits, RegistryApi
 from blocks.registry import ModelRegistry, ModelVersion, RegistryAway, RegistryError
 from serving.package.model import load as load_package
 from tests.fakes.registry import RegistryServer
@@ -81,6 +81,18 @@ def test_head_is_written_once_and_a_deleted_run_is_still_listed(registry: ModelR
     assert [run.id for run in registry.head_runs("toy")] == [second]
     with pytest.raises(RegistryError, match="active"):
         registry.log_head(first, "00000003", "d" * 64)
+
+
+def test_runs_with_a_tag_are_left_out_on_request(registry: ModelRegistry) -> None:
+    with registry.api("search") as api:
+        for base in ("1 a", "2 b"):
+            registry.open_head_run("searched", 0, base)
+        first = next(api.search_runs("searched-ledger", 2**53, page=1))["info"]["run_id"]
+        api.tag_run(first, TIDIED_TAG, "2026-11-30")
+        untidied = api.search_runs("searched-ledger", 2**53, without_tag=TIDIED_TAG)
+        assert [run["info"]["run_id"] == first for run in untidied] == [False]
+        assert len(list(api.search_runs("searched-ledger", 2**53))) == 2
+        assert list(api.search_runs("searched-ledger", 1, without_tag=TIDIED_TAG)) == []
 
 
 @pytest.mark.parametrize(

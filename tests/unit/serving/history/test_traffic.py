@@ -1,7 +1,8 @@
 """Requests of all processes, by the windows in which they were answered."""
 
 import json
-from datetime import datetime
+import time
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,44 @@ def test_other_objects_below_it_are_no_traffic(tmp_path: Path) -> None:
         path.parent.mkdir(exist_ok=True)
         path.write_text("{")
     assert hours(tmp_path).within(JUNE, JULY) is not None
+
+
+def cpu_of_windows(history: History, days: int) -> float:
+    """CPU seconds in which the traffic of each day is looked up, of three tries the least."""
+    begin = datetime(2025, 12, 1)
+    windows = [begin + timedelta(days=day) for day in range(days)]
+    tries = []
+    for _ in range(3):
+        start = time.process_time()
+        hours = history.traffic("toy")
+        for window in windows:
+            served = hours.within(window, window + timedelta(days=1))
+            assert served is not None and served.requests == 24 * 10
+        tries.append(time.process_time() - start)
+    return min(tries)
+
+
+def test_a_day_s_traffic_takes_as_long_after_a_year_as_after_a_month(tmp_path: Path) -> None:
+    """Each window was added up from all hours there are: a quarter of a second of the service's
+    core for each look at the page.
+    """
+    spent = []
+    for days in (31, 365):
+        lake, begin = tmp_path / f"{days}", datetime(2025, 12, 1)
+        hours = (begin + timedelta(hours=hour) for hour in range(24 * days))
+        write_traffic(lake, {f"{hour:%Y-%m-%dT%H}": 10 for hour in hours})
+        history = History(FolderLake(lake))
+        history.traffic("toy")
+        spent.append(cpu_of_windows(history, days) / days)
+    assert spent[1] < 4 * spent[0]
+
+
+def test_only_the_month_that_has_changed_is_added_up_again(tmp_path: Path) -> None:
+    write_traffic(tmp_path, {"2026-01-01T10": 5, "2026-02-01T10": 7})
+    history = History(FolderLake(tmp_path), listing_seconds=0)
+    before = history.traffic("toy").months
+    write_traffic(tmp_path, {"2026-02-01T10": 7, "2026-02-01T11": 1000})
+    after = history.traffic("toy")
+    assert after.months["2026-01"] is before["2026-01"]
+    served = after.within(datetime(2026, 1, 1), datetime(2026, 3, 1))
+    assert served is not None and served.requests == 1012

@@ -111,6 +111,7 @@ ENTRY: dict[str, Any] = {
     "sequence": 1,
     "previous": "0" * 64,
     "head_run": "a run",
+    "crown": 4,
 }
 RECORDS = [
     (Comparison, COMPARISON),

@@ -17,7 +17,7 @@ from serving.package.manifest import Coverage
 from serving.records.drift import Checked, DriftVerdict
 from serving.records.performance import Performance
 from serving.records.record import encode
-from tasks.drift.coverage import CHECK, tell_coverage
+from tasks.drift.coverage import CHECK, tell_coverage, windows_needed
 from tasks.drift.history import held_before
 from tasks.drift.performance import judge_performance
 from tasks.messages.announcements import coverage_off
@@ -126,6 +126,15 @@ def test_people_are_told_after_two_windows_on_the_same_side() -> None:
     assert "fewer than the 90% that they are made for, in 2 windows in a row" in note.reason
     at_once = PRICE.model_copy(update={"labels": LabelPolicy(coverage_windows=1)})
     assert tell_coverage(at_once, verdict(), off, []).findings
+
+
+def test_windows_before_are_read_only_if_this_one_is_off() -> None:
+    off, held = judged(0.7), judged(0.9)
+    assert [windows_needed(PRICE, one) for one in (off, held)] == [1, 0]
+    assert (
+        windows_needed(PRICE.model_copy(update={"labels": LabelPolicy(coverage_windows=4)}), off)
+        == 3
+    )
 
 
 def test_windows_before_count_whoever_answered_and_not_what_is_unknown(tmp_path: Path) -> None:

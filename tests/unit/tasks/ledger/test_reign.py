@@ -12,6 +12,7 @@ from blocks.lake import Lake
 from blocks.message import Message
 from blocks.registry import ModelVersion, RegistryAway
 from blocks.service import ServiceAway
+from serving.records.chain import path_of
 from serving.records.ledger import Decision
 from tasks.ledger import reign
 from tasks.ledger.accepting import accept
@@ -19,6 +20,8 @@ from tasks.ledger.entries import Stamp, add_entry, now, read
 from tasks.ledger.reign import CrownUnclear, end_crowning, find_champion, find_reign
 from tasks.ledger.witness import LedgerTampered
 from tests.fakes.heads import HeadRegistry
+from tests.fixtures.ledgers import append_in_lake
+from tests.fixtures.watched_lake import WatchedLake
 
 CASE = "toy"
 
@@ -298,3 +301,50 @@ def test_long_ledger_without_a_crown_of_late_is_read_to_its_beginning(world: Wor
             ),
         )
     assert champion(world) == "4"
+
+
+def count_reads(lake: Lake, use_case: str = CASE) -> tuple[str | None, int]:
+    """The version that was crowned last, and how many entries were read to know it."""
+    watched, read_paths = WatchedLake(url=lake.url), list[str]()
+    watched.watch(lambda operation, path: read_paths.append(path) if operation == "read" else None)
+    entry = reign.last_move(watched, use_case)
+    return (entry.version if entry else None), len(read_paths)
+
+
+def add(lake: Lake, mlflow: Any, kind: str, verdict: str, place: int) -> None:
+    named = Stamp(time=now(), by="a test", run=f"run {place}")
+    decision = Decision(
+        use_case=CASE, kind=kind, verdict=verdict, reasons=[], version=str(place), **named
+    )
+    if mlflow is None:
+        append_in_lake(lake, decision)
+    else:
+        add_entry(lake, mlflow, decision)
+
+
+def test_the_last_entry_says_where_the_crown_moved_however_long_ago(tmp_path: Path) -> None:
+    """All of a year of daily checks was read, at each check, if no challenger had won."""
+    lake, mlflow = Lake(url=f"file://{tmp_path}"), HeadRegistry()
+    assert count_reads(lake) == (None, 0)
+    for place in range(1, 71):
+        crown = place in (3, 9)
+        add(lake, mlflow, *(("crown", "crowned") if crown else ("drift", "stable")), place)
+        if place in (1, 2, 3, 8, 9):
+            crowned = {1: None, 2: None, 3: "3", 8: "3", 9: "9"}[place]
+            assert count_reads(lake)[0] == crowned
+    assert count_reads(lake) == ("9", 2)
+    (Path(lake.url.removeprefix("file://")) / path_of(CASE, 9)).unlink()
+    assert count_reads(lake)[0] == "3"
+
+
+def test_a_ledger_of_an_older_version_is_read_as_far_back_as_the_crown(tmp_path: Path) -> None:
+    lake, mlflow = Lake(url=f"file://{tmp_path}"), HeadRegistry()
+    for place in range(1, 101):
+        crown = place in (10, 60)
+        add(lake, None, *(("crown", "crowned") if crown else ("drift", "stable")), place)
+    assert count_reads(lake) == ("60", 1 + 64)
+    add(lake, mlflow, "drift", "stable", 101)
+    assert count_reads(lake) == ("60", 1 + 64)
+    add(lake, mlflow, "crown", "vacated", 102)
+    add(lake, mlflow, "drift", "stable", 103)
+    assert count_reads(lake) == ("102", 2)

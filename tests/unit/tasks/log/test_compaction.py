@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blocks.lake import Lake
-from tasks.log.compacted import folder_of, last_arrival
+from tasks.log.compacted import day_of, folder_of, last_arrival
 from tasks.log.compaction import GRACE, Compacted, compact
 from tasks.log.files import LogDamaged, read_batches, read_files
 from tasks.log.labels import read_labels
@@ -155,6 +155,48 @@ def test_what_comes_late_is_the_next_file_and_many_of_them_are_one_again(
         end = plant_day(lake, 2, end)
         assert ids(lake) == list(range(end))
     assert max(counts) <= 20 and len(segments(lake)) <= 4
+
+
+def test_of_a_year_of_compacted_days_only_those_that_may_change_are_read(
+    lake: Lake, now: datetime
+) -> None:
+    """A manifest has the names of a day's segments, up to 17,280: all of them were read daily."""
+    days = [f"{date(2023, 6, 1) + timedelta(days=number)}" for number in range(300)]
+    for number, day in enumerate(days):
+        plant_day(lake, 2, 10 * number, day)
+    tidy(lake, now)
+    tidy(lake, now + LATER)
+    a_month_later, end = now + timedelta(days=30), 10 * len(days)
+    plant(lake, 9000, frame(end, 5), days[7])
+    plant(lake, 9001, frame(end + 5, 5), days[7])
+    read = set[str]()
+
+    def note(operation: str, path: str) -> None:
+        if operation in ("read", "open"):
+            read.add(day_of(path))
+
+    done = tidy(watched(lake, note), a_month_later)
+    assert (done.days, done.segments, done.problems) == (1, 2, ())
+    assert read == {days[7]}
+    assert len(ids(lake)) == end + 10
+
+
+def test_what_a_slower_call_has_left_goes_though_nothing_else_is_to_be_done(
+    lake: Lake, now: datetime
+) -> None:
+    """Of two calls one stops at the other's manifest, with its own files written."""
+    plant_day(lake)
+
+    def overtake(operation: str, path: str) -> None:
+        if operation == "create":
+            tidy(lake, now)
+
+    assert tidy(watched(lake, overtake), now).lost == 1
+    left = len(lake.list("compacted"))
+    tidy(lake, now + LATER)
+    assert segments(lake) == []
+    tidy(lake, now + 2 * LATER)
+    assert len(lake.list("compacted")) == left - 2
 
 
 def test_a_segment_that_is_uploaded_again_counts_once(lake: Lake, now: datetime) -> None:
