@@ -214,7 +214,8 @@ class Settings(BaseSettings):
 
     ecs_cluster: str | None = Field(None, description="ECS cluster of flow runs, by name or ARN")
     ecs_capacity_provider: str | None = Field(
-        None, description="the cluster's capacity provider for flow runs"
+        None,
+        description="capacity provider for flow runs: the cluster's own, FARGATE or FARGATE_SPOT",
     )
     ecs_image: str | None = Field(None, description="image of a flow run, with its tag or digest")
     ecs_task_role_arn: str | None = Field(None, description="role of the flow's code")
