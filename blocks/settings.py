@@ -249,6 +249,9 @@ class Settings(BaseSettings):
         le=1000,
         description="maximum training runs at a time; unset: Prefect's own limit",
     )
+    memory_gib: float | None = Field(
+        None, gt=0, description="memory that a training may take; unset: warn at the machine's"
+    )
     warm_runs: bool = Field(
         True, description="whether a worker keeps a process from which runs begin faster"
     )
