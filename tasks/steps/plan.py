@@ -11,11 +11,11 @@ from blocks.settings import Settings
 from serving.package.manifest import Manifest
 from serving.records.reasons import Reason, Sentence, because
 from tasks.data.dataset import DatasetMissing, DatasetVersion, read_periods, read_version
+from tasks.data.room import TooManyRows, room_of
 from tasks.data.sampling import Drawn, draw_rows
 from tasks.data.targets import lacks
 from tasks.ledger.reign import find_champion
 from tasks.models.fingerprint import has_new_search
-from tasks.models.room import TooManyRows, room_of
 from tasks.models.selection import Recipe, Tried, choose_recipes, is_candidate
 from tasks.outside.blocks_of_run import RESUMED, lake, registry
 from tasks.packages.registered import read_manifest

@@ -18,7 +18,7 @@ from tasks.data.dataset import (
     write_version,
 )
 from tasks.data.ingestion import ingest_period
-from tasks.models.room import Room, TooManyRows
+from tasks.data.room import Room, TooManyRows
 from tasks.steps import plan as planning
 from tasks.steps import rematch
 from tasks.steps.plan import NothingToDo, Plan

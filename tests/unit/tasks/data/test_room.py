@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.models import room
-from tasks.models.room import Room, needed_bytes, room_of
+from tasks.data import room
+from tasks.data.room import Room, needed_bytes, room_of
 from usecases.definition import Sample, UseCase, load
 
 GIB = 1 << 30
