@@ -214,7 +214,8 @@ class Settings(BaseSettings):
 
     ecs_cluster: str | None = Field(None, description="ECS cluster of flow runs, by name or ARN")
     ecs_capacity_provider: str | None = Field(
-        None, description="the cluster's capacity provider for flow runs"
+        None,
+        description="capacity provider for flow runs: the cluster's own, FARGATE or FARGATE_SPOT",
     )
     ecs_image: str | None = Field(None, description="image of a flow run, with its tag or digest")
     ecs_task_role_arn: str | None = Field(None, description="role of the flow's code")
@@ -247,6 +248,9 @@ class Settings(BaseSettings):
         ge=1,
         le=1000,
         description="maximum training runs at a time; unset: Prefect's own limit",
+    )
+    memory_gib: float | None = Field(
+        None, gt=0, description="memory that a training may take; unset: warn at the machine's"
     )
     warm_runs: bool = Field(
         True, description="whether a worker keeps a process from which runs begin faster"

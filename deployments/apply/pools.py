@@ -1,5 +1,5 @@
-"""The work pool ``ec2``: a process pool beside the server, or tasks on an ECS cluster's EC2
-instances.
+"""The work pool ``ec2``: a process pool beside the server, or tasks on an ECS cluster, on its EC2
+instances or on Fargate.
 """
 
 import copy
@@ -29,6 +29,8 @@ REQUIRED = (
     "security_groups",
 )
 LOG_STREAM_PREFIX = "flows"
+# Providers that every cluster may have; AWS lets no other name begin so.
+FARGATE = "FARGATE"
 ENGINE = "python -m prefect.engine"
 LAUNCHER = "python -P -S -m deployments.launch.launcher prefect.engine"
 # Flows that fit models share a queue with its own limit, so that the others (rollback, explain, the
@@ -136,6 +138,11 @@ def ecs_template(settings: Settings) -> dict[str, Any]:
     for name, value in defaults.items():
         fields[name] = {**fields[name], "default": value}
     _merge(template["job_configuration"], additions["job_configuration"])
+    if (settings.ecs_capacity_provider or "").startswith(FARGATE):
+        fargate = additions["fargate"]
+        for name, field in fargate["variables"].items():
+            fields[name] = {**fields.get(name, {}), **field}
+        _merge(template["job_configuration"], fargate["job_configuration"])
     return template
 
 

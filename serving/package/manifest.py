@@ -143,6 +143,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     calibrations: list[list[tuple[float, float]]] = []
     # none: nothing is promised, or in packages from before December 2026
     coverage: Coverage | UnsetType = UNSET
+    # which of the rows it was fitted on, if they are a sample; none: all
+    sample: str | UnsetType = UNSET
     # why the crown is provisional, on too little evidence; empty if it is not
     provisional: str = ""
     log_sample_rate: float = 1.0

@@ -370,7 +370,8 @@ def read_periods(
             f"Dataset {dataset.version} of {dataset.use_case!r} has no period "
             f"{missing or names}; it has {sorted(files)}."
         )
-    frames = [_frame(lake, dataset, files[period]) for period in names]
+    # Filtered one by one: no more than one period is there twice.
+    frames = [_known(_frame(lake, dataset, files[period]), label) for period in names]
     try:
         rows = pl.concat(frames, how="vertical_relaxed")
     except pl.exceptions.PolarsError as error:
@@ -380,12 +381,20 @@ def read_periods(
             "Give a column the same type in each period, and ingest again: prefect "
             f"deployment run 'ingest/{dataset.use_case}'."
         ) from error
-    rows = rows.filter(pl.col(label).is_not_null()) if label else rows
     if rows.is_empty():
         raise DatasetMissing(
             f"Periods {names} of {dataset.use_case!r} have no{' labelled' if label else ''} rows."
         )
     return rows
+
+
+def _known(rows: pl.DataFrame, label: str | None) -> pl.DataFrame:
+    """The rows whose label is known; all without a ``label``."""
+    return (
+        rows
+        if label is None or not rows[label].has_nulls()
+        else rows.filter(pl.col(label).is_not_null())
+    )
 
 
 def _frame(lake: Lake, dataset: DatasetVersion, file: PeriodFile) -> pl.DataFrame:

@@ -9,8 +9,8 @@ _kept: dict[tuple[str, str], pl.DataFrame] = {}
 
 
 def keep_frame(lake: str, sha256: str, read: Callable[[], pl.DataFrame]) -> pl.DataFrame:
-    """Return the rows of the file with that content in the ``lake``: those that are kept, or what
-    ``read`` returns. The ones that were used longest ago make room."""
+    """Return the rows of the file with that content, or of a sample by its name, in the ``lake``:
+    those that are kept, or what ``read`` returns. The ones that were used longest ago make room."""
     key = lake, sha256
     frame = _kept.pop(key, None)
     if frame is None:

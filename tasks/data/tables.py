@@ -9,11 +9,13 @@ from typing import Any
 
 import polars as pl
 
+from blocks.settings import Settings
 from blocks.warehouse import Warehouse, WarehouseError
 from tasks.data.dataset import Mark
 from tasks.data.files.staging import stage
 from tasks.data.files.typing import AT, Typing, count, wanted_columns
 from tasks.data.files.values import Reading, Votes, times
+from tasks.data.room import room_of
 from tasks.outside.user_code import UseCaseFailed, calling, describe_value
 from usecases.definition import PeriodKind, SourceError, UseCase, period_named
 from usecases.definition.sources import FileSource, FrameSource
@@ -125,7 +127,7 @@ class Files:
         return complete_periods(self.rows(), self.case.period_kind, now)
 
     def read(self, period: str) -> pl.DataFrame:
-        return _rows_of(self.rows(), period, self.source.path)
+        return _rows_of(self.rows(), period, self.source.path, self.case)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -202,10 +204,17 @@ def complete_periods(
     return [period.name for period in periods if period.end <= over]
 
 
-def _rows_of(rows: pl.LazyFrame, period: str, name: str) -> pl.DataFrame:
-    span = period_named(period)
-    inside = (pl.col(AT) >= span.start) & (pl.col(AT) < span.end)
-    of_period = rows.filter(inside).drop(AT).collect(engine="streaming")
+def _rows_of(
+    rows: pl.LazyFrame, period: str, name: str, case: UseCase | None = None
+) -> pl.DataFrame:
+    """The rows of the period. With a ``case`` they are counted first, where a memory is stated."""
+    span, stated = period_named(period), Settings.read().memory_gib
+    rows = rows.filter((pl.col(AT) >= span.start) & (pl.col(AT) < span.end))
+    if case is not None and stated is not None:
+        count = rows.select(pl.len()).collect(engine="streaming").item()
+        if why := room_of(stated).why_too_small_for_period(case, count):
+            raise SourceError(f"{period} of {name} has {why}")
+    of_period = rows.drop(AT).collect(engine="streaming")
     if of_period.is_empty():
         raise SourceError(f"{name} has no rows of {period}.")
     return of_period

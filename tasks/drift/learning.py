@@ -55,8 +55,10 @@ _LEAST = {
 _FLOORS = {name: float(least) / LEAST_LIMIT for name, least in _LEAST.items()}
 
 
-def learn_profile(case: UseCase, training: pl.DataFrame, seed: int) -> Profile:
-    """The profile of ``training``, by day and by window.
+def learn_profile(
+    case: UseCase, training: pl.DataFrame, seed: int, stands_for: float = 1.0
+) -> Profile:
+    """The profile of ``training``, by day and by window. Each row ``stands_for`` so many that came.
 
     Relations are learned from at most 15,000 rows of a window and 120,000 in all, and fewer if
     there are hundreds of columns. Columns that are not monitored, and those that the prediction log
@@ -106,7 +108,7 @@ def learn_profile(case: UseCase, training: pl.DataFrame, seed: int) -> Profile:
         repeats=max(
             repeated_share(case, rows.filter(pl.col(BLOCK) == block), time) for block in blocks
         ),
-        weekdays=weekday_rows(counted.dates, counted.rows),
+        weekdays=weekday_rows(counted.dates, counted.rows * stands_for),
         families=families,
         spread=spread,
         daily=statistic,

@@ -48,6 +48,12 @@ def sample(rows: pl.DataFrame, limit: int, seed: int) -> pl.DataFrame:
     return rows if len(rows) <= limit else rows.sample(limit, seed=seed)
 
 
+def sample_where(rows: pl.DataFrame, chosen: pl.Series, limit: int, seed: int) -> pl.DataFrame:
+    """``sample`` of the rows that are ``chosen`` ``(n_rows,)``, without a copy of all of them."""
+    places = chosen.arg_true()
+    return rows[places if len(places) <= limit else places.sample(limit, seed=seed)]
+
+
 def calibrate(
     case: UseCase, training: pl.DataFrame, seed: int
 ) -> tuple[pl.DataFrame, dict[str, float], bool]:
@@ -66,8 +72,9 @@ def calibrate(
     columns = monitored(case, names)
     between: dict[str, list[float]] = {column.name: [] for column in columns}
     for block in blocks if calibrated else []:
-        inside = sample(rows.filter(pl.col(BLOCK) == block), policy.sample_rows, seed)
-        others = sample(rows.filter(pl.col(BLOCK) != block), policy.sample_rows, seed)
+        is_inside = rows[BLOCK] == block
+        inside = sample_where(rows, is_inside, policy.sample_rows, seed)
+        others = sample_where(rows, ~is_inside, policy.sample_rows, seed)
         for column in columns:
             far = distance(column, others[column.name], inside[column.name], policy.method(column))
             between[column.name].append(far if np.isfinite(far) else 0.0)
@@ -93,7 +100,8 @@ def _score_limit(case: UseCase, rows: pl.DataFrame, between: Sequence[float], se
     drawn = []
     for flags in draw_days(dates, case.drift_days, _DRAWS, np.random.default_rng(seed)):
         chosen = [date for date, flag in zip(dates, flags, strict=True) if flag]
-        some = sample(rows.filter(day.is_in(chosen)), policy.sample_rows, seed)[SCORE]
+        is_chosen = rows.select(day.is_in(chosen)).to_series()
+        some = sample_where(rows, is_chosen, policy.sample_rows, seed)[SCORE]
         far = distance(column, whole[SCORE], some, policy.method(column))
         drawn.append(far if np.isfinite(far) else 0.0)
     out, draws = (np.reshape(side, (-1, 1)) for side in (between, drawn))

@@ -195,9 +195,10 @@ def _data(manifest: Manifest, dataset: DatasetVersion) -> str:
                     f"`{period.sha256[:16]}`",
                 )
             )
+    fitted_on = f"a sample ({manifest.sample})" if manifest.sample else "the labelled rows"
     sentence = (
         f"Dataset version `{manifest.dataset_version}`, from {dataset.source}. It was fitted on "
-        "the labelled rows of these periods:"
+        f"{fitted_on} of these periods:"
     )
     return "\n\n".join(
         [sentence, _table(("period", "rows", "labelled", "in quarantine", "SHA-256"), rows)]

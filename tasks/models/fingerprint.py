@@ -33,6 +33,8 @@ def recipes_of(case: UseCase) -> str:
     }
     if case.half_life_days is not None:
         parts["half_life_days"] = case.half_life_days
+    if case.sample is not None:
+        parts["sample"] = case.sample.model_dump(mode="json")
     return json.dumps({name: digest_of(part) for name, part in sorted(parts.items())})
 
 
@@ -96,7 +98,8 @@ def _recipe(candidate: Candidate) -> list[Any]:
     functions = [candidate.build, *([candidate.export] if candidate.export else [])]
     texts = {name: code_of(make) for name, make in sorted(candidate.vectorizers.items())}
     recipe = [dict(candidate.params), candidate.baseline, *map(code_of, functions)]
-    return [*recipe, texts] if texts else recipe
+    batches = [candidate.batch_rows, candidate.passes] if candidate.batch_rows else []
+    return [*recipe, *([texts] if texts else []), *batches]
 
 
 def code_of(build: Any) -> str:

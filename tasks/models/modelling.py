@@ -12,6 +12,7 @@ import polars as pl
 
 from tasks.data.kinds import KINDS
 from tasks.data.targets import lacks, truth_of
+from tasks.models.batches import fit_batches, why_not_in_batches
 from tasks.models.libraries import configure
 from tasks.models.refusals import why_not_served
 from tasks.models.vectorizers import (
@@ -20,7 +21,7 @@ from tasks.models.vectorizers import (
     takes_sparse,
     vectorizers_of,
 )
-from tasks.models.weights import age_weights, fit_arguments, last_step, takes_weights
+from tasks.models.weights import counts_differ, fit_arguments, last_step, row_weights, takes_weights
 from tasks.outside.user_code import UseCaseFailed, WrongAnswers, calling, describe_value
 from usecases.definition import SCORE, Candidate, Classes, Column, Number, UseCase
 
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 _PIECE_CELLS = 5_000_000  # 40 MB of a matrix with wide columns
+# 160 MB. A larger matrix is made in pieces: scikit-learn's encoders take pandas frames, which need
+# ten times as much for texts.
+_WHOLE_CELLS = 20_000_000
 
 _NO_PROBABILITIES = (
     "without predict_proba: wrap it in CalibratedClassifierCV, or use another "
@@ -124,10 +128,54 @@ def encode(fitted: "Pipeline", case: UseCase, rows: pl.DataFrame) -> "np.ndarray
     model was fitted on terms of texts, and takes it so."""
     from scipy.sparse import issparse
 
+    if _is_large(case, rows):
+        return _encode_large(fitted, case, rows)
     matrix = fitted.named_steps["encode"].transform(inputs(case, rows))
     if issparse(matrix):
         return matrix.tocsr().astype(np.float64)
     return np.asarray(matrix, dtype=np.float64)
+
+
+def _is_large(case: UseCase, rows: pl.DataFrame) -> bool:
+    """Whether the matrix of ``rows`` is made in pieces. Terms of texts are learned from all rows at
+    once.
+    """
+    layout = case.layout
+    width = len(layout.categories) + len(layout.numbers) + len(layout.pixels)
+    return not case.texts and len(rows) * width > _WHOLE_CELLS
+
+
+def _encode_large(fitted: "Pipeline", case: UseCase, rows: pl.DataFrame) -> np.ndarray:
+    """``encode`` without a pandas frame of all rows: what the encoders would say, column by
+    column, and of wide columns piece by piece.
+    """
+    encode, encoders = fitted.named_steps["encode"], encoders_of(fitted)
+    places = encode.output_indices_
+    matrix = np.empty((len(rows), max(place.stop for place in places.values())))
+    for name, columns in encoded_together(case):
+        first, width = places[name].start, places[name].stop - places[name].start
+        if KINDS[columns[0].kind].wide:
+            alone = case.model_copy(update={"columns": tuple(columns)})
+            size, at = max(1, _PIECE_CELLS // width), 0
+            for piece in rows.iter_slices(size):
+                block = encoders[name].transform(inputs(alone, piece))
+                matrix[at : at + len(piece), first : first + width] = block
+                at += len(piece)
+            continue
+        for position, column in enumerate(columns):
+            known = KINDS[column.kind].known_values(encoders[name], position)
+            matrix[:, first + position] = _codes(rows[column.name], known)
+    return matrix
+
+
+def _codes(values: pl.Series, known: list[str] | None) -> np.ndarray:
+    """The place of each value among the ``known`` ones, -1 of others and of null; without them the
+    values, null as NaN ``(n_rows,)``.
+    """
+    if known is None:
+        return values.cast(pl.Float64).to_numpy()
+    codes = values.replace_strict(known, range(len(known)), default=-1, return_dtype=pl.Int32)
+    return codes.to_numpy()
 
 
 def dense(matrix: "np.ndarray | csr_matrix") -> np.ndarray:
@@ -151,10 +199,14 @@ def build(case: UseCase, candidate: Candidate, params: Mapping[str, Any], seed: 
         problem = _why_not(case, model)
     else:
         problem = _lacks_methods(case, model)
-    if not problem and case.half_life_days is not None and not takes_weights(model):
+    if not problem and candidate.batch_rows is not None:
+        problem = why_not_in_batches(model)
+    setting = counts_differ(case)
+    if not problem and setting and not takes_weights(model):
+        way = "leave half_life_days" if setting == "half_life_days" else "leave by of sample"
         problem = (
             f"returned a {type(model).__name__} whose fit takes no sample_weight, by which "
-            "half_life_days weighs rows: leave half_life_days out, or use another model"
+            f"{setting} weighs rows: {way} out, or use another model"
         )
     if problem:
         raise UseCaseFailed(f"{case.name}: {call} {problem}. {expectation}")
@@ -233,7 +285,12 @@ def fit(
     check_size(case, candidate, params, whole.named_steps["model"], rows)
     call = f"fit of candidate {candidate.name!r} on {len(rows)} rows"
     with calling(case.name, call, "Models are fitted on the encoded matrix of docs/use-cases.md."):
-        whole.fit(inputs(case, rows), labels(case, rows), **weighing(case, whole, rows))
+        if candidate.batch_rows is not None:
+            _fit_in_batches(case, candidate, candidate.batch_rows, whole, rows, seed)
+        elif _is_large(case, rows):
+            _fit_large(case, whole, rows)
+        else:
+            whole.fit(inputs(case, rows), labels(case, rows), **weighing(case, whole, rows))
     if not isinstance(case.target, Number) and not hasattr(whole, "predict_proba"):
         raise WrongAnswers(
             f"{case.name}: candidate {candidate.name!r} is fitted to a "
@@ -242,9 +299,67 @@ def fit(
     return whole
 
 
+def _fit_large(case: UseCase, whole: "Pipeline", rows: pl.DataFrame) -> None:
+    """As ``whole.fit``, with a matrix that is made once."""
+    model = whole.named_steps["model"]
+    fit_encoder(case, whole, rows)
+    model.fit(encode(whole, case, rows), labels(case, rows), **_arguments(case, model, rows))
+
+
+def _fit_in_batches(
+    case: UseCase,
+    candidate: Candidate,
+    size: int,
+    whole: "Pipeline",
+    rows: pl.DataFrame,
+    seed: int,
+) -> None:
+    fit_encoder(case, whole, rows)
+    fit_batches(
+        whole.named_steps["model"],
+        lambda some: encode(whole, case, some),
+        rows,
+        labels(case, rows),
+        row_weights(case, rows),
+        size,
+        candidate.passes,
+        seed,
+    )
+
+
+def fit_encoder(case: UseCase, whole: "Pipeline", rows: pl.DataFrame) -> None:
+    """Fit the encoder of an unfitted pipeline. Of many rows it gets the values of categories alone,
+    since it learns nothing else of them."""
+    some = _each_value(case, rows) if _is_large(case, rows) else rows
+    whole.named_steps["encode"].fit(inputs(case, some))
+
+
+def _each_value(case: UseCase, rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows in which each category has all the values that it has in ``rows``, null among them."""
+    values = {
+        column.name: rows[column.name].unique()
+        for column in case.columns
+        if KINDS[column.kind].counted
+    }
+    size = max(map(len, values.values()), default=1)
+    others = rows.head(size)
+    return pl.DataFrame(
+        {
+            name: values[name].gather(np.arange(size) % len(values[name]))
+            if name in values
+            else others[name].gather(np.arange(size) % len(others))
+            for name in case.column_names
+        }
+    )
+
+
 def weighing(case: UseCase, whole: "Pipeline", rows: pl.DataFrame) -> dict[str, np.ndarray]:
     """What ``fit`` of the pipeline is called with beside ``rows``."""
-    return fit_arguments(whole, age_weights(case, rows))
+    return _arguments(case, whole, rows)
+
+
+def _arguments(case: UseCase, model: Any, rows: pl.DataFrame) -> dict[str, np.ndarray]:
+    return fit_arguments(model, row_weights(case, rows))
 
 
 def check_rows(case: UseCase, rows: pl.DataFrame) -> None:
@@ -273,6 +388,10 @@ def _enough(case: UseCase) -> str:
 
 def predict(fitted: "Pipeline", case: UseCase, rows: pl.DataFrame) -> np.ndarray:
     """The answers of a fitted pipeline, as those of ``scores_of``."""
+    if _is_large(case, rows):
+        model = fitted.named_steps["model"]
+        pieces = rows.iter_slices(max(1, _PIECE_CELLS // len(owners(case, fitted))))
+        return np.concatenate([scores_of(model, encode(fitted, case, piece)) for piece in pieces])
     size = rows_at_once(case, fitted)
     if len(rows) <= size:
         return scores_of(fitted, inputs(case, rows))

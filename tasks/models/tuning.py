@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from tasks.data.sampling import even_rows
 from tasks.data.targets import lacks
 from tasks.models.climbing import Climb, Split, climb_all
 from tasks.models.growing import grow_of
-from tasks.models.modelling import build, inputs, labels, pipeline
+from tasks.models.modelling import build, encode, fit_encoder, labels, pipeline
 from tasks.models.vectorizers import check_size, params_of_texts
-from tasks.models.weights import age_weights
+from tasks.models.weights import row_weights
 from usecases.definition import Candidate, Metric, Range, Search, UseCase, last_of
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ class _Splits:
                     "its inner split needs more."
                 )
         self._case, self._candidate, self._seed = case, candidate, seed
-        self._fit_rows, self._check_rows = fit_rows, check_rows
+        self._fit_rows, self._check_rows = fit_rows, even_rows(check_rows, seed)[0]
         self._known: dict[str, Split] = {}
 
     def of(self, params: Mapping[str, Any]) -> Split:
@@ -152,13 +153,13 @@ class _Splits:
         params = {**self._candidate.params, **params}
         whole = pipeline(case, self._candidate, params, self._seed)
         check_size(case, self._candidate, params, whole.named_steps["model"], fit_rows)
-        codes = whole.named_steps["encode"].fit(inputs(case, fit_rows))
+        fit_encoder(case, whole, fit_rows)
         return Split(
-            codes.transform(inputs(case, fit_rows)),
+            encode(whole, case, fit_rows),
             labels(case, fit_rows),
-            codes.transform(inputs(case, check_rows)),
+            encode(whole, case, check_rows),
             labels(case, check_rows),
-            age_weights(case, fit_rows),
+            row_weights(case, fit_rows),
         )
 
 

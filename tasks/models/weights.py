@@ -1,4 +1,5 @@
-"""How much a row counts in a fit: less the older it is, where the use case says so."""
+"""How much a row counts in a fit: less the older it is, where the use case says so, and of a sample
+more the more rows it stands for."""
 
 import inspect
 from typing import Any
@@ -7,8 +8,27 @@ import numpy as np
 import polars as pl
 
 from usecases.definition import UseCase
+from usecases.definition.sampling import WEIGHT
 
 _NAME = "sample_weight"
+
+
+def row_weights(case: UseCase, rows: pl.DataFrame) -> np.ndarray | None:
+    """The weight of each row ``(n_rows,)``, on average 1; ``None`` if rows count alike, as those of
+    a sample do that is drawn evenly."""
+    weights = age_weights(case, rows)
+    if WEIGHT not in rows.columns or case.sample is None or case.sample.by is None:
+        return weights
+    stands_for = rows[WEIGHT].to_numpy()
+    weights = stands_for if weights is None else weights * stands_for
+    return weights / weights.mean()
+
+
+def counts_differ(case: UseCase) -> str:
+    """By which setting of the use case rows count differently; empty if they count alike."""
+    if case.half_life_days is not None:
+        return "half_life_days"
+    return "sample" if case.sample is not None and case.sample.by is not None else ""
 
 
 def age_weights(case: UseCase, rows: pl.DataFrame) -> np.ndarray | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from tasks.data.sampling import even_rows
 from tasks.measures.estimate import fit_calibration, fit_calibrations
 from tasks.measures.intervals import days_of, intervals
 from tasks.measures.metrics import metrics_of, score
@@ -75,6 +76,7 @@ def package_challenger(
 ) -> SavedPackage:
     """Judge ``fitted`` on the labelled ``rows`` of the hold-out, and write its package, proven on
     them, into ``folder``. Raises as ``make_package`` does."""
+    training, _ = even_rows(training, seed)
     unseen, earlier = None, None
     if promises(case):
         # What is kept of a model of the use case's own cannot be fitted, so the recipe is.

@@ -31,6 +31,7 @@ from serving.package.model import Package
 from serving.package.model import load as load_package
 from serving.package.outputs import has_quantiles
 from tasks.data.kinds import KINDS
+from tasks.data.sampling import even_rows
 from tasks.data.traits import by_traits
 from tasks.drift.learning import learn_profile
 from tasks.drift.profile.profile import encode_profile
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 _logger = logging.getLogger(__name__)
+_ROWS_AT_ONCE = 100_000  # as Python's objects they take five times the memory of a frame's
 SMOKE_ROWS = 100  # explanations compare with them too (serving/routes/explain.py)
 
 
@@ -81,7 +83,8 @@ class Origin:
     """Where a pipeline comes from. ``trained_on`` maps a period to the SHA-256 of its rows.
 
     A refit has the ``metrics`` and the ``holdout`` of the model that won: its own rows include the
-    hold-out. ``provisional`` says why its crown is provisional; empty if it is not."""
+    hold-out. ``provisional`` says why its crown is provisional; empty if it is not. ``sample`` says
+    which of the rows it learned; empty: all."""
 
     recipe: str
     params: dict[str, Any]
@@ -90,6 +93,7 @@ class Origin:
     metrics: dict[str, float]
     holdout: Holdout = Holdout()
     provisional: str = ""
+    sample: str = ""
 
     @property
     def trained_through(self) -> str:
@@ -116,6 +120,8 @@ def make_package(
     ``watched``, such as a challenger's, which is refitted before it serves, has neither: they cost
     several fits. Raises ``NotConvertible``, ``ParityBroken``, or ``PackageError`` if ONNX Runtime
     rejects the model."""
+    # Whatever is learned of the rows themselves is that of all of them, not of a sample's strata.
+    training, stands_for = even_rows(training, seed)
     manifest, quantiles = _manifest(case, fitted, origin), None
     if has_quantiles(manifest.outputs):
         unseen = unseen or cross_fit(case, fitted, training, seed)
@@ -127,7 +133,7 @@ def make_package(
         unseen = unseen or cross_fit(case, fitted, training, seed)
         watch, described = by_traits(case, training)  # once: an image is decoded for its traits
         manifest, reference = _with_reference(watch, unseen, manifest, described, seed)
-        profile = _profile(watch, described, seed)
+        profile = _profile(watch, described, seed, stands_for)
     else:
         reference, profile = draw_reference(case, training, seed), {}
     files = {
@@ -242,6 +248,7 @@ def _derived(origin: Origin) -> dict[str, Any]:
         "calibration": origin.holdout.calibration,
         "calibrations": origin.holdout.calibrations,
         "provisional": origin.provisional,
+        "sample": origin.sample or UNSET,
     }
 
 
@@ -252,10 +259,12 @@ def _as_parquet(case: UseCase, reference: pl.DataFrame) -> bytes:
     return data.getvalue()
 
 
-def _profile(case: UseCase, training: pl.DataFrame, seed: int) -> dict[str, bytes]:
+def _profile(
+    case: UseCase, training: pl.DataFrame, seed: int, stands_for: float
+) -> dict[str, bytes]:
     """Return the file of the profile. It has the columns that the prediction log has, since it
     names categories."""
-    return {PROFILE: encode_profile(learn_profile(case, training, seed))}
+    return {PROFILE: encode_profile(learn_profile(case, training, seed, stands_for))}
 
 
 def _with_reference(
@@ -280,7 +289,13 @@ def _with_reference(
 def score_rows(package: Package, rows: pl.DataFrame) -> np.ndarray:
     """Return the numbers of a package, ``(n_rows,)`` or ``(n_rows, n_classes)``: what the service
     would answer to these rows."""
-    return package.predict({name: rows[name].to_list() for name in package.names})
+    pieces = rows.iter_slices(_ROWS_AT_ONCE) if len(rows) > _ROWS_AT_ONCE else [rows]
+    return np.concatenate(
+        [
+            package.predict({name: piece[name].to_list() for name in package.names})
+            for piece in pieces
+        ]
+    )
 
 
 def _with_stand_ins(case: UseCase, rows: pl.DataFrame) -> pl.DataFrame:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 _ROWS_ALONE = 20
+_ROWS_AT_ONCE = 500_000  # each has its values as Python's objects, and several matrices
 _MOST_CELLS = 200_000_000
 _ROWS_BESIDE, _ROWS_WITH_NULLS = 2000, 500
 
@@ -54,7 +55,7 @@ def prove(
     rows = pl.concat([_some(case, package, rows, seed), some])
     pieces = [
         _compare(case, fitted, package, piece, chance, quantiles)
-        for piece in rows.iter_slices(min(len(rows), package.rows_at_once))
+        for piece in rows.iter_slices(min(len(rows), package.rows_at_once, _ROWS_AT_ONCE))
     ]
     model = fitted.named_steps["model"]
     scores = np.concatenate([piece.scores for piece in pieces])

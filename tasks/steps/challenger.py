@@ -36,15 +36,20 @@ def register_challenger(plan: Plan, best: Scored, rivals: Sequence[str] = ()) ->
     ``rivals`` are the MLflow runs of candidates that it was chosen from on the hold-out itself, be
     it by the gate that they missed: the contest has to know them."""
     case, store, recipe = load(plan.use_case), registry(), best.fitted.recipe
-    dataset, rows = training_rows(case, plan)
+    dataset, drawn = training_rows(case, plan)
     proof = holdout_rows(case, plan)
     fitted = store.load_model(best.fitted.run_id)
     origin = Origin(
-        recipe.candidate, recipe.params, dataset.version, dataset.digests(plan.periods), best.scores
+        recipe.candidate,
+        recipe.params,
+        dataset.version,
+        dataset.digests(plan.periods),
+        best.scores,
+        sample=drawn.how,
     )
     with tempfile.TemporaryDirectory() as folder:
         package = package_challenger(
-            Path(folder), case, fitted, origin, rows, plan.holdout, proof, plan.seed
+            Path(folder), case, fitted, origin, drawn.rows, plan.holdout, proof, plan.seed
         )
         store.log_package(best.fitted.run_id, package.folder, draw(case, fitted, proof, plan.seed))
     parity = package.manifest.parity

@@ -136,7 +136,7 @@ def tune_candidates(plan: Plan) -> Recipe | None:
     The champion's parameters and the candidate's own are tried first. None if no candidate has a
     search space."""
     case = load(plan.use_case)
-    _, rows = training_rows(case, plan)
+    rows = training_rows(case, plan)[1].rows
     fit_rows, check_rows = inner_split(case, plan.periods, rows)
     metric, searches = case.gate.metric, list[Tuned]()
     for candidate in (c for c in case.candidates if c.search):
@@ -194,8 +194,8 @@ def fit_and_score_tuned(plan: Plan, recipe: Recipe, before: Scored) -> Scored:
     """Refit the best trial on the whole training window, score it on the hold-out, and tell what
     HPO brought."""
     case = load(plan.use_case)
-    dataset, rows = training_rows(case, plan)
-    start = time.monotonic()
+    dataset, drawn = training_rows(case, plan)
+    rows, start = drawn.rows, time.monotonic()
     fitted = modelling.fit(case, case.candidate(recipe.candidate), recipe.params, rows, plan.seed)
     seconds = time.monotonic() - start
     holdout = holdout_rows(case, plan)
@@ -210,7 +210,7 @@ def fit_and_score_tuned(plan: Plan, recipe: Recipe, before: Scored) -> Scored:
             **{f"holdout_{k}": v for k, v in scores.items()},
         },
         tags={
-            **run_tags(dataset, plan.periods),
+            **run_tags(dataset, plan.periods, drawn.how),
             **plan_tags(plan, recipe),
             "laurel.holdout": plan.holdout,
         },

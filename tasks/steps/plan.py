@@ -7,9 +7,12 @@ import polars as pl
 from prefect import get_run_logger, task
 
 from blocks.registry import ModelVersion
+from blocks.settings import Settings
 from serving.package.manifest import Manifest
 from serving.records.reasons import Reason, Sentence, because
 from tasks.data.dataset import DatasetMissing, DatasetVersion, read_periods, read_version
+from tasks.data.room import TooManyRows, room_of
+from tasks.data.sampling import Drawn, draw_rows
 from tasks.data.targets import lacks
 from tasks.ledger.reign import find_champion
 from tasks.models.fingerprint import has_new_search
@@ -110,11 +113,13 @@ def plan_training(
             rematch = answer
         reigning = _recipe_of(case, champion, manifest)
     _check_labels(case, dataset, judged)
+    periods = case.training_window(names_before(judged[0], labelled))
+    _check_room(case, dataset, [*periods, *judged])
     return Plan(
         id=f"{judged[-1]}-{uuid4().hex[:8]}",
         use_case=use_case,
         dataset_version=dataset.version,
-        periods=case.training_window(names_before(judged[0], labelled)),
+        periods=periods,
         holdout=holdout_named(judged),
         recipes=choose_recipes(case, reigning),
         seed=seed,
@@ -177,10 +182,23 @@ def _check_labels(case: UseCase, dataset: DatasetVersion, judged: Sequence[str])
         )
 
 
-def training_rows(case: UseCase, plan: Plan) -> tuple[DatasetVersion, pl.DataFrame]:
-    """Return the dataset version of the plan, and the labelled rows of its training window."""
+def _check_room(case: UseCase, dataset: DatasetVersion, periods: Sequence[str]) -> None:
+    """Raises ``TooManyRows`` if a stated memory is too small for what the refit of a winner learns,
+    and warns if the machine's may be."""
+    rows = sum(file.labelled for file in dataset.periods if file.period in periods)
+    room = room_of(Settings.read().memory_gib)
+    why = room.why_too_small(case, rows)
+    if why and room.stated:
+        raise TooManyRows(why)
+    if why:
+        get_run_logger().warning(why)
+
+
+def training_rows(case: UseCase, plan: Plan) -> tuple[DatasetVersion, Drawn]:
+    """Return the dataset version of the plan, and the labelled rows of its training window, or a
+    sample of them."""
     dataset = read_version(lake(), plan.use_case, plan.dataset_version)
-    return dataset, read_periods(lake(), dataset, plan.periods, case.label)
+    return dataset, draw_rows(lake(), dataset, plan.periods, case, plan.seed)
 
 
 def holdout_rows(case: UseCase, plan: Plan) -> pl.DataFrame:

@@ -20,6 +20,7 @@ from tasks.contest.fairness import other_schema, why_unfair
 from tasks.contest.tries import earlier_contests
 from tasks.data.dataset import DatasetVersion, read_periods, read_version
 from tasks.data.row_digests import HoldoutOverlap, rows_in
+from tasks.data.sampling import draw_rows
 from tasks.ledger.entries import read, root_run, stamp
 from tasks.ledger.outcomes import next_step
 from tasks.ledger.reign import find_champion
@@ -161,10 +162,11 @@ class _Ground:
     def is_learned_by(self, manifest: Manifest) -> bool:
         return not manifest.trained_on.keys().isdisjoint(periods_of(self.holdout))
 
-    def training(self, manifest: Manifest) -> pl.DataFrame:
-        """Return the labelled rows that a package of this dataset version was fitted on."""
+    def training(self, manifest: Manifest, seed: int) -> pl.DataFrame:
+        """Return labelled rows that a package of this dataset version was fitted on, or, of a
+        sample, rows that were drawn in the same way."""
         periods = sorted(manifest.trained_on, key=period_named)
-        return read_periods(lake(), self.dataset, periods, self.case.label)
+        return draw_rows(lake(), self.dataset, periods, self.case, seed).rows
 
     def enter_challenger(
         self, version: ModelVersion, package: Package, unfair: list[str], seed: int
@@ -179,8 +181,9 @@ class _Ground:
             for run_id in version.tags.get("laurel.rivals", "").split()
         ]
         files = [file for file in self.dataset.periods if file.period in manifest.trained_on]
-        number = refits_of(case, sum(file.labelled for file in files))
-        training = partial(self.training, manifest)
+        whole = sum(file.labelled for file in files)
+        number = refits_of(case, min(whole, case.sample.rows) if case.sample else whole)
+        training = partial(self.training, manifest, seed)
 
         def refits() -> list[np.ndarray]:
             name, params = manifest.recipe, manifest.params

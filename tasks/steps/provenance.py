@@ -19,14 +19,16 @@ DECISION = "laurel.decision"  # a version's tag: the path of its contest in the 
 _MOST_DIGESTS = 100
 
 
-def run_tags(dataset: DatasetVersion, periods: Sequence[str]) -> dict[str, str]:
-    """Return where a run's model comes from: data, code, and the flow run that made it."""
+def run_tags(dataset: DatasetVersion, periods: Sequence[str], sample: str) -> dict[str, str]:
+    """Return where a run's model comes from: data, code, and the flow run that made it. ``sample``
+    says which of the rows it learned; empty: all."""
     digests = dataset.digests(periods)
     tags = {
         "laurel.dataset_version": dataset.version,
         "laurel.data_digest": _in_short([digest[:12] for digest in digests.values()]),
         "laurel.trained_through": max(digests, key=period_named),
         "laurel.flow_run": flow_run.ui_url or "",
+        **({"laurel.sample": sample} if sample else {}),
     }
     commit = _git_commit()
     return {**tags, "mlflow.source.git.commit": commit} if commit else tags

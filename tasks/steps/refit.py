@@ -10,6 +10,7 @@ from blocks.registry import ModelVersion
 from serving.records.chain import place_of
 from serving.records.ledger import Decision
 from tasks.data.dataset import read_periods, read_version
+from tasks.data.sampling import draw_rows
 from tasks.ledger.model_card import as_page, model_card
 from tasks.messages.announcements import metric_name, number
 from tasks.models import modelling, settings
@@ -39,13 +40,13 @@ def refit_winner(challenger: ModelVersion, decision: Decision, seed: int) -> Mod
     dataset = read_version(lake(), case.name, won.dataset_version)
     learned_now = periods_of(decision.holdout)
     periods = case.training_window([*sorted(won.trained_on, key=period_named), *learned_now])
-    rows = read_periods(lake(), dataset, periods, case.label)
-    start = time.monotonic()
+    drawn = draw_rows(lake(), dataset, periods, case, seed)
+    rows, start = drawn.rows, time.monotonic()
     fitted = modelling.fit(case, case.candidate(won.recipe), won.params, rows, seed)
     seconds = time.monotonic() - start
-    proof = rows.filter(case.period_of_rows.is_in(learned_now))
+    proof = read_periods(lake(), dataset, learned_now, case.label)
     tags = {
-        **run_tags(dataset, periods),
+        **run_tags(dataset, periods, drawn.how),
         REFIT_OF: challenger.number,
         "laurel.holdout": decision.holdout,
     }
@@ -66,6 +67,7 @@ def refit_winner(challenger: ModelVersion, decision: Decision, seed: int) -> Mod
         won.metrics,
         judged_on,
         provisional,
+        drawn.how,
     )
     decided = place_of(store.version(case.name, challenger.number).tags.get(DECISION, ""))
     links = {

@@ -9,6 +9,7 @@ from prefect import get_run_logger, task
 
 from blocks.registry import ModelRegistry, Run
 from tasks.data.dataset import DatasetVersion, read_version
+from tasks.data.sampling import even_rows
 from tasks.measures.metrics import score
 from tasks.messages.announcements import training_started
 from tasks.models import modelling
@@ -70,7 +71,7 @@ def rehearse_candidates(plan: Plan) -> list[str]:
     Raises ``UseCaseFailed`` or ``NotConvertible``: a model that cannot be served is reported before
     it trains for minutes."""
     case = load(plan.use_case)
-    _, rows = training_rows(case, plan)
+    rows = training_rows(case, plan)[1].rows
     params = {
         candidate.name: dict(candidate.params) for candidate in case.candidates if candidate.search
     }
@@ -110,8 +111,9 @@ def compare_recipes(plan: Plan) -> Plan:
     case = load(plan.use_case)
     if len(plan.recipes) < 2 or len(plan.periods) < 2:
         return plan
-    _, rows = training_rows(case, plan)
+    rows = training_rows(case, plan)[1].rows
     earlier, period = inner_split(case, plan.periods, rows)
+    period, _ = even_rows(period, plan.seed)
     if not can_compare(case, earlier, period):
         return plan
     earlier = comparison_rows(case, earlier, plan.seed)
@@ -144,8 +146,8 @@ def compare_recipes(plan: Plan) -> Plan:
 def fit_candidate(plan: Plan, recipe: Recipe) -> Fitted:
     """Fit one recipe on the training window and log it as an MLflow run."""
     case = load(plan.use_case)
-    dataset, rows = training_rows(case, plan)
-    start = time.monotonic()
+    dataset, drawn = training_rows(case, plan)
+    rows, start = drawn.rows, time.monotonic()
     fitted = modelling.fit(case, case.candidate(recipe.candidate), recipe.params, rows, plan.seed)
     seconds = time.monotonic() - start
     run_id = registry().log_run(
@@ -153,7 +155,7 @@ def fit_candidate(plan: Plan, recipe: Recipe) -> Fitted:
         f"{recipe.candidate} {plan.periods[-1]}",
         params={"candidate": recipe.candidate, "seed": plan.seed, **recipe.params},
         metrics={"fit_seconds": seconds, "training_rows": len(rows)},
-        tags={**run_tags(dataset, plan.periods), **plan_tags(plan, recipe)},
+        tags={**run_tags(dataset, plan.periods, drawn.how), **plan_tags(plan, recipe)},
         model=kept_of(plan, recipe, fitted, dataset, rows),
         example=modelling.inputs(case, rows.head(5)),
         datasets=[run_dataset(dataset, plan.periods, len(rows), "training")],

@@ -22,6 +22,14 @@ VARIABLES = {
     "github": {"repository": "example/laurel"},
     "protect": False,
 }
+SERVING = {
+    "cpu": 512,
+    "memory": 768,
+    "minimum": 2,
+    "maximum": 6,
+    "requests_per_task_a_minute": 6000,
+    "cpu_percent": 60,
+}
 # Only for moto's server, as files by their paths. What is left out or ignored here is covered by
 # the plan:
 AT_MOTO = {
@@ -794,9 +802,88 @@ def test_with_a_certificate_the_balancer_speaks_https_and_may_be_open(bare: Stac
     assert balancer["internal"] is False
 
 
+def of_family(plan: Plan, family: str) -> dict[str, Any]:
+    (definition,) = [
+        item
+        for item in plan.planned("aws_ecs_task_definition").values()
+        if item["family"] == family
+    ]
+    return definition
+
+
+def test_runs_and_model_service_go_to_fargate_by_a_variable(bare: Stack) -> None:
+    plan = bare.plan(image_tag="v1", fargate={"flows": "FARGATE_SPOT", "serving": "FARGATE"})
+    (providers,) = plan.planned("aws_ecs_cluster_capacity_providers").values()
+    assert {"FARGATE", "FARGATE_SPOT"} <= {*providers["capacity_providers"]}
+    assert set(plan.planned("aws_autoscaling_group")) == {
+        'module.ecs.aws_autoscaling_group.main["services"]'
+    }
+    parameters = {
+        item["name"]: item.get("insecure_value") or item.get("value")
+        for item in plan.planned("aws_ssm_parameter").values()
+        if "CAPACITY_PROVIDER" in item["name"]
+    }
+    assert parameters == {"/laurel/config/LAUREL_ECS_CAPACITY_PROVIDER": "FARGATE_SPOT"}
+    task = of_family(plan, "laurel-serving")
+    assert (task["requires_compatibilities"], task["network_mode"]) == (["FARGATE"], "awsvpc")
+    # Of 768 MiB, the next size of half a core.
+    assert (task["cpu"], task["memory"]) == ("512", "1024")
+    assert task["runtime_platform"][0]["cpu_architecture"] == "X86_64"
+    assert task["volume"][0]["docker_volume_configuration"] == []
+    services = {item["name"]: item for item in plan.planned("aws_ecs_service").values()}
+    provider, placement = "capacity_provider_strategy", "ordered_placement_strategy"
+    assert services["serving"][provider][0]["capacity_provider"] == "FARGATE"
+    assert services["serving"][placement] == services["serving"]["service_registries"] == []
+    assert len(services["serving"]["network_configuration"]) == 1
+    (group,) = plan.planned("aws_lb_target_group").values()
+    assert (group["target_type"], group["port"]) == ("ip", 8080)
+    rules = plan.planned("aws_vpc_security_group_ingress_rule")
+    into = {rule["description"]: rule["to_port"] for rule in rules.values()}
+    assert into["Model service, from the load balancer"] == 8080
+    for server in ("prefect", "mlflow"):
+        assert f'aws_vpc_security_group_ingress_rule.server["{server} serving"]' in rules
+    # The servers stay on the instances.
+    for name in ("prefect", "mlflow", "worker"):
+        assert services[name][provider][0]["capacity_provider"] == "laurel-services"
+        assert of_family(plan, f"laurel-{name}")["requires_compatibilities"] == ["EC2"]
+
+
+def test_what_fargate_lacks_is_not_asked_of_it(bare: Stack) -> None:
+    """A file system in memory, a driver of volumes, and a port that Docker chooses."""
+    plan = bare.plan(image_tag="v1", fargate={"serving": "FARGATE_SPOT"})
+    names = {name for name in plan.planned("aws_autoscaling_group") if "flows" in name}
+    assert len(names) == 1, "flow runs stay on instances of their own"
+    (service,) = [
+        module
+        for module in plan.document["planned_values"]["root_module"]["child_modules"]
+        if module["address"] == "module.serving[0]"
+    ]
+    (task,) = [item for item in service["resources"] if item["type"] == "aws_ecs_task_definition"]
+    assert task["values"]["volume"][0]["docker_volume_configuration"] == []
+    template = (bare.copy / "terraform/modules/service/main.tf").read_text()
+    assert "local.fargate ? {} : { tmpfs" in template
+
+
 @pytest.mark.parametrize(
     ("variables", "message"),
     [
+        ({"fargate": {"serving": "EC2"}}, "FARGATE or FARGATE_SPOT"),
+        (
+            {
+                "image_tag": "v1",
+                "fargate": {"serving": "FARGATE"},
+                "serving": SERVING | {"cpu": 768},
+            },
+            "Fargate has no task of 768 CPU units",
+        ),
+        (
+            {
+                "image_tag": "v1",
+                "fargate": {"serving": "FARGATE"},
+                "serving": SERVING | {"memory": 5000},
+            },
+            "Fargate has no task of 512 CPU units and 5000 MiB",
+        ),
         ({"allowed_cidrs": ["0.0.0.0/0"]}, "Without a certificate"),
         (
             {"certificate_arn": "arn:aws:acm:us-east-1:123456789012:certificate/1"},

@@ -3,6 +3,7 @@ what people are told.
 """
 
 import hashlib
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from tasks.models.selection import Recipe
 from tasks.packages.registered import open_package
 from tasks.steps.train import Training, plan_tags
 from tests.integration.planting import Loop, Outcome
+from usecases.definition import Sample, load
 
 FILES = "toy_files"
 WriteSource = Callable[[str, pl.DataFrame], None]
@@ -306,6 +308,32 @@ def test_no_hpo_when_a_baseline_passes_the_gate(loop: Loop) -> None:
     assert outcome.result.tags["laurel.recipe"] == "logistic"
     assert not loop.has_artifact("toy-easy-trials")
     assert len(outcome.told) == 1 and "it passes the gate" in outcome.told[0]
+
+
+def test_sample_of_the_training_rows_is_told_from_the_run_to_the_model_card(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+
+    sampled = load("toy_easy").model_copy(update={"sample": Sample(rows=1000, by="class")})
+    for name, module in [*sys.modules.items()]:
+        if name.startswith("tasks.steps") and getattr(module, "load", None) is load:
+            monkeypatch.setattr(module, "load", lambda use_case: sampled)
+    loop.run(ingest, "toy_easy", through="2024-03")
+    training: Training = loop.run(train, "toy_easy").result
+    run = loop.registry.run(training.fitted[0].run_id)
+    assert run.metrics["training_rows"] == pytest.approx(1000, abs=2)
+    said = run.tags["laurel.sample"]
+    assert f"of {2 * 28 * 60:,} labelled rows, drawn at random evenly by class" in said
+    challenger = loop.run(evaluate, "toy_easy").result
+    loop.run(promote, "toy_easy")  # nobody serves it: it is refitted and registered all the same
+    tags = loop.registry.version("toy_easy", challenger.number).tags
+    refitted = loop.registry.version("toy_easy", tags["laurel.refit"])
+    for version, rows in ((challenger, 2 * 28 * 60), (refitted, 3 * 28 * 60)):
+        with open_package(loop.registry, version) as (package, _):
+            assert f"of {rows:,} labelled rows" in package.manifest.sample
+    card = mlflow.artifacts.load_text(f"runs:/{refitted.run_id}/model_card.md")
+    assert "fitted on a sample (" in card and f"of {3 * 28 * 60:,} labelled rows" in card
 
 
 def test_nothing_that_passes_the_gate_is_an_outcome_without_a_challenger(loop: Loop) -> None:

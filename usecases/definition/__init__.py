@@ -50,6 +50,7 @@ from usecases.definition.policies import (
 )
 from usecases.definition.recipes import Candidate, Range, Search
 from usecases.definition.rollouts import AB, Canary, Immediate, Reward, Rollout, Shadow, Stage
+from usecases.definition.sampling import Sample
 from usecases.definition.sources import (
     FileSource,
     FrameSource,
@@ -125,6 +126,7 @@ __all__ = [
     "RetrainPolicy",
     "RMSE",
     "ROC_AUC",
+    "Sample",
     "Reward",
     "Rollout",
     "ROW_ID",

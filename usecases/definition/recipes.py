@@ -74,6 +74,9 @@ class Candidate(Frozen):
     ``params`` and of the search that begin with the name of the text and two underscores, such as
     ``review__min_df``; the rest are for ``build``.
 
+    With ``batch_rows`` the model learns so many rows at a time, by its ``partial_fit``, in
+    ``passes`` over all of them: the whole matrix is never made.
+
     ``baseline`` candidates are fitted by every ``train``; the others are reached by HPO or as the
     champion's recipe."""
 
@@ -84,6 +87,8 @@ class Candidate(Frozen):
     vectorizers: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {}
     baseline: bool = True
     search: Search | None = None
+    batch_rows: int | None = Field(None, ge=100)
+    passes: int = Field(1, ge=1, le=1000)
 
     @model_validator(mode="after")
     def _can_be_built_and_recorded(self) -> Self:
@@ -97,6 +102,22 @@ class Candidate(Frozen):
                 "text, numbers, "
                 "lists and None there, and create other objects in build"
             ) from error
+        return self
+
+    @model_validator(mode="after")
+    def _batches_stand_alone(self) -> Self:
+        if self.batch_rows is None:
+            if self.passes > 1:
+                raise ValueError(
+                    f"candidate {self.name!r} has passes without batch_rows: write batch_rows=..., "
+                    "or leave passes out"
+                )
+            return self
+        if in_use := [name for name in ("export", "search", "vectorizers") if getattr(self, name)]:
+            raise ValueError(
+                f"candidate {self.name!r} has batch_rows beside {' and '.join(in_use)}, which need "
+                "all rows at once: leave one of them out"
+            )
         return self
 
     def _check_call(self, name: str, arguments: tuple[str, ...], returns: str) -> None:

@@ -32,6 +32,7 @@ from usecases.definition.rollouts import (
     stages_of,
 )
 from usecases.definition.rollouts import misfits as rollout_misfits
+from usecases.definition.sampling import WEIGHT, Sample
 from usecases.definition.sources import Source, SqlSource, TableSource
 from usecases.definition.targets import Binary, Classes, Number
 
@@ -43,8 +44,8 @@ NAME = re.compile(r"[a-z][a-z0-9_]*")
 # Folders of the service beside those of the use cases, and the definition itself.
 TAKEN = frozenset({"definition", "log", "workers"})
 _BINARY_FIELDS = ("label", "decision_threshold")
-# Quarantine and reports name a column of their own so.
-RESERVED = frozenset({"quarantine_reason"})
+# Quarantine and reports name a column of their own so, and rows of a sample.
+RESERVED = frozenset({"quarantine_reason", WEIGHT})
 # The columns that rows without a time, or without a key, get.
 ARRIVED, ROW_ID = "arrived_at", "row_id"
 
@@ -73,7 +74,8 @@ class UseCase(Frozen):
 
     Rows are ingested and held out by ``period`` of their event time, in UTC. A model learns the
     ``train_periods`` latest of them before its hold-out; ``None``: all. With ``half_life_days`` a
-    row that is so much older than the newest one counts half as much in a fit.
+    row that is so much older than the newest one counts half as much in a fit. With a ``sample``
+    it learns so many of its rows, which stand for the others.
 
     With ``arrival=True`` rows have no event time: each ingest is a batch of those that were not
     there before, and they are dealt over the days in which they arrived, by weeks if no ``period``
@@ -91,6 +93,7 @@ class UseCase(Frozen):
     period: PeriodNoun = "month"
     train_periods: int | None = Field(None, ge=1)
     half_life_days: float | None = Field(None, gt=0, allow_inf_nan=False)
+    sample: Sample | None = None
     candidates: tuple[Candidate, ...] = Field(min_length=1)
     gate: Gate
     promotion: Promotion = Promotion()
@@ -273,6 +276,20 @@ class UseCase(Frozen):
             raise ValueError(
                 f"{strangers} cannot judge {self.label!r}, which is a "
                 f"{type(self.target).__name__}: choose from {', '.join(fit)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _sample_fits_the_target(self) -> "UseCase":
+        if self.sample and self.sample.by == "class" and isinstance(self.target, Number):
+            raise ValueError(
+                f"sample is by class, and {self.label!r} is a number: write Sample(rows=...) or "
+                'Sample(rows=..., by="period")'
+            )
+        if self.sample and self.sample.rows < self.minimum_training_rows:
+            raise ValueError(
+                f"sample has {self.sample.rows} rows, and minimum_training_rows is "
+                f"{self.minimum_training_rows}: nothing could be fitted"
             )
         return self
 

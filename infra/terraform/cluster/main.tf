@@ -84,23 +84,29 @@ module "ecs" {
   subnets            = module.network.private_subnets
   default_capacity   = "services"
   container_insights = var.container_insights
+  fargate            = distinct(compact([var.fargate.flows, var.fargate.serving]))
 
-  capacity = {
-    services = merge(var.service_instances, { instance_types = var.service_instance_types, disk_gigabytes = 30 })
-    flows    = merge(var.flow_instances, { minimum = 0, instance_types = var.flow_instance_types, disk_gigabytes = 50 })
-  }
+  capacity = merge(
+    { services = merge(var.service_instances, { instance_types = var.service_instance_types, disk_gigabytes = 30 }) },
+    var.fargate.flows != null ? {} : { flows = merge(var.flow_instances, { minimum = 0, instance_types = var.flow_instance_types, disk_gigabytes = 50 }) },
+  )
 }
 
 module "balancer" {
-  source                  = "../modules/balancer"
-  name                    = var.name
-  vpc_id                  = module.network.vpc_id
-  public                  = var.public
-  subnets                 = var.public ? module.network.public_subnets : module.network.private_subnets
-  clients                 = var.public ? {} : { flow-runs = module.flow_runs.security_group, instances = module.ecs.instance_security_group }
-  instance_security_group = module.ecs.instance_security_group
-  certificate_arn         = var.certificate_arn
-  protect                 = var.protect
+  source          = "../modules/balancer"
+  name            = var.name
+  vpc_id          = module.network.vpc_id
+  public          = var.public
+  subnets         = var.public ? module.network.public_subnets : module.network.private_subnets
+  clients         = var.public ? {} : { flow-runs = module.flow_runs.security_group, instances = module.ecs.instance_security_group }
+  certificate_arn = var.certificate_arn
+  protect         = var.protect
+
+  tasks = {
+    port           = local.serving_port
+    own_address    = local.serving_on_fargate
+    security_group = local.serving_on_fargate ? aws_security_group.serving[0].id : module.ecs.instance_security_group
+  }
 
   # A public address is reached by way of NAT, from flow runs too: promote waits until the service serves the new champion.
   allowed_cidrs = merge(
@@ -133,7 +139,7 @@ module "configuration" {
       LAUREL_SLACK_CHANNEL          = var.slack_channel
       LAUREL_SLACK_LANGUAGE         = var.slack_language
       LAUREL_ECS_CLUSTER            = module.ecs.cluster_name
-      LAUREL_ECS_CAPACITY_PROVIDER  = module.ecs.capacity_providers["flows"]
+      LAUREL_ECS_CAPACITY_PROVIDER  = coalesce(var.fargate.flows, try(module.ecs.capacity_providers["flows"], null))
       LAUREL_ECS_TASK_ROLE_ARN      = module.flow_runs.task_role_arn
       LAUREL_ECS_EXECUTION_ROLE_ARN = module.flow_runs.execution_role_arn
       LAUREL_ECS_LOG_GROUP          = module.flow_runs.log_group

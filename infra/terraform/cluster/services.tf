@@ -5,6 +5,12 @@ locals {
   secrets    = module.configuration.secrets
   ports      = { prefect = 4200, mlflow = 5000 }
 
+  # Security groups of those who ask Prefect and MLflow.
+  clients = merge(
+    { instances = module.ecs.instance_security_group, flow-runs = module.flow_runs.security_group },
+    local.serving_on_fargate ? { serving = aws_security_group.serving[0].id } : {},
+  )
+
   # Each server has its own user of the database; only the preparation knows the administrator, who makes it.
   databases = { for user, variables in { prefect = ["LAUREL_PREFECT_DATABASE"], mlflow = ["LAUREL_MLFLOW_STORE", "LAUREL_MLFLOW_AUTH_STORE"], laurel = ["LAUREL_DATABASE_ADMIN"] } :
     user => { for variable in variables : variable => "${module.database.secret_arns[user]}:${variable}::" }
@@ -35,11 +41,12 @@ resource "aws_security_group" "server" {
 
 resource "aws_vpc_security_group_ingress_rule" "server" {
   for_each = {
-    for pair in setproduct(keys(local.ports), ["instances", "flow-runs"]) : join(" ", pair) => { server = pair[0], client = pair[1] }
+    for pair in setproduct(keys(local.ports), concat(["instances", "flow-runs"], local.serving_on_fargate ? ["serving"] : [])) :
+    join(" ", pair) => { server = pair[0], client = pair[1] }
   }
   security_group_id            = aws_security_group.server[each.value.server].id
   description                  = "From ${each.value.client}"
-  referenced_security_group_id = each.value.client == "instances" ? module.ecs.instance_security_group : module.flow_runs.security_group
+  referenced_security_group_id = local.clients[each.value.client]
   ip_protocol                  = "tcp"
   from_port                    = local.ports[each.value.server]
   to_port                      = local.ports[each.value.server]

@@ -2,7 +2,8 @@
 
 locals {
   # Where the image listens (its environment says so too).
-  serving_port = 8080
+  serving_port       = 8080
+  serving_on_fargate = var.fargate.serving != null
 
   # Prefect's is what approvals and rollbacks are passed on with.
   serving_secrets = merge(
@@ -48,6 +49,23 @@ data "aws_iam_policy_document" "serving" {
   }
 }
 
+# On Fargate each task has an address of its own; on instances tasks share the instance's, and its group.
+resource "aws_security_group" "serving" {
+  # checkov:skip=CKV2_AWS_5:ECS attaches it to the network interfaces of the service's tasks
+  count       = local.serving_on_fargate ? 1 : 0
+  name        = "${var.name}-serving"
+  description = "Model service on Fargate: the load balancer in, everything out"
+  vpc_id      = module.network.vpc_id
+}
+
+resource "aws_vpc_security_group_egress_rule" "serving" {
+  count             = local.serving_on_fargate ? 1 : 0
+  security_group_id = aws_security_group.serving[0].id
+  description       = "AWS services, and the services of the stack"
+  cidr_ipv4         = "0.0.0.0/0"
+  ip_protocol       = "-1"
+}
+
 module "serving" {
   source             = "../modules/service"
   count              = local.running ? 1 : 0
@@ -55,7 +73,9 @@ module "serving" {
   service            = "serving"
   region             = var.region
   cluster_arn        = local.service.cluster
-  capacity_provider  = local.service.capacity_provider
+  capacity_provider  = coalesce(var.fargate.serving, local.service.capacity_provider)
+  network            = local.serving_on_fargate ? { subnets = module.network.private_subnets, security_groups = [aws_security_group.serving[0].id], namespace_id = module.ecs.namespace_id, dns = false } : null
+  stands_before      = aws_vpc_security_group_egress_rule.serving[*].id
   image              = local.serving_image
   repository_arn     = module.registry.arns["${var.name}-serving"]
   kms_key_arn        = local.service.kms_key_arn

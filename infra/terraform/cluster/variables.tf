@@ -157,8 +157,22 @@ variable "flow_instances" {
   }
 }
 
+variable "fargate" {
+  description = "What runs on Fargate and not on instances: flows (each flow run) and serving (the model service), each by a capacity provider of Fargate's, FARGATE or FARGATE_SPOT; null: on instances."
+  type = object({
+    flows   = optional(string)
+    serving = optional(string)
+  })
+  default = {}
+
+  validation {
+    condition     = alltrue([for provider in values(var.fargate) : provider == null || contains(["FARGATE", "FARGATE_SPOT"], coalesce(provider, "FARGATE"))])
+    error_message = "fargate.flows and fargate.serving are FARGATE or FARGATE_SPOT."
+  }
+}
+
 variable "serving" {
-  description = "The model service: its share of a core (1024 is one) and memory (MiB) a task, the number of tasks at least and at most, and the load to which autoscaling keeps each task."
+  description = "The model service: its share of a core (1024 is one) and memory (MiB) a task (on Fargate the next size that there is), the number of tasks at least and at most, and the load to which autoscaling keeps each task."
   type = object({
     cpu                        = number
     memory                     = number

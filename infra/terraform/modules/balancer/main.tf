@@ -3,6 +3,9 @@
 locals {
   https = var.certificate_arn != null
   port  = local.https ? 443 : 80
+
+  # On an instance Docker gives each task a port from the range of short-lived ones.
+  ports = var.tasks.own_address ? [var.tasks.port, var.tasks.port] : [32768, 65535]
 }
 
 resource "aws_security_group" "main" {
@@ -32,23 +35,22 @@ resource "aws_vpc_security_group_ingress_rule" "client" {
   to_port                      = local.port
 }
 
-# Docker gives each task a port of the instance from the range of short-lived ones.
 resource "aws_vpc_security_group_egress_rule" "tasks" {
   security_group_id            = aws_security_group.main.id
   description                  = "Tasks of the model service"
-  referenced_security_group_id = var.instance_security_group
+  referenced_security_group_id = var.tasks.security_group
   ip_protocol                  = "tcp"
-  from_port                    = 32768
-  to_port                      = 65535
+  from_port                    = local.ports[0]
+  to_port                      = local.ports[1]
 }
 
 resource "aws_vpc_security_group_ingress_rule" "tasks" {
-  security_group_id            = var.instance_security_group
+  security_group_id            = var.tasks.security_group
   description                  = "Model service, from the load balancer"
   referenced_security_group_id = aws_security_group.main.id
   ip_protocol                  = "tcp"
-  from_port                    = 32768
-  to_port                      = 65535
+  from_port                    = local.ports[0]
+  to_port                      = local.ports[1]
 }
 
 resource "aws_lb" "main" {
@@ -71,9 +73,9 @@ resource "aws_lb_target_group" "serving" {
   # checkov:skip=CKV_AWS_378:TLS ends at the load balancer; behind it the request stays between two security groups of the VPC
   name_prefix                   = "serve-"
   vpc_id                        = var.vpc_id
-  port                          = 8080
+  port                          = var.tasks.port
   protocol                      = "HTTP"
-  target_type                   = "instance"
+  target_type                   = var.tasks.own_address ? "ip" : "instance"
   deregistration_delay          = 30
   load_balancing_algorithm_type = "least_outstanding_requests"
 

@@ -28,9 +28,13 @@ variable "clients" {
   type        = map(string)
 }
 
-variable "instance_security_group" {
-  description = "Security group of the instances that the service's tasks run on."
-  type        = string
+variable "tasks" {
+  description = "The service's tasks: the port that they listen on, whether each has an address of its own or the instance's, and the security group of these addresses."
+  type = object({
+    port           = number
+    own_address    = bool
+    security_group = string
+  })
 }
 
 variable "certificate_arn" {

@@ -1,4 +1,4 @@
-# An ECS cluster whose instances come and go with its tasks. Nobody logs in by SSH: `aws ssm start-session` reaches an instance.
+# An ECS cluster whose instances come and go with its tasks; some of these may run on Fargate, without any. Nobody logs in by SSH: `aws ssm start-session` reaches an instance.
 
 resource "aws_ecs_cluster" "main" {
   # checkov:skip=CKV_AWS_65:Container insights are the variable container_insights; every alarm here works without them
@@ -278,7 +278,7 @@ resource "aws_ecs_capacity_provider" "main" {
 
 resource "aws_ecs_cluster_capacity_providers" "main" {
   cluster_name       = aws_ecs_cluster.main.name
-  capacity_providers = [for provider in aws_ecs_capacity_provider.main : provider.name]
+  capacity_providers = concat([for provider in aws_ecs_capacity_provider.main : provider.name], var.fargate)
 
   default_capacity_provider_strategy {
     capacity_provider = aws_ecs_capacity_provider.main[var.default_capacity].name

@@ -35,6 +35,12 @@ variable "capacity" {
   }
 }
 
+variable "fargate" {
+  description = "Capacity providers of Fargate that tasks may name: FARGATE, FARGATE_SPOT."
+  type        = list(string)
+  default     = []
+}
+
 variable "default_capacity" {
   description = "Key of the capacity that takes tasks that name none."
   type        = string

@@ -2,20 +2,34 @@
 
 locals {
   full_name = "${var.name}-${var.service}"
+  fargate   = startswith(var.capacity_provider, "FARGATE")
+
+  # What Fargate has: the least and the largest memory (MiB) of a share of a core, and the steps between them.
+  sizes = {
+    256  = { least = 512, most = 2048, step = 512 }
+    512  = { least = 1024, most = 4096, step = 1024 }
+    1024 = { least = 2048, most = 8192, step = 1024 }
+    2048 = { least = 4096, most = 16384, step = 1024 }
+    4096 = { least = 8192, most = 30720, step = 1024 }
+  }
+  size = try(local.sizes[var.cpu], { least = 0, most = 0, step = 1024 })
+
+  # A whole task is paid for, so that its container has all of it.
+  memory = local.fargate ? max(local.size.least, ceil(var.memory / local.size.step) * local.size.step) : var.memory
 
   container = {
     image                  = var.image
     essential              = true
     readonlyRootFilesystem = true
-    environment            = [for name, value in var.environment : { name = name, value = value }]
+    environment            = [for name, value in merge(local.fargate ? { TMPDIR = "/var/lib/laurel" } : {}, var.environment) : { name = name, value = value }]
     secrets                = [for name, arn in merge(var.parameters, var.secrets) : { name = name, valueFrom = arn }]
     mountPoints            = [{ sourceVolume = "state", containerPath = "/var/lib/laurel", readOnly = false }]
 
-    linuxParameters = {
-      initProcessEnabled = true
-      capabilities       = { add = [], drop = ["ALL"] }
-      tmpfs              = [{ containerPath = "/tmp", size = 256 }]
-    }
+    # Fargate has no tmpfs, and an empty volume belongs to root unless the image has a VOLUME there.
+    linuxParameters = merge(
+      { initProcessEnabled = true, capabilities = { add = [], drop = ["ALL"] } },
+      local.fargate ? {} : { tmpfs = [{ containerPath = "/tmp", size = 256 }] },
+    )
 
     logConfiguration = {
       logDriver = "awslogs"
@@ -34,8 +48,8 @@ locals {
   main = merge(local.container, {
     name              = var.service
     cpu               = var.cpu
-    memory            = var.memory
-    memoryReservation = var.memory
+    memory            = local.memory
+    memoryReservation = local.memory
     command           = var.command
     stopTimeout       = var.stop_seconds
     # Port 0: one of the instance's that is free; the load balancer is told which.
@@ -106,27 +120,49 @@ resource "aws_iam_role_policy" "task" {
 resource "aws_ecs_task_definition" "main" {
   # checkov:skip=CKV_AWS_336:Every container has readonlyRootFilesystem; the check cannot read jsonencode of a merge
   family                   = local.full_name
-  requires_compatibilities = ["EC2"]
+  requires_compatibilities = [local.fargate ? "FARGATE" : "EC2"]
   network_mode             = var.network == null ? "bridge" : "awsvpc"
+  cpu                      = local.fargate ? var.cpu : null
+  memory                   = local.fargate ? local.memory : null
   task_role_arn            = aws_iam_role.task.arn
   execution_role_arn       = module.execution_role.arn
   container_definitions    = jsonencode(concat([local.main], length(var.preparation) > 0 ? [local.preparation] : []))
   # ECS rolls back to the previous revision, which must still be registered.
   skip_destroy = true
 
-  # Of the task, and gone with it. Docker gives it the owner that the folder has in the image.
+  dynamic "runtime_platform" {
+    for_each = local.fargate ? [1] : []
+
+    content {
+      operating_system_family = "LINUX"
+      cpu_architecture        = "X86_64"
+    }
+  }
+
+  # Of the task, and gone with it. Docker, and Fargate for a VOLUME of the image, gives it the owner that the folder has in the image.
   volume {
     name = "state"
 
-    docker_volume_configuration {
-      scope  = "task"
-      driver = "local"
+    dynamic "docker_volume_configuration" {
+      for_each = local.fargate ? [] : [1]
+
+      content {
+        scope  = "task"
+        driver = "local"
+      }
+    }
+  }
+
+  lifecycle {
+    precondition {
+      condition     = !local.fargate || (var.network != null && contains(keys(local.sizes), tostring(var.cpu)) && local.memory <= local.size.most)
+      error_message = "Fargate has no task of ${var.cpu} CPU units and ${var.memory} MiB: cpu is 256, 512, 1024, 2048 or 4096, with at most 2, 4, 8, 16 or 30 GiB. It needs a network."
     }
   }
 }
 
 resource "aws_service_discovery_service" "main" {
-  count         = var.network == null ? 0 : 1
+  count         = try(var.network.dns, false) ? 1 : 0
   name          = var.service
   force_destroy = true
 
@@ -179,14 +215,14 @@ resource "aws_ecs_service" "main" {
     rollback = true
   }
 
-  ordered_placement_strategy {
-    type  = "spread"
-    field = "attribute:ecs.availability-zone"
-  }
+  # Fargate spreads tasks over the zones by itself.
+  dynamic "ordered_placement_strategy" {
+    for_each = local.fargate ? [] : [["spread", "attribute:ecs.availability-zone"], ["binpack", "memory"]]
 
-  ordered_placement_strategy {
-    type  = "binpack"
-    field = "memory"
+    content {
+      type  = ordered_placement_strategy.value[0]
+      field = ordered_placement_strategy.value[1]
+    }
   }
 
   dynamic "network_configuration" {

@@ -14,7 +14,7 @@ variable "cluster_arn" {
 }
 
 variable "capacity_provider" {
-  description = "Capacity provider that its tasks are placed on."
+  description = "Capacity provider that its tasks are placed on; FARGATE and FARGATE_SPOT: on Fargate, with a network interface of their own."
   type        = string
 }
 
@@ -41,12 +41,12 @@ variable "preparation" {
 }
 
 variable "cpu" {
-  description = "Share of a core that the service is sure of, in 1/1024; what others leave free it may use too."
+  description = "Share of a core that the service is sure of, in 1/1024; what others leave free on an instance it may use too."
   type        = number
 }
 
 variable "memory" {
-  description = "Memory of the service in MiB; it is ended where it takes more."
+  description = "Memory of the service in MiB; it is ended where it takes more. On Fargate it is the next size that there is."
   type        = number
 }
 
@@ -107,11 +107,12 @@ variable "task_policies" {
 }
 
 variable "network" {
-  description = "Subnets and security groups of a network interface for each task (mode awsvpc), with a DNS entry in the namespace; null: tasks share the instance's address (mode bridge)."
+  description = "Subnets and security groups of a network interface for each task (mode awsvpc), with a DNS entry in the namespace unless dns is false; null: tasks share the instance's address (mode bridge)."
   type = object({
     subnets         = list(string)
     security_groups = list(string)
     namespace_id    = string
+    dns             = optional(bool, true)
   })
   default = null
 }

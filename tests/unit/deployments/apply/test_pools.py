@@ -10,7 +10,7 @@ import pytest
 from prefect.server.events.schemas.automations import EventTrigger as ServerTrigger
 from prefect.server.events.schemas.events import ReceivedEvent
 from prefect.settings.models.root import Settings as PrefectSettings
-from prefect.utilities.templating import find_placeholders
+from prefect.utilities.templating import apply_values, find_placeholders
 from prefect.workers.process import ProcessWorker
 from prefect_aws.workers.ecs_worker import ECSWorker
 from pydantic import ValidationError
@@ -91,6 +91,45 @@ def test_password_of_prefect_is_given_as_the_worker_wants_it_and_other_secrets_a
     assert fields["secrets"]["default"] == [
         {"name": "WAREHOUSE_URL", "valueFrom": f"{SECRET_ARN}:url::"}
     ]
+
+
+def job_on(provider: str, **values: Any) -> dict[str, Any]:
+    """What Prefect makes of the template for a run."""
+    given = template(ecs_capacity_provider=provider)
+    defaults = {
+        name: field["default"]
+        for name, field in given["variables"]["properties"].items()
+        if field.get("default") is not None
+    }
+    return apply_values(given["job_configuration"], defaults | values)
+
+
+def test_provider_says_whether_a_run_is_on_fargate() -> None:
+    for provider in ("FARGATE", "FARGATE_SPOT"):
+        job = job_on(provider, cpu=2048, memory=6144)
+        definition, request = job["task_definition"], job["task_run_request"]
+        assert definition["requiresCompatibilities"] == ["FARGATE"]
+        assert definition["networkMode"] == "awsvpc"
+        assert definition["ephemeralStorage"] == {"sizeInGiB": 50}
+        assert (definition["cpu"], definition["memory"]) == (2048, 6144)
+        # By it prefect-aws gives the whole task a size; then the provider takes its place.
+        assert request["launchType"] == "FARGATE"
+        (strategy,) = request["capacityProviderStrategy"]
+        assert strategy["capacityProvider"] == provider
+    on_instances = job_on("laurel-flows")
+    assert on_instances["task_definition"]["requiresCompatibilities"] == ["EC2"]
+    assert "ephemeralStorage" not in on_instances["task_definition"]
+    assert on_instances["task_run_request"]["launchType"] == "EC2"
+
+
+def test_every_deployment_has_a_size_that_fargate_has() -> None:
+    most = {1024: 8192, 2048: 16384, 4096: 30720}
+    pool = template(ecs_capacity_provider="FARGATE")["variables"]["properties"]
+    for deployment in written_deployments(Settings(), {"toy": load("toy")}, "ecs"):
+        asked = deployment["work_pool"]["job_variables"]
+        cpu = asked.get("cpu", pool["cpu"]["default"])
+        memory = asked.get("memory", pool["memory"]["default"])
+        assert 2 * cpu <= memory <= most[cpu] and memory % 1024 == 0, deployment["name"]
 
 
 def test_secrets_of_the_settings_are_in_no_template() -> None:

@@ -129,6 +129,17 @@ def test_a_period_that_was_not_trained_on_is_not_among_the_data(
     assert "| 2026-02 |" not in model_card(case, manifest, "5", contest_decision(), dataset)
 
 
+def test_card_says_that_the_rows_were_a_sample(
+    case: UseCase, manifest: Manifest, dataset: DatasetVersion
+) -> None:
+    assert "fitted on the labelled rows of" in model_card(
+        case, manifest, "5", contest_decision(), dataset
+    )
+    sampled = msgspec.structs.replace(manifest, sample="1,000 of 9,000 labelled rows")
+    card = model_card(case, sampled, "5", contest_decision(), dataset)
+    assert "fitted on a sample (1,000 of 9,000 labelled rows) of these periods" in card
+
+
 def test_what_is_not_known_is_said_and_not_left_out(
     case: UseCase, manifest: Manifest, dataset: DatasetVersion
 ) -> None:

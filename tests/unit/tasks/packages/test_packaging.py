@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import onnx
 import polars as pl
 import pytest
+from msgspec import UNSET
 from onnx import numpy_helper
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import RandomForestClassifier
@@ -22,8 +24,10 @@ from blocks.settings import REPOSITORY
 from serving.errors import PackageError
 from serving.package.manifest import MANIFEST, MODEL, PROFILE, REFERENCE, SMOKE, write
 from serving.package.model import Package, load
+from tasks.drift.profile.profile import decode_profile
 from tasks.models.cross_fitting import cross_fit
 from tasks.models.modelling import fit, inputs, predict
+from tasks.packages import packaging
 from tasks.packages.exporters.exporter import NotConvertible
 from tasks.packages.packaging import (
     SMOKE_ROWS,
@@ -34,6 +38,7 @@ from tasks.packages.packaging import (
 )
 from tasks.packages.proof import ParityBroken, prove
 from usecases.definition import SCORE, Candidate, Promotion, UseCase
+from usecases.definition.sampling import WEIGHT
 
 ORIGIN = Origin(
     "boosting",
@@ -120,6 +125,48 @@ def test_the_package_answers_as_the_pipeline_does(
     np.testing.assert_allclose(
         score_rows(package, proof), predict(boosted, case, proof), rtol=0, atol=1e-6
     )
+
+
+def test_many_rows_are_scored_and_proven_in_pieces_with_the_same_answers(
+    boosted: Pipeline,
+    saved: SavedPackage,
+    case: UseCase,
+    proof: pl.DataFrame,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    package = load(saved.folder, saved.sha256)
+    whole = score_rows(package, proof)
+    monkeypatch.setattr(packaging, "_ROWS_AT_ONCE", 7)
+    np.testing.assert_array_equal(score_rows(package, proof), whole)
+    assert len(score_rows(package, proof.clear())) == 0
+    monkeypatch.setattr("tasks.packages.proof._ROWS_AT_ONCE", 400)
+    parity = prove(case, boosted, package, proof, seed=3)
+    # Rows beside thresholds are added to each piece.
+    assert parity.rows > saved.manifest.parity.rows and parity.changed_decisions == 0
+
+
+def test_a_sample_stands_in_the_package_and_what_is_watched_is_of_all_rows(
+    boosted: Pipeline,
+    case: UseCase,
+    training: pl.DataFrame,
+    proof: pl.DataFrame,
+    tmp_path: Path,
+    saved: SavedPackage,
+) -> None:
+    """Rows that won are there three times as often as they came, and stand for a third each."""
+    some = training.filter((pl.col("won") == 1) | (pl.int_range(pl.len()) % 3 == 0))
+    weights = pl.when(pl.col("won") == 1).then(1.0).otherwise(3.0)
+    sampled = some.with_columns(weights.alias(WEIGHT))
+    origin = replace(ORIGIN, sample="half of the rows")
+    made = make_package(tmp_path, case, boosted, origin, sampled, proof, 3)
+    assert made.manifest.sample == "half of the rows" and saved.manifest.sample is UNSET
+    won = [pl.read_parquet(one.folder / REFERENCE)["won"].mean() for one in (made, saved)]
+    assert won[0] == pytest.approx(won[1], abs=0.06) and some["won"].mean() > won[1] + 0.15
+    volumes = [
+        np.mean(decode_profile((one.folder / PROFILE).read_bytes()).weekdays)
+        for one in (made, saved)
+    ]
+    assert volumes[0] == pytest.approx(volumes[1], rel=0.1)
 
 
 def test_the_logistic_baseline_is_packaged_too(

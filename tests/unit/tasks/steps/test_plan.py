@@ -18,6 +18,7 @@ from tasks.data.dataset import (
     write_version,
 )
 from tasks.data.ingestion import ingest_period
+from tasks.data.room import Room, TooManyRows
 from tasks.steps import plan as planning
 from tasks.steps import rematch
 from tasks.steps.plan import NothingToDo, Plan
@@ -193,3 +194,25 @@ def test_a_hold_out_has_both_classes_if_one_of_its_periods_has(
     with pytest.raises(planning.HoldoutUnjudgeable, match="The hold-out 2024-04 of 'toy'"):
         world.plan()
     assert world.with_holdout_of(2).judged() == ("2024-01..2024-02", "2024-03 + 2024-04")
+
+
+def test_more_rows_than_the_stated_memory_holds_are_refused_and_a_sample_is_not(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.ingest(5)
+    monkeypatch.setenv("LAUREL_MEMORY_GIB", "0.7")
+    with pytest.raises(TooManyRows, match="LAUREL_MEMORY_GIB says 0.7"):
+        world.plan()
+    monkeypatch.setenv("LAUREL_MEMORY_GIB", "8")
+    assert isinstance(world.plan(), Plan)
+
+
+def test_machine_that_may_be_too_small_warns_and_trains(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.ingest(3)
+    warned: list[str] = []
+    monkeypatch.setattr(_Log, "warning", lambda self, *message: warned.append(str(message[0])))
+    monkeypatch.setattr(planning, "room_of", lambda stated: Room(1000, stated=False))
+    assert isinstance(world.plan(), Plan)
+    assert ["this machine has" in line for line in warned] == [True]

@@ -98,6 +98,17 @@ def test_plain_file_has_its_periods_and_rows(tmp_path: Path) -> None:
     assert len(validate(of, "2024-01", january).good) == 2
 
 
+def test_period_that_has_no_room_in_the_stated_memory_is_refused_before_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = source_of(case(write(tmp_path, CSV)))
+    monkeypatch.setenv("LAUREL_MEMORY_GIB", "0.5")
+    with pytest.raises(SourceError, match="2024-01 of .* has 2 rows, .* LAUREL_MEMORY_GIB says"):
+        source.read("2024-01")
+    monkeypatch.setenv("LAUREL_MEMORY_GIB", "2")
+    assert len(source.read("2024-01")) == 2
+
+
 def test_period_that_is_not_over_is_left_out(tmp_path: Path) -> None:
     today = datetime.now(UTC).date().isoformat()
     of = case(write(tmp_path, f"{CSV}a4,{today} 00:00,1,shoes,0\n"))
