@@ -5,9 +5,9 @@ Rooms, from the lowest to the highest; each may import those above it in this li
 
     errors        what can go wrong
     package       the model package: manifest, model (it encodes rows and scores them),
-                  symmetric_trees (many rows at once), outputs (what it says of a row), kinds,
-                  values, times; encoders (encoder, dates, images, pictures, texts,
-                  token_patterns)
+                  symmetric_trees (many rows at once), row_columns (rows that lie by column),
+                  outputs (what it says of a row), kinds, values, times; encoders (encoder, dates,
+                  images, pictures, texts, token_patterns)
     words         what the codes of reasons and of needs say in each language: contest, drift,
                   ledger, outcomes, rollouts, needs; wording and template render them
     records       what flows write and the service reads: contest, performance, drift, ledger,

@@ -29,7 +29,7 @@ def read_rows(reader: RowReader, content_type: str, body: bytes, max_rows: int) 
     if content_type == CSV:
         return read_csv(columns_of(reader), body, max_rows)
     if content_type in (ARROW, ARROW_FILE):
-        return read_arrow(columns_of(reader), body, max_rows)
+        return read_arrow(reader, body, max_rows)
     if content_type == FORM:
         return read_form(columns_of(reader), body, max_rows)
     media_types = ", ".join((JSON, CSV, FORM, ARROW))
@@ -52,7 +52,7 @@ def read_pieces(
     elif content_type == CSV:
         yield from read_csv_pieces(columns_of(reader), body, max_rows, size)
     elif content_type in (ARROW, ARROW_FILE):
-        yield from read_arrow_pieces(columns_of(reader), body, max_rows, size)
+        yield from read_arrow_pieces(reader, body, max_rows, size)
     elif content_type == JSON and _HAS_ROWS.match(body):
         refuse_flood(body, max_rows)
         count = 0

@@ -177,7 +177,9 @@ class ColumnReader:
         filled = [[None] * count if values is UNSET else values for values in lists]
         return self.wrap_rows(list(zip(*filled, strict=True)))
 
-    def wrap_rows(self, rows: list[tuple[Any, ...]], ignored: Sequence[str] = ()) -> CheckedRows:
+    def wrap_rows(
+        self, rows: Sequence[tuple[Any, ...]], ignored: Sequence[str] = ()
+    ) -> CheckedRows:
         """Wrap checked rows, as ``RowReader.read`` returns them."""
         return CheckedRows(
             rows, lambda: msgspec.json.encode({"rows": list(starmap(self._row, rows))}), ignored

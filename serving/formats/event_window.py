@@ -9,7 +9,10 @@ from datetime import UTC, date, datetime, timedelta
 from time import monotonic
 from typing import Any
 
+import numpy as np
+
 from serving.errors import InputError
+from serving.package.row_columns import RowColumns
 
 MOST_DAYS = 400
 LABEL_DAYS = 731  # a label may come this much later than its prediction
@@ -47,7 +50,30 @@ class EventWindow:
                 return
             self._earliest, self._latest = _around_now(self._past_days, self._future_days)
             self._valid_until = monotonic() + _VALID_SECONDS
-        self.check([row[-1] for row in rows], self._field, self._past_days, days)
+        if isinstance(rows, RowColumns):
+            if self._fit(rows.times, days):
+                return
+            times = rows.event_times()
+        else:
+            times = [row[-1] for row in rows]
+        self.check(times, self._field, self._past_days, days)
+
+    def _fit(self, times: np.ndarray, days: set[date] | None) -> bool:
+        """Whether ``check`` has nothing to say, without a Python object for each time."""
+        known = times[~np.isnat(times)]
+        if not len(known):
+            return True
+        earliest, latest = _around_now(self._past_days, self._future_days)
+        if known.min().item() < earliest or known.max().item() > latest:
+            return False
+        if days is None and len(known) <= MOST_DAYS:
+            return True
+        found = set(np.unique(known.astype("M8[D]")).tolist()) | (days or set())
+        if len(found) > MOST_DAYS:
+            return False
+        if days is not None:
+            days |= found
+        return True
 
     def check_feedback(self, times: Sequence[datetime | None]) -> None:
         """Check event times of labels, which may be ``LABEL_DAYS`` older than those of predictions.

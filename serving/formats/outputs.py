@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from serving.formats.arrow.buffers import number_array, text_array, truth_array
 from serving.package.outputs import Output, Values, label_of, number_places
 
 
@@ -30,6 +31,16 @@ class Kind(NamedTuple):
 
         item = pa.type_for_alias(self.arrow)
         return pa.list_(item) if self.listed else item
+
+    def array(self, values: Sequence[Any]) -> Any:
+        """An Arrow column of answers."""
+        import pyarrow as pa
+
+        if self.listed:
+            return pa.array(values, self.arrow_type)
+        if self.arrow == "double":
+            return number_array(values)
+        return truth_array(values) if self.arrow == "bool" else text_array(values)
 
     def flat(self, values: Sequence[Any]) -> Sequence[Any]:
         """Values of a column where none can be a list: a list is its JSON."""
@@ -87,10 +98,10 @@ class AnswerForm:
         """An Arrow stream of one batch."""
         import pyarrow as pa
 
-        columns = {"id": pa.array(ids, pa.string())}
+        columns = {"id": text_array(ids)}
         for name, kind, column in zip(self.names, self._kinds, values, strict=True):
-            columns[name] = pa.array(column, kind.arrow_type)
-        columns["model_version"] = pa.repeat(pa.scalar(version, pa.string()), len(ids))
+            columns[name] = kind.array(column)
+        columns["model_version"] = text_array([version] * len(ids))
         sink = pa.BufferOutputStream()
         batch = pa.record_batch(columns)
         with pa.ipc.new_stream(sink, batch.schema) as writer:

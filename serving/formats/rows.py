@@ -52,7 +52,7 @@ class CheckedRows(msgspec.Struct):
     ``source`` is the JSON, or makes it at its first use: many rows are logged without it.
     ``ignored`` are names of columns that are not fields."""
 
-    rows: list[tuple[Any, ...]]
+    rows: Sequence[tuple[Any, ...]]
     source: bytes | Callable[[], bytes]
     ignored: Sequence[str] = ()
 

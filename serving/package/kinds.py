@@ -151,11 +151,18 @@ def _image_encoder(feature: Any) -> ImageEncoder:
     return ImageEncoder(feature.size, feature.channels)
 
 
-def _number_type(feature: Any, dtype: str) -> Any:
+def number_bounds(feature: Any, dtype: str) -> tuple[float, float]:
+    """The least and the greatest value of a feature of kind "number"."""
     # A number that overflows the model's own type would become infinite on the way to it.
     largest = float(np.finfo(np.dtype(dtype)).max)
-    least = -largest if feature.low is None else feature.low
-    most = largest if feature.high is None else feature.high
+    return (
+        -largest if feature.low is None else feature.low,
+        largest if feature.high is None else feature.high,
+    )
+
+
+def _number_type(feature: Any, dtype: str) -> Any:
+    least, most = number_bounds(feature, dtype)
     return Annotated[float, Meta(ge=least, le=most)]
 
 

@@ -39,6 +39,7 @@ from serving.package.outputs import (
     numbers_of_model,
     values_of,
 )
+from serving.package.row_columns import RowColumns
 from serving.package.symmetric_trees import SymmetricKernel, read_trees
 
 _logger = logging.getLogger(__name__)
@@ -166,6 +167,8 @@ class Package:
         The rows must have been checked: a number or null for a number, a text or null for a
         category. Values after the features in a row are left out. Unknown categories that are
         likely a mistake are added to ``unknown_values``."""
+        if isinstance(rows, RowColumns) and not self.blocks:
+            return self._encode_columns(rows, unknown_values)
         filled = [list(row[: self.narrow]) for row in rows]
         for position, codes in self._coded:
             try:
@@ -181,6 +184,29 @@ class Package:
             values = [row[position] for row in rows]
             self._encode_block(position, encoder, values, matrix[:, block])
         return matrix
+
+    def _encode_columns(
+        self, rows: RowColumns, unknown_values: list[UnknownValue] | None
+    ) -> np.ndarray:
+        matrix = np.empty((len(rows), self.width), dtype=self._dtype)
+        matrix[:] = rows.numbers.T
+        for position, codes in self._coded:
+            distinct, places = rows.texts[position]
+            known = [codes.get(text, -1) for text in distinct]
+            matrix[:, position] = np.array([*known, -1])[places]
+            remarkable = [
+                place
+                for place, text in enumerate(distinct)
+                if text not in codes and self._is_remarkable(position, text)
+            ]
+            if remarkable and unknown_values is not None:
+                at = np.flatnonzero(np.isin(places, remarkable)).tolist()
+                unknown_values += [(row, position, distinct[places[row]]) for row in at]
+        return matrix
+
+    def _is_remarkable(self, position: int, unknown: str) -> bool:
+        """Whether a category that is ``unknown`` is likely a mistake."""
+        return self._closed[position] or self.nearest(position, unknown) is not None
 
     def _encode_block(
         self, position: int, encoder: Encoder, values: Sequence[Any], block: np.ndarray
@@ -208,7 +234,7 @@ class Package:
             if (
                 value not in codes
                 and unknown_values is not None
-                and (self._closed[position] or self.nearest(position, value) is not None)
+                and self._is_remarkable(position, value)
             ):
                 unknown_values.append((number, position, value))
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from serving.log.policy import loggable
 from serving.package.kinds import KINDS
+from serving.package.row_columns import RowColumns
 from serving.scoring.predictions import Scored
 
 
@@ -44,18 +45,17 @@ def column_line(
         if feature.name in kept
     ]
     texts = {
-        name: [make(row[place]) for row in rows]
-        if (make := kept[name])
-        else [row[place] for row in rows]
+        name: list(map(make, values)) if (make := kept[name]) else values
         for place, name, packed in columns
         if not packed
+        for values in (_column(rows, place),)
     }
     line = _ColumnLine(
         len(rows),
         time.time_ns() // 1000,
         _numbers(scored.matrix, rows, [place for place, _, packed in columns if packed]),
         texts,
-        [row[-1] for row in rows],
+        rows.event_times() if isinstance(rows, RowColumns) else [row[-1] for row in rows],
         {"id": scored.ids} | dict(zip(scored.champion.form.names, scored.values, strict=True)),
         [scored.version],
         msgspec.UNSET if places is None else places,
@@ -63,10 +63,16 @@ def column_line(
     return msgspec.json.encode(line) + b"\n"
 
 
+def _column(rows: Sequence[tuple[Any, ...]], place: int) -> list[Any]:
+    return rows.column(place) if isinstance(rows, RowColumns) else [row[place] for row in rows]
+
+
 def _numbers(matrix: np.ndarray, rows: Sequence[tuple[Any, ...]], places: list[int]) -> bytes:
     """``(n_numbers, n_rows)`` in float64. A matrix of less precision differs from the request: the
     numbers are then taken from the rows.
     """
+    if isinstance(rows, RowColumns):
+        return rows.numbers[places].tobytes()
     if matrix.dtype == np.float64:
         return matrix[:, places].T.tobytes()
     return np.array([[row[place] for row in rows] for place in places], dtype=np.float64).tobytes()

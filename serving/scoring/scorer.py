@@ -179,7 +179,9 @@ class Scorer:
             check_pixels(champion.package, request.rows)
             scored = predict(champion, request.rows, self._ids, self._divide)
             if logged:
-                self._keep(scored, [request], [answer_json(scored)], [place])
+                # more rows are logged by column
+                answers = [answer_json(scored)] if len(scored.ids) < _COLUMN_ROWS else [b""]
+                self._keep(scored, [request], answers, [place])
             return scored
 
         is_large = cells > _LOOP_CELLS or len(body) > _loop_bytes(champion)

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 _TICK_SECONDS = 1.0
 _BODY_BUDGET = 16  # largest bodies at a time
 _CARRIER_IDLE_SECONDS = 5.0
+_LATE_FLUSHES = 3
 _PROBED_SECONDS = 120.0
 _SHUTDOWN_SECONDS = (
     8.0  # together with uvicorn's drain shorter than process managers wait before they kill
@@ -115,6 +116,7 @@ class Service:
             Carrier(_CARRIER_IDLE_SECONDS),
             tick_seconds=min(1.0, settings.log_flush_seconds / 4),
             traffic=None if settings.lake == NO_LAKE else KeptTraffic(self._flows),
+            late_seconds=_LATE_FLUSHES * settings.log_flush_seconds,
         )
         self.scorer = Scorer(
             self.log,

@@ -2,7 +2,9 @@
 
 Making Parquet takes an interpreter and memory: a separate process takes them from no request and
 frees them when nothing waits, and a crash of pyarrow does not end the service. It is started for a
-segment, and ended when none has come for a while.
+segment, and ended when none has come for a while. It works when nobody else wants a core, until
+what it has is late: beside it, on two busy cores, one answer in a hundred would wait for three
+times as long (docs/decisions/0042-tail.md).
 
 Its standard input takes one segment a line, as JSON; its standard output has the outcome of each in
 a line of JSON. Unreadable rows, and rows that ended the process once, are set aside alone:
@@ -12,10 +14,12 @@ own settings.
 """
 
 import os
+import select
 import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -105,19 +109,21 @@ class Carrier:
 
     def __init__(self, idle_seconds: float) -> None:
         self._idle_seconds = idle_seconds
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: _Process | None = None
         self._used = 0.0
         self._ended_at: Counter[Path] = Counter()
 
-    def carry(self, path: Path) -> Receipt:
-        """Upload one segment. Raises ``Unreadable`` for a file that is not a segment, or that ended
-        the process each time; else ``LakeAway``, ``OSError``.
-        """
+    def carry(self, path: Path, patience_seconds: float | None = None) -> Receipt:
+        """Upload one segment. After ``patience_seconds`` the process takes its share of a core, as
+        any other does; ``None``: never.
+
+        Raises ``Unreadable`` for a file that is not a segment, or that ended the process each time;
+        else ``LakeAway``, ``OSError``."""
         if self._ended_at[path] >= _CHANCES:
             raise Unreadable(f"{path.name} ended its upload process {_CHANCES} times")
         task = _Task(str(path.absolute()), careful=self._ended_at[path] > 0)
         try:
-            outcome = self._ask(task, path.name)
+            outcome = self._ask(task, path.name, patience_seconds)
         except CarrierEnded:
             self._ended_at[path] += 1
             raise
@@ -127,9 +133,9 @@ class Carrier:
             raise Unreadable(outcome.problem) if outcome.unreadable else LakeAway(outcome.problem)
         return outcome.receipt
 
-    def put(self, key: str, data: bytes) -> None:
+    def put(self, key: str, data: bytes, patience_seconds: float | None = None) -> None:
         """Write or replace a small object of the lake. Raises ``LakeAway``, ``OSError``."""
-        outcome = self._ask(_Task(key, data=data.decode()), key)
+        outcome = self._ask(_Task(key, data=data.decode()), key, patience_seconds)
         self._used = time.monotonic()
         if outcome.receipt is None:
             raise LakeAway(outcome.problem)
@@ -139,35 +145,93 @@ class Carrier:
         if self._process is not None and (
             now or time.monotonic() - self._used >= self._idle_seconds
         ):
-            self._process.communicate()
+            self._process.end()
             self._process = None
 
-    def _ask(self, task: _Task, name: str) -> _Outcome:
-        process = self._running()
-        assert process.stdin is not None and process.stdout is not None
-        try:
-            process.stdin.write(msgspec.json.encode(task) + b"\n")
-            process.stdin.flush()
-            return _OUTCOME.decode(process.stdout.readline())
-        except (BrokenPipeError, msgspec.DecodeError) as error:
-            self._process = None
-            process.kill()
-            process.communicate()
-            message = f"the upload process ended (status {process.returncode}) at {name}"
-            raise CarrierEnded(message) from error
-
-    def _running(self) -> subprocess.Popen[bytes]:
+    def _ask(self, task: _Task, name: str, patience_seconds: float | None) -> _Outcome:
         if self._process is None:
-            command = [sys.executable, "-m", "serving.upload.carrier"]
-            # A new session: a keyboard interrupt of the service does not stop the last uploads.
-            self._process = subprocess.Popen(
-                command,
-                cwd=_REPOSITORY,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                start_new_session=True,
-            )
-        return self._process
+            self._process = _Process()
+        is_late = patience_seconds is not None and patience_seconds <= 0
+        try:
+            if not is_late:
+                self._process.give_way()
+            self._process.send(task)
+            if not self._process.answers_within(patience_seconds) and not self._process.hurry():
+                self._process.kill()
+                self._process = _Process()
+                self._process.send(task)
+            return self._process.receive()
+        except (BrokenPipeError, msgspec.DecodeError) as error:
+            process, self._process = self._process, None
+            status = process.kill()
+            raise CarrierEnded(f"the upload process ended (status {status}) at {name}") from error
+
+
+class _Process:
+    """One run of the upload process: first with the priority of the service."""
+
+    def __init__(self) -> None:
+        # A process group of its own: a keyboard interrupt of the service does not stop the last
+        # uploads. Not a session: Linux shares the cores among sessions first, so that giving way
+        # would not help the service.
+        self._run = subprocess.Popen(
+            [sys.executable, "-m", "serving.upload.carrier"],
+            cwd=_REPOSITORY,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            process_group=0,
+        )
+        self.pid = self._run.pid
+        self._gives_way = False
+
+    def send(self, task: _Task) -> None:
+        """Raises ``BrokenPipeError``."""
+        assert self._run.stdin is not None
+        self._run.stdin.write(msgspec.json.encode(task) + b"\n")
+        self._run.stdin.flush()
+
+    def answers_within(self, seconds: float | None) -> bool:
+        """Whether it has an outcome, or has ended, after so long at most."""
+        assert self._run.stdout is not None
+        return bool(select.select([self._run.stdout], [], [], seconds)[0])
+
+    def receive(self) -> _Outcome:
+        """Raises ``msgspec.DecodeError`` if it has ended."""
+        assert self._run.stdout is not None
+        return _OUTCOME.decode(self._run.stdout.readline())
+
+    def give_way(self) -> None:
+        """Let it run when nobody else wants a core, if the system knows such a thing."""
+        if not self._gives_way and hasattr(os, "SCHED_IDLE"):
+            with suppress(OSError):  # forbidden in some containers
+                self._schedule(os.SCHED_IDLE)
+                self._gives_way = True
+
+    def hurry(self) -> bool:
+        """Let it take its share of a core. ``False`` if it cannot take back that it gives way: as a
+        rule root alone may."""
+        if self._gives_way:
+            try:
+                self._schedule(os.SCHED_OTHER)
+            except OSError:
+                return False
+            self._gives_way = False
+        return True
+
+    def _schedule(self, policy: int) -> None:
+        for thread in Path(f"/proc/{self.pid}/task").iterdir():
+            with suppress(ProcessLookupError):
+                os.sched_setscheduler(int(thread.name), policy, os.sched_param(0))
+
+    def end(self) -> None:
+        """Wait until it has done what it has."""
+        self._run.communicate()
+
+    def kill(self) -> int:
+        """End it, and return its status."""
+        self._run.kill()
+        self._run.communicate()
+        return self._run.returncode
 
 
 def main(tasks: IO[bytes], answers: IO[bytes]) -> None:

@@ -22,10 +22,12 @@ logger = logging.getLogger(__name__)
 class SegmentCarrier(Protocol):
     """Uploads one segment to the lake: ``serving/upload/carrier.py``."""
 
-    def carry(self, path: Path) -> Receipt:
-        """Raises ``Unreadable``, ``LakeAway``, ``OSError``."""
+    def carry(self, path: Path, patience_seconds: float | None = None) -> Receipt:
+        """Gives way to all else for so long; ``None``: for as long as it takes. Raises
+        ``Unreadable``, ``LakeAway``, ``OSError``.
+        """
 
-    def put(self, key: str, data: bytes) -> None:
+    def put(self, key: str, data: bytes, patience_seconds: float | None = None) -> None:
         """Write or replace a small object. Raises ``LakeAway``, ``OSError``."""
 
     def rest(self, *, now: bool = False) -> None:
@@ -34,7 +36,8 @@ class SegmentCarrier(Protocol):
 
 class Uploader:
     """The uploader of one log. It retries an unreachable lake after 1, 2, 4 ... 30 seconds, and
-    segments wait meanwhile.
+    segments wait meanwhile. A segment whose first row is older than ``late_seconds`` no longer
+    gives way to other work on this machine, and at the end none does; ``None``: all always do.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class Uploader:
         carrier: SegmentCarrier,
         tick_seconds: float,
         traffic: KeptTraffic | None = None,
+        late_seconds: float | None = None,
     ) -> None:
         self.last_error: str | None = None
         self._traffic = traffic
@@ -51,6 +55,7 @@ class Uploader:
         self._log = log
         self._carrier = carrier
         self._tick_seconds = tick_seconds
+        self._late_seconds = late_seconds
         self._stopping = threading.Event()
         self._failures = 0
         self._retry_at = 0.0
@@ -101,7 +106,7 @@ class Uploader:
     def _carry(self, segment: Segment) -> None:
         """Upload the segment and remove it. Raises ``LakeAway``, ``OSError``."""
         try:
-            receipt = self._carrier.carry(segment.path)
+            receipt = self._carrier.carry(segment.path, self._patience(segment.since))
         except Unreadable as error:
             logger.error("segment set aside: %s", error)
             self._log.set_aside(segment)
@@ -111,6 +116,15 @@ class Uploader:
             logger.error(message, segment.path.name, receipt.torn, receipt.unreadable, receipt.rows)
         self._log.uploaded(segment, receipt.rows, receipt.torn, receipt.unreadable)
 
+    def _patience(self, since: float) -> float | None:
+        """How long what is there ``since`` then (seconds since 1970) may give way."""
+        if self._late_seconds is None:
+            return None
+        if self._stopping.is_set():
+            return 0.0
+        # A clock that was put back makes nothing wait for longer.
+        return min(max(0.0, since + self._late_seconds - time.time()), self._late_seconds)
+
     def _keep_traffic(self) -> None:
         """What the lake does not accept goes there later; nothing is tried while it is away."""
         if self._traffic is None or self._failures:
@@ -118,7 +132,7 @@ class Uploader:
         self._kept_at = time.monotonic()
         try:
             for key, data in self._traffic.files().items():
-                self._carrier.put(key, data)
+                self._carrier.put(key, data, self._patience(time.time()))
                 self._traffic.written(key)
             self._traffic_waits = False
         except (LakeAway, OSError) as error:

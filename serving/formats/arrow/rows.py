@@ -9,14 +9,23 @@ request."""
 import struct
 from base64 import b64encode
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from serving.errors import InputError
+from serving.formats.arrow.arrays import ArrayReader
+from serving.formats.arrow.buffers import view_bytes
 from serving.formats.arrow.messages import check_file, check_stream
-from serving.formats.columns import ColumnReader, list_numbers
-from serving.formats.rows import LOCAL_TIME, MOST_TEXT, CheckedRows, check_count, shift_row
+from serving.formats.columns import ColumnReader, columns_of, list_numbers
+from serving.formats.rows import (
+    LOCAL_TIME,
+    MOST_TEXT,
+    CheckedRows,
+    RowReader,
+    check_count,
+    shift_row,
+    spans,
+)
 from serving.package.kinds import is_arrow_binary, is_arrow_text
 from serving.package.values import shorten
 
@@ -27,7 +36,12 @@ _MAGIC = b"ARROW1"
 _MOST_BATCHES = 100
 
 
-def read_arrow(reader: ColumnReader, body: bytes, max_rows: int) -> CheckedRows:
+@lru_cache(maxsize=32)
+def _arrays_of(reader: RowReader) -> ArrayReader:
+    return ArrayReader(reader)
+
+
+def read_arrow(reader: RowReader, body: bytes, max_rows: int) -> CheckedRows:
     """Rows of a body in which each column is a field: numbers, booleans, dates, texts or
     dictionaries of them, the event time a timestamp or text.
 
@@ -36,26 +50,42 @@ def read_arrow(reader: ColumnReader, body: bytes, max_rows: int) -> CheckedRows:
     pieces = list(read_arrow_pieces(reader, body, max_rows, max_rows))
     if len(pieces) == 1:
         return pieces[0]
-    return reader.wrap_rows([row for piece in pieces for row in piece.rows])
+    return columns_of(reader).wrap_rows([row for piece in pieces for row in piece.rows])
 
 
 def read_arrow_pieces(
-    reader: ColumnReader, body: bytes, max_rows: int, size: int
+    reader: RowReader, body: bytes, max_rows: int, size: int
 ) -> Iterator[CheckedRows]:
     """The same, at most ``size`` rows at a time. Raises as ``read_arrow`` does, perhaps after some
     pieces.
     """
     import pyarrow as pa
 
-    row = 0
+    columns, arrays, row = columns_of(reader), _arrays_of(reader), 0
+    lengths = _TextLengths(len(body))
     try:
-        for columns in _columns(reader, pa.py_buffer(body), max_rows, size):
-            try:
-                piece = reader.convert(columns, max_rows)
-            except InputError as error:
-                raise shift_row(error, row) from error
-            yield piece
-            row += len(piece.rows)
+        schema, batches = _open(pa.py_buffer(body), max_rows)
+        plan = arrays.known_plan(schema)
+        if plan is None:
+            _check_schema(columns, schema)
+            plan = arrays.make_plan(schema)
+        for batch in batches:
+            batch.validate(full=True)
+            read = arrays.read(plan, batch)
+            if read is not None:
+                rows, characters = read
+                lengths.add(characters)
+                for at, end in spans(len(rows), size):
+                    yield columns.wrap_rows(rows if end - at == len(rows) else rows[at:end])
+                row += len(rows)
+                continue
+            for values in _pieces(columns, batch, size, lengths):
+                try:
+                    piece = columns.convert(values, max_rows)
+                except InputError as error:
+                    raise shift_row(error, row) from error
+                yield piece
+                row += len(piece.rows)
     except InputError:
         raise
     except (pa.ArrowException, OSError, EOFError, ValueError, OverflowError, struct.error) as error:
@@ -63,28 +93,18 @@ def read_arrow_pieces(
         raise InputError(f"The body cannot be read as Arrow: {message}.") from error
 
 
-def _columns(
-    reader: ColumnReader, body: "pa.Buffer", max_rows: int, size: int
-) -> Iterator[dict[str, list[Any]]]:
+def _open(body: "pa.Buffer", max_rows: int) -> tuple["pa.Schema", Iterator["pa.RecordBatch"]]:
+    """The schema and the batches of a body whose messages have been checked."""
     import pyarrow as pa
 
     options = pa.ipc.IpcReadOptions(ensure_native_endian=False, use_threads=False)
     if bytes(body[: len(_MAGIC)]) == _MAGIC:
         file = pa.ipc.open_file(body, options=options)
         check_count(check_file(body, _MOST_BATCHES), max_rows)
-        schema, batches = (
-            file.schema,
-            (file.get_batch(number) for number in range(file.num_record_batches)),
-        )
-    else:
-        check_count(check_stream(body, _MOST_BATCHES), max_rows)
-        stream = pa.ipc.open_stream(body, options=options)
-        schema, batches = stream.schema, iter(stream)
-    _check_schema(reader, schema)
-    lengths = _TextLengths(body.size)
-    for batch in batches:
-        batch.validate(full=True)
-        yield from _pieces(reader, batch, size, lengths)
+        return file.schema, map(file.get_batch, range(file.num_record_batches))
+    check_count(check_stream(body, _MOST_BATCHES), max_rows)
+    stream = pa.ipc.open_stream(body, options=options)
+    return stream.schema, iter(stream)
 
 
 class _TextLengths:
@@ -180,14 +200,8 @@ def _texts(array: "pa.Array", lengths: _TextLengths) -> list[Any]:
     import pyarrow.compute as compute
     import pyarrow.types as types
 
-    if types.is_string_view(
-        array.type
-    ):  # an entry has 16 bytes, of which the first four are the text's length
-        sizes = np.frombuffer(array.buffers()[1], "<i4")[::4][
-            array.offset : array.offset + len(array)
-        ]
-        valid = array.is_valid().to_numpy(zero_copy_only=False)
-        lengths.add(int(sizes[valid].sum(dtype=np.int64)))
+    if types.is_string_view(array.type):
+        lengths.add(view_bytes(array))
     else:
         lengths.add(compute.sum(compute.binary_length(array)).as_py() or 0)
     return array.to_pylist()

@@ -66,7 +66,7 @@ class InProcess:
     def __init__(self, folder: Path) -> None:
         self._lake = FolderLake(folder)
 
-    def carry(self, path: Path) -> Receipt:
+    def carry(self, path: Path, patience_seconds: float | None = None) -> Receipt:
         return carry(path, self._lake, durable=False)
 
     def rest(self, *, now: bool = False) -> None: ...

@@ -176,6 +176,64 @@ def test_a_row_that_crashes_the_process_costs_one_try_and_itself(
     carrier.rest(now=True)
 
 
+GIVES_WAY = """
+import os
+import sys
+from pathlib import Path
+from serving.upload.carrier import Carrier
+
+
+def policies():
+    pid = carrier._process.pid
+    threads = map(int, os.listdir(f"/proc/{pid}/task"))
+    return pid, {os.sched_getscheduler(thread) for thread in threads}
+
+
+segment = Path(sys.argv[1])
+carrier = Carrier(idle_seconds=60)
+carrier.carry(segment, 3600.0)
+first, gentle = policies()
+assert gentle == {os.SCHED_IDLE}
+assert os.getsid(first) == os.getsid(0) and os.getpgid(first) != os.getpgid(0)
+assert carrier.carry(segment, 0.0).rows == 3
+second, hurried = policies()
+assert hurried == {os.SCHED_OTHER}
+carrier.carry(segment, 0.0)
+assert policies() == (second, {os.SCHED_OTHER})
+carrier.carry(segment, 3600.0)
+assert policies() == (second, {os.SCHED_IDLE})
+carrier.carry(segment)
+assert policies() == (second, {os.SCHED_IDLE})
+carrier.rest(now=True)
+print(first == second)
+"""
+WITHOUT_THE_RIGHT = ["setpriv", "--bounding-set", "-sys_nice", "--inh-caps", "-sys_nice"]
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="Linux alone knows idle processes")
+@pytest.mark.parametrize("may_take_back", [True, False])
+def test_the_process_gives_way_until_what_it_has_is_late(
+    segment: Path, lake: Path, *, may_take_back: bool
+) -> None:
+    """In the session of the service: Linux shares cores among sessions before it looks at
+    priorities. Who may not take back that a process gives way replaces it."""
+    if os.geteuid() == 0:
+        if not may_take_back and shutil.which("setpriv") is None:
+            pytest.skip("root without setpriv has the right")
+        command = [] if may_take_back else WITHOUT_THE_RIGHT
+    elif may_take_back:
+        pytest.skip("root alone has the right")
+    else:
+        command = []
+    process = subprocess.run(
+        [*command, sys.executable, "-c", GIVES_WAY, str(segment)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (process.stdout, process.stderr) == (f"{may_take_back}\n", "")
+
+
 OWNER = """
 import sys
 from pathlib import Path

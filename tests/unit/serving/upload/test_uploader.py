@@ -191,7 +191,7 @@ class InThisProcess:
     def __init__(self, lake: Lake) -> None:
         self.lake = lake
 
-    def carry(self, path: Path) -> Receipt:
+    def carry(self, path: Path, patience_seconds: float | None = None) -> Receipt:
         return carry(path, self.lake, durable=False)
 
     def rest(self, *, now: bool = False) -> None: ...
@@ -205,7 +205,7 @@ class Stubborn:
         self.away = True
         self.tries = 0
 
-    def put(self, key: str, data: bytes) -> None:
+    def put(self, key: str, data: bytes, patience_seconds: float | None = None) -> None:
         self.tries += 1
         if self.away:
             raise LakeAway("nobody is there")
@@ -236,6 +236,50 @@ def test_while_the_lake_is_away_rows_wait_and_then_all_arrive_once(
         for row in pq.ParquetFile(path).read().to_pylist()
     ]
     assert len(rows) == len({row["id"] for row in rows}) == 6
+
+
+class Patient(InThisProcess):
+    """Keeps how long each segment would have given way."""
+
+    def __init__(self, lake: Lake) -> None:
+        super().__init__(lake)
+        self.patience: list[float | None] = []
+
+    def carry(self, path: Path, patience_seconds: float | None = None) -> Receipt:
+        self.patience.append(patience_seconds)
+        return super().carry(path)
+
+
+@pytest.mark.parametrize(
+    ("late_seconds", "age_seconds", "least", "most"),
+    [
+        (600.0, 0, 500.0, 600.0),
+        (600.0, 700, 0.0, 0.0),
+        (600.0, -86_400, 600.0, 600.0),  # the clock was put back
+        (None, 700, None, None),
+    ],
+)
+def test_a_segment_gives_way_until_it_is_late_and_at_the_end_none_does(
+    log: PredictionLog,
+    champion: bytes,
+    tmp_path: Path,
+    late_seconds: float | None,
+    age_seconds: float,
+    least: float | None,
+    most: float | None,
+) -> None:
+    carrier = Patient(FolderLake(tmp_path / "lake"))
+    uploader = Uploader(log, carrier, tick_seconds=0.01, late_seconds=late_seconds)
+    answer(log, champion, ROWS)
+    log.close_old(everything=True)
+    log.closed[0].since -= age_seconds
+    uploader.start()
+    wait_for(lambda: not log.closed)
+    answer(log, champion, ROWS)
+    uploader.stop(timeout_seconds=30)
+    first, last = carrier.patience
+    assert first == least or (first and least and most and least < first <= most)
+    assert last == (None if late_seconds is None else 0.0)
 
 
 def test_stopping_tries_once_and_leaves_what_the_lake_did_not_take(
