@@ -293,7 +293,6 @@ def test_explain_of_an_unknown_use_case_names_the_known_ones(loop: Loop) -> None
     assert "Did you mean 'toy_governor'?" in outcome.message
 
 
-@pytest.mark.nightly("two contests; ledger/test_explanations.py proves the words")
 def test_an_alias_that_was_moved_by_hand_is_told_by_explain_and_by_the_audit(loop: Loop) -> None:
     version = loop.plant(CASE, "2024-02", ["2024-01"])
     code, lines = audit(CASE)
