@@ -89,7 +89,7 @@ class Settings(BaseSettings):
     )
     database_admin: SecretStr | None = Field(
         None,
-        description="PostgreSQL URL of a user that creates users and databases for these three",
+        description="PostgreSQL URL of a user that creates users and databases for these",
     )
     mlflow_allowed_hosts: str = Field(
         "", description="comma-separated host names of MLflow, in addition to localhost"
@@ -110,6 +110,11 @@ class Settings(BaseSettings):
 
     warehouse_url: SecretStr | None = Field(
         None, description="SQLAlchemy URL of the database that SqlSource use cases are read from"
+    )
+
+    search_database: SecretStr | None = Field(
+        None,
+        description="SQLAlchemy URL of the database of searches; default: SQLite in state",
     )
 
     slack_token: SecretStr | None = Field(
@@ -271,6 +276,9 @@ class Settings(BaseSettings):
     )
     keep_challengers_days: int = Field(
         0, ge=0, description="packages of versions that never served; 0: forever"
+    )
+    keep_studies_days: int = Field(
+        30, ge=0, description="searches that no run has continued for so long; 0: forever"
     )
     promote_timeout_seconds: float = Field(
         60.0, gt=0, description="how long promote waits for the service to swap"
@@ -468,6 +476,13 @@ class Settings(BaseSettings):
     @property
     def serving_keys_path(self) -> Path:
         return self.serving_keys_file or self.state / "serving" / "keys.json"
+
+    @property
+    def studies_url(self) -> str | None:
+        """Where searches keep their trials; ``None`` on a machine without a stack."""
+        if self.search_database and self.search_database.get_secret_value():
+            return self.search_database.get_secret_value()
+        return f"sqlite:///{self.state.absolute()}/studies.db" if self.state.is_dir() else None
 
     @property
     def s3_endpoint_url(self) -> str | None:

@@ -137,6 +137,7 @@ def addresses(settings: Settings) -> list[URL]:
         settings.prefect_database,
         settings.mlflow_store,
         settings.mlflow_auth_store,
+        settings.search_database,
     ]
     urls = [make_url(secret.get_secret_value()) for secret in stores if secret]
     return [url for url in urls if url.get_backend_name() == "postgresql"]

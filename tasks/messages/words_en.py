@@ -262,6 +262,7 @@ WORDS = {
     "tidied.results": "results of steps",
     "tidied.report_pages": "pages of drift reports",
     "tidied.runs": "flow runs",
+    "tidied.studies": "records of searches",
     "tidied.predictions": "days of predictions",
     "tidied.feedback": "days of feedback",
     "tidied.challengers": "packages that never served",

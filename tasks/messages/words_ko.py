@@ -194,6 +194,7 @@ WORDS = {
     "tidied.results": "단계 결과",
     "tidied.report_pages": "드리프트 보고서 페이지",
     "tidied.runs": "플로 실행",
+    "tidied.studies": "탐색 기록",
     "tidied.predictions": "예측 로그 일수",
     "tidied.feedback": "피드백 일수",
     "tidied.challengers": "서비스된 적 없는 패키지",

@@ -1,6 +1,5 @@
 """One step of a trial on its way up the rungs: what travels to a worker, and what comes back."""
 
-from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from tasks.measures.metrics import score
 from tasks.models.executors import one_core
 from tasks.models.growing import Grow
 from tasks.models.modelling import scores_of
-from tasks.outside.user_code import calling
+from tasks.outside.user_code import UseCaseFailed, calling
 from usecases.definition import Metric
 
 if TYPE_CHECKING:
@@ -22,6 +21,10 @@ _LOST = (BrokenExecutor, CancelledError)
 
 class WorkersLost(RuntimeError):
     """The executor lost a worker, and the next one too."""
+
+
+class TrialFailed(RuntimeError):
+    """This trial cannot be finished, such as for want of memory. The others can."""
 
 
 @dataclass(frozen=True)
@@ -49,52 +52,66 @@ class Climb:
     grow: Grow
     resource: str
     rung: int
-    split: Split
     metric: Metric
 
 
-def climb(step: Climb) -> tuple[Any, float]:
-    """The grown estimator and its score. It needs nothing of the process that it runs in, and takes
-    one core there.
+Reached = tuple[Any, float]
+"""The grown estimator and its score."""
+
+
+def climb(step: Climb, split: Split) -> Reached:
+    """Take a step on ``split``. It needs nothing of the process that it runs in, and takes one core
+    there. Raises ``TrialFailed`` if memory is short, and ``UseCaseFailed``.
     """
-    split, expectation = step.split, "docs/use-cases.md says what Search requires of an estimator."
-    with one_core():
-        with calling(step.use_case, step.call, expectation):
-            grown = step.grow(
-                step.estimator,
-                step.resource,
-                step.rung,
-                split.fit_matrix,
-                split.fit_labels,
-                split.fit_weights,
-            )
-        predicted = scores_of(grown, split.check_matrix)
+    expectation = "docs/use-cases.md says what Search requires of an estimator."
+    try:
+        with one_core():
+            with calling(step.use_case, step.call, expectation):
+                grown = step.grow(
+                    step.estimator,
+                    step.resource,
+                    step.rung,
+                    split.fit_matrix,
+                    split.fit_labels,
+                    split.fit_weights,
+                )
+            predicted = scores_of(grown, split.check_matrix)
+    except (UseCaseFailed, MemoryError) as error:
+        if isinstance(error.__cause__ or error, MemoryError):
+            raise TrialFailed(f"{step.call} ran out of memory at {_place(step)}") from None
+        raise
     return grown, score(step.metric, split.check_labels, predicted)
 
 
-def climb_all(executor: Executor, steps: Sequence[Climb]) -> list[tuple[Any, float]]:
-    """``climb`` of all ``steps``, in their order. What a lost worker had is asked for once more.
+def send(executor: Executor, step: Climb, split: Split) -> "Future[Reached]":
+    """Ask ``executor`` for a step. Raises ``WorkersLost``."""
+    try:
+        return executor.submit(climb, step, split)
+    except _LOST as error:
+        raise _lost(step, error) from error
+
+
+def receive(executor: Executor, future: "Future[Reached]", step: Climb, split: Split) -> Reached:
+    """Wait for a step. What a lost worker had is asked for once more.
 
     Raises ``WorkersLost``, and what ``climb`` raises."""
-    futures: list[Future[tuple[Any, float]]] = []
-    try:
-        futures.extend(executor.submit(climb, step) for step in steps)
-        return [_result(executor, *pair) for pair in zip(futures, steps, strict=True)]
-    except _LOST as error:
-        raise WorkersLost(
-            f"{steps[0].use_case}: HPO lost its workers at {steps[0].resource}={steps[0].rung} "
-            f"({type(error).__name__}: {error}). Was there enough memory? Start the run again, "
-            "with fewer workers if they are lost again."
-        ) from error
-    finally:
-        for future in futures:
-            future.cancel()
-
-
-def _result(
-    executor: Executor, future: "Future[tuple[Any, float]]", step: Climb
-) -> tuple[Any, float]:
     try:
         return future.result()
     except _LOST:
-        return executor.submit(climb, step).result()
+        future = send(executor, step, split)
+    try:
+        return future.result()
+    except _LOST as error:
+        raise _lost(step, error) from error
+
+
+def _lost(step: Climb, error: BaseException) -> WorkersLost:
+    return WorkersLost(
+        f"{step.use_case}: HPO lost its workers at {_place(step)} ({type(error).__name__}: "
+        f"{error}). Was there enough memory? Start the run again: it goes on with the trials that "
+        "it has."
+    )
+
+
+def _place(step: Climb) -> str:
+    return f"{step.resource}={step.rung}"

@@ -27,7 +27,7 @@ def recipes_of(case: UseCase) -> str:
         f"recipe {candidate.name}": _recipe(candidate) for candidate in case.candidates
     }
     parts |= {
-        f"{_SEARCH}{candidate.name}": candidate.search.model_dump(mode="json")
+        f"{_SEARCH}{candidate.name}": candidate.search.model_dump(mode="json", exclude={"at_once"})
         for candidate in case.candidates
         if candidate.search
     }

@@ -103,4 +103,6 @@ def best_trial(metric: Metric, searches: Sequence[Tuned]) -> Recipe | None:
     best = max(searches, key=lambda search: metric.gain(search.score, 0.0))
     trials = [trial for search in searches for trial in search.trials]
     why = f"best of {len(trials)} trials, {sum(trial.pruned for trial in trials)} pruned"
+    if failed := sum(bool(trial.failed) for trial in trials):
+        why += f", {failed} failed"
     return Recipe(candidate=best.candidate, params=dict(best.params), why=why)

@@ -1,45 +1,43 @@
 """HPO: Optuna's TPE with successive halving, in parallel and yet the same on every machine for the
 same seed.
 
-Trials are asked for in groups of fixed size and climb the rungs together; a group's scores are told
-in its own order, whatever order the workers finish in. What TPE and the pruner see therefore does
-not depend on the number of workers. The split lies inside the training window (its last periods),
-so the hold-out stays unseen."""
+``Search.at_once`` trials climb at a time, and what TPE and the pruner see follows a clock of its
+own: a step from one rung to the next takes as long there as the resource grows. The order in which
+scores are told does not depend on the workers, their number or their speed, and nobody waits for
+all the others of a group. The split lies inside the training window (its last periods), so the
+hold-out stays unseen."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from tasks.data.sampling import even_rows
 from tasks.data.targets import lacks
-from tasks.models.climbing import Climb, Split, climb_all
+from tasks.models.climbing import Climb, Reached, Split, TrialFailed, receive, send
 from tasks.models.growing import grow_of
 from tasks.models.modelling import build, encode, fit_encoder, labels, pipeline
+from tasks.models.studies import Record, Trial
 from tasks.models.vectorizers import check_size, params_of_texts
 from tasks.models.weights import row_weights
 from usecases.definition import Candidate, Metric, Range, Search, UseCase, last_of
 
 if TYPE_CHECKING:
     from optuna import Study
+    from optuna.distributions import BaseDistribution
     from optuna.trial import Trial as OptunaTrial
     from optuna.trial import TrialState
 
-GROUP = 4
+STARTUP = 8  # trials at random, before TPE has seen enough
+MOST_KILLS = 3
 
 
-@dataclass(frozen=True)
-class Trial:
-    """``score`` on the inner split at the last rung it reached; ``pruned`` trials stopped before
-    the last.
-    """
-
-    number: int
-    params: Mapping[str, Any]
-    score: float
-    pruned: bool
+class SearchFailed(RuntimeError):
+    """No trial of a search could be finished."""
 
 
 @dataclass(frozen=True)
@@ -61,29 +59,55 @@ def tune(
     executor: Executor,
     first: tuple[Mapping[str, Any], ...] = (),
     progress: Callable[[int, int, float], None] = lambda number, trials, best: None,
+    record: Record | None = None,
 ) -> Tuned:
     """Search ``candidate.search`` on ``fit_rows``, scored by the gate's metric on ``check_rows``.
 
-    Trials are fitted in ``executor``. ``first`` are tried before any other (defaults, the
-    champion's parameters); ``progress`` gets trials done, in all, and the best score. Raises
-    ``ValueError`` for a candidate without a search space, or rows that lack a class, and
-    ``WorkersLost``."""
+    Trials are fitted in ``executor``, unless ``record`` has them. ``first`` are tried before any
+    other (defaults, the champion's parameters); ``progress`` gets trials done, in all, and the best
+    score. Raises ``ValueError`` for a candidate without a search space, or rows that lack a class,
+    ``SearchFailed``, ``UseCaseFailed`` and ``WorkersLost``."""
     search = candidate.search
     if search is None:
         raise ValueError(f"Candidate {candidate.name!r} of {case.name!r} has no search space.")
-    splits = _Splits(case, candidate, fit_rows, check_rows, seed)
+    splits = _Splits(case, candidate, fit_rows, check_rows, seed, search.at_once)
     study = _study(case.gate.metric, search, seed, first)
-    trials: list[Trial] = []
-    while len(trials) < search.trials:
-        group = [
-            _RunningTrial(study.ask(), case, candidate, search, seed)
-            for _ in range(min(GROUP, search.trials - len(trials)))
-        ]
-        _climb_rungs(executor, group, search.resource[1], splits)
-        for trial in group:
-            study.tell(trial.asked, None if trial.pruned else trial.score, _state(trial.pruned))
-            trials.append(trial.record())
-        progress(len(trials), search.trials, study.best_value)
+    record, space = record or Record(), _distributions(search)
+    rungs, trials = search.resource[1], list[Trial]()
+    climbing: list[tuple[int, int, _RunningTrial]] = []
+
+    def begin(now: int) -> None:
+        trial = _RunningTrial(study.ask(), case, candidate, search, seed, record)
+        trial.send(executor, rungs[0], splits)
+        heappush(climbing, (now + rungs[0], trial.asked.number, trial))
+
+    try:
+        for _ in range(min(search.at_once, search.trials)):
+            begin(0)
+        while climbing:
+            now, number, trial = heappop(climbing)
+            rung = trial.receive(executor, last=rungs[-1])
+            if trial.goes_on:
+                above = rungs[rungs.index(rung) + 1]
+                trial.send(executor, above, splits)
+                heappush(climbing, (now + above - rung, number, trial))
+                continue
+            study.tell(trial.asked, trial.value, trial.state)
+            trials.append(trial.ended())
+            record.end(trials[-1], space)
+            if len(trials) + len(climbing) < search.trials:
+                begin(now)
+            if len(trials) % search.at_once == 0 or len(trials) == search.trials:
+                progress(len(trials), search.trials, _best(case.gate.metric, trials))
+    finally:
+        for _, _, trial in climbing:
+            trial.cancel()
+    trials.sort(key=lambda trial: trial.number)
+    if all(trial.failed for trial in trials):
+        raise SearchFailed(
+            f"{case.name}: none of the {len(trials)} trials of candidate {candidate.name!r} has a "
+            f"score: {trials[0].failed}."
+        )
     resource, rungs = search.resource
     return Tuned(
         candidate.name,
@@ -91,6 +115,14 @@ def tune(
         float(study.best_value),
         tuple(trials),
     )
+
+
+def _best(metric: Metric, trials: Sequence[Trial]) -> float:
+    """The best score of the last rung, or of any as long as no trial has reached it; else NaN."""
+    scored = [trial for trial in trials if not math.isnan(trial.score)]
+    scores = [trial.score for trial in scored if not (trial.pruned or trial.failed)]
+    best = max if metric.higher_is_better else min
+    return best(scores or [trial.score for trial in scored], default=math.nan)
 
 
 def _study(
@@ -101,9 +133,7 @@ def _study(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
         direction="maximize" if metric.higher_is_better else "minimize",
-        sampler=optuna.samplers.TPESampler(
-            seed=seed, n_startup_trials=2 * GROUP, constant_liar=True
-        ),
+        sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP, constant_liar=True),
         pruner=optuna.pruners.SuccessiveHalvingPruner(
             min_resource=search.resource[1][0], reduction_factor=2
         ),
@@ -117,7 +147,7 @@ def _study(
 
 class _Splits:
     """The split as trials see it: one, unless the search tunes vectorisers. The last few are kept,
-    for the trials of a group.
+    for the trials that climb at once.
 
     Raises ``ValueError`` for rows that lack a class."""
 
@@ -128,6 +158,7 @@ class _Splits:
         fit_rows: pl.DataFrame,
         check_rows: pl.DataFrame,
         seed: int,
+        most: int,
     ) -> None:
         for side, rows in (("fits", fit_rows), ("scores", check_rows)):
             if missing := lacks(case, rows[case.label]):
@@ -137,13 +168,13 @@ class _Splits:
                 )
         self._case, self._candidate, self._seed = case, candidate, seed
         self._fit_rows, self._check_rows = fit_rows, even_rows(check_rows, seed)[0]
-        self._known: dict[str, Split] = {}
+        self._most, self._known = most, dict[str, Split]()
 
     def of(self, params: Mapping[str, Any]) -> Split:
         """The split for a trial with ``params``."""
         key = repr(sorted(params_of_texts(self._case, params).items()))
         if key not in self._known:
-            while len(self._known) >= GROUP:
+            while len(self._known) >= self._most:
                 del self._known[next(iter(self._known))]
             self._known[key] = self._make(params)
         return self._known[key]
@@ -161,18 +192,6 @@ class _Splits:
             labels(case, check_rows),
             row_weights(case, fit_rows),
         )
-
-
-def _climb_rungs(
-    executor: Executor, group: list["_RunningTrial"], rungs: tuple[int, ...], splits: _Splits
-) -> None:
-    """Take the trials of a group up the rungs together, and prune them on the way."""
-    for rung in rungs:
-        alive = [trial for trial in group if not trial.pruned]
-        steps = [trial.step(rung, splits.of(trial.params)) for trial in alive]
-        answers = climb_all(executor, steps)
-        for trial, (estimator, score) in zip(alive, answers, strict=True):
-            trial.take(estimator, score, rung, last=rung == rungs[-1])
 
 
 def check_search(case: UseCase, candidate: Candidate, seed: int) -> None:
@@ -210,38 +229,103 @@ def inner_split(
 
 
 class _RunningTrial:
-    """A trial that climbs the rungs; ``asked`` is Optuna's own object of it."""
+    """A trial that climbs the rungs; ``asked`` is Optuna's own object of it. What ``record`` knows
+    of it is not fitted again.
+    """
 
     def __init__(
-        self, trial: "OptunaTrial", case: UseCase, candidate: Candidate, search: Search, seed: int
+        self,
+        trial: "OptunaTrial",
+        case: UseCase,
+        candidate: Candidate,
+        search: Search,
+        seed: int,
+        record: Record,
     ) -> None:
-        self.asked = trial
+        self.asked, self.failed = trial, ""
         self.params = {name: _suggest(trial, name, within) for name, within in search.space.items()}
-        self.score, self.pruned = float("nan"), False
-        self._case, self._candidate, self._resource = case, candidate, search.resource[0]
+        self._case, self._resource, self._record = case, search.resource[0], record
+        self._call = f"a trial of candidate {candidate.name!r} with {self.params}"
+        self._known = record.known(trial.number, self.params)
+        self._rung, self._scores, self._pruned, self._ends = 0, dict[int, float](), False, False
         self._estimator = build(case, candidate, {**candidate.params, **self.params}, seed)
         self._grow = grow_of(case, candidate, self._resource, self._estimator)
+        self._sent: tuple[Future[Reached], Climb, Split] | None = None
 
-    def step(self, rung: int, split: Split) -> Climb:
-        return Climb(
-            self._case.name,
-            f"a trial of candidate {self._candidate.name!r} with {self.params}",
-            self._estimator,
-            self._grow,
-            self._resource,
-            rung,
-            split,
-            self._case.gate.metric,
+    def send(self, executor: Executor, rung: int, splits: _Splits) -> None:
+        """Go on to ``rung``, unless it is known what comes of it."""
+        self._rung, number = rung, self.asked.number
+        if self._known and (rung in self._known.scores or self._known.failed):
+            self.failed = "" if rung in self._known.scores else self._known.failed
+        elif (kills := self._record.kills(number)) >= MOST_KILLS:
+            self.failed = (
+                f"{self._call} is given up: the run was killed {kills} times while it was fitted. "
+                "Does it need more memory than there is?"
+            )
+        else:
+            self._record.begin(number)
+            step = Climb(
+                self._case.name,
+                self._call,
+                self._estimator,
+                self._grow,
+                self._resource,
+                rung,
+                self._case.gate.metric,
+            )
+            split = splits.of(self.params)
+            self._sent = send(executor, step, split), step, split
+
+    def receive(self, executor: Executor, last: int) -> int:
+        """Wait for what is reached at the rung, and return the rung. Raises as ``receive`` of
+        ``climbing``."""
+        sent, self._sent = self._sent, None
+        if not self.failed:
+            try:
+                if sent is not None:
+                    self._estimator, score = receive(executor, *sent)
+                else:
+                    score = self._known.scores[self._rung] if self._known else math.nan
+            except TrialFailed as error:
+                self.failed = str(error)
+            else:
+                self._take(score, last)
+        return self._rung
+
+    def _take(self, score: float, last: int) -> None:
+        self._scores[self._rung] = score
+        self.asked.report(score, self._rung)
+        self._ends = self._rung == last
+        if not self._ends:
+            self._pruned = self._ends = self.asked.should_prune()
+        elif math.isnan(score):
+            self.failed = f"{self._call} scores NaN"
+
+    @property
+    def goes_on(self) -> bool:
+        return not (self.failed or self._ends)
+
+    @property
+    def value(self) -> float | None:
+        return None if self.failed or self._pruned else self._scores[self._rung]
+
+    @property
+    def state(self) -> "TrialState":
+        from optuna.trial import TrialState
+
+        if self.failed:
+            return TrialState.FAIL
+        return TrialState.PRUNED if self._pruned else TrialState.COMPLETE
+
+    def ended(self) -> Trial:
+        score = self._scores[max(self._scores)] if self._scores else math.nan
+        return Trial(
+            self.asked.number, self.params, score, self._pruned, dict(self._scores), self.failed
         )
 
-    def take(self, estimator: Any, score: float, rung: int, last: bool) -> None:
-        """What the step to ``rung`` gave."""
-        self._estimator, self.score = estimator, score
-        self.asked.report(score, rung)
-        self.pruned = not last and self.asked.should_prune()
-
-    def record(self) -> Trial:
-        return Trial(self.asked.number, self.params, self.score, self.pruned)
+    def cancel(self) -> None:
+        if self._sent is not None:
+            self._sent[0].cancel()
 
 
 def _suggest(trial: "OptunaTrial", name: str, within: Range) -> float | int:
@@ -250,7 +334,12 @@ def _suggest(trial: "OptunaTrial", name: str, within: Range) -> float | int:
     return trial.suggest_float(name, within.low, within.high, log=within.log)
 
 
-def _state(pruned: bool) -> "TrialState":
-    from optuna.trial import TrialState
+def _distributions(search: Search) -> "dict[str, BaseDistribution]":
+    from optuna.distributions import FloatDistribution, IntDistribution
 
-    return TrialState.PRUNED if pruned else TrialState.COMPLETE
+    return {
+        name: IntDistribution(int(within.low), int(within.high), log=within.log)
+        if within.integer
+        else FloatDistribution(within.low, within.high, log=within.log)
+        for name, within in search.space.items()
+    }

@@ -10,7 +10,8 @@ from blocks.settings import Settings
 from tasks.ledger.entries import read
 from tasks.ledger.running_rollout import find_running
 from tasks.log.compaction import KINDS
-from tasks.retention import flow_runs, lake_objects, mlflow_files
+from tasks.models.studies import StudiesAway
+from tasks.retention import flow_runs, lake_objects, mlflow_files, studies
 from tasks.retention.removable import Removable
 from usecases.definition import UseCase
 
@@ -21,6 +22,7 @@ SETTING: Mapping[str, str] = {
     "predictions": "LAUREL_KEEP_PREDICTIONS_DAYS",
     "feedback": "LAUREL_KEEP_PREDICTIONS_DAYS",
     "challengers": "LAUREL_KEEP_CHALLENGERS_DAYS",
+    "studies": "LAUREL_KEEP_STUDIES_DAYS",
 }
 
 
@@ -39,6 +41,7 @@ def kept_days(case: UseCase) -> dict[str, int]:
         "predictions": log,
         "feedback": log,
         "challengers": settings.keep_challengers_days,
+        "studies": settings.keep_studies_days,
     }
 
 
@@ -52,6 +55,7 @@ def find_removable(
         ("report_pages", lambda days: lake_objects.old_pages(store, name, days, now)),
         ("report_pages", lambda days: mlflow_files.old_pages(models, name, days, now)),
         ("runs", lambda days: flow_runs.old_runs(name, days, now)),
+        ("studies", lambda days: studies.old_studies(name, days, now)),
         (
             "challengers",
             lambda days: mlflow_files.old_challengers(
@@ -70,6 +74,6 @@ def find_removable(
                 if kind in KINDS and is_rolling():
                     continue
                 found.append(find(kept[kind]))
-            except (RegistryAway, RegistryError) as error:
+            except (RegistryAway, RegistryError, StudiesAway) as error:
                 problems.append(f"{kind}: {error}")
     return found, problems

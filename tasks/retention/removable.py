@@ -4,7 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["results", "report_pages", "runs", "predictions", "feedback", "challengers"]
+Kind = Literal[
+    "results", "report_pages", "runs", "predictions", "feedback", "challengers", "studies"
+]
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,22 @@
 """The steps of ``evaluate``: score on the hold-out, the gate, and HPO below it. The challenger's
 registration: ``tasks/steps/challenger.py``."""
 
+import math
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from prefect import get_run_logger, task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 from blocks.run_datasets import RunDataset
+from blocks.settings import Settings
 from tasks.data.dataset import DatasetVersion, read_version
 from tasks.ledger.outcomes import Outcome, against_gate, below_the_gate
 from tasks.messages.announcements import metric_name, number, training_finished, tuning_finished
 from tasks.models import modelling
 from tasks.models.executors import core_threads
 from tasks.models.selection import Recipe, best_of, best_trial, first_trials
+from tasks.models.studies import open_record, study_name
 from tasks.models.tuning import Tuned, inner_split, tune
 from tasks.outside.artifacts import about, artifact_key, show_table
 from tasks.outside.blocks_of_run import RESUMED, lake, registry, tell
@@ -23,9 +26,6 @@ from tasks.steps.provenance import page_of, run_dataset, run_tags
 from tasks.steps.train import Fitted, kept_of, plan_tags
 from usecases.definition import UseCase, load, periods_of
 from usecases.definition.columns import Frozen
-
-if TYPE_CHECKING:
-    pass
 
 
 class Scored(Frozen):
@@ -158,20 +158,44 @@ def tune_candidates(plan: Plan) -> Recipe | None:
             update_progress_artifact(bar, 100.0 * finished / trials)
 
         first = first_trials(candidate, plan.competed)
-        with core_threads() as threads:
+        name = study_name(
+            case, candidate, plan.dataset_version, plan.periods, plan.seed, [*map(dict, first)]
+        )
+        warn = get_run_logger().warning
+        with (
+            core_threads() as threads,
+            open_record(Settings.read().studies_url, name, metric.higher_is_better, warn) as record,
+        ):
+            if record.size:
+                get_run_logger().info("the search goes on: %d trials are known", record.size)
             searches.append(
-                tune(case, candidate, fit_rows, check_rows, plan.seed, threads, first, progress)
+                tune(
+                    case,
+                    candidate,
+                    fit_rows,
+                    check_rows,
+                    plan.seed,
+                    threads,
+                    first,
+                    progress,
+                    record,
+                )
             )
         _report_trials(case, searches[-1])
     return best_trial(metric, searches)
 
 
 def _report_trials(case: UseCase, tuned: Tuned) -> None:
+    """Show the trials; warn of those that failed."""
+    failed = [trial.failed for trial in tuned.trials if trial.failed]
+    for reason in failed:
+        get_run_logger().warning("a trial of %s failed: %s", case.name, reason)
     table = [
         {
             "trial": t.number,
-            case.gate.metric.name: round(t.score, 4),
+            case.gate.metric.name: None if math.isnan(t.score) else round(t.score, 4),
             "pruned": t.pruned,
+            **({"failed": t.failed} if failed else {}),
             **{k: _short(v) for k, v in t.params.items()},
         }
         for t in sorted(tuned.trials, key=lambda t: t.number)

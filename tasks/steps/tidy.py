@@ -10,6 +10,7 @@ from prefect import get_run_logger, task
 from blocks.registry import RegistryAway, RegistryError
 from tasks.log.compaction import KINDS, Compacted, compact
 from tasks.messages.announcements import tidied
+from tasks.models.studies import StudiesAway
 from tasks.outside.artifacts import show_table
 from tasks.outside.blocks_of_run import PATIENT, lake, registry, tell
 from tasks.retention.announced import read_announced, write_announced
@@ -81,7 +82,7 @@ def remove_old(use_case: str, dry_run: bool, at_once: bool) -> Tidied:
         if part.count and goes:
             try:
                 part.remove()
-            except (RegistryAway, RegistryError) as error:
+            except (RegistryAway, RegistryError, StudiesAway) as error:
                 problems.append(f"{part.kind}: {error}")
                 continue
         if part.count:

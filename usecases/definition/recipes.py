@@ -37,11 +37,13 @@ class Search(Frozen):
     """How to tune an estimator: Optuna's TPE over ``space``, halved at each rung of ``resource``.
 
     ``resource`` is the parameter that grows (``max_iter``) and its rungs; the last one is what is
-    kept."""
+    kept. ``at_once`` trials climb at a time, if there are workers for so many: a trial knows the
+    same of the others on every machine."""
 
     space: Mapping[str, Range] = Field(min_length=1)
     resource: tuple[str, tuple[int, ...]]
     trials: int = Field(20, ge=1)
+    at_once: int = Field(4, ge=1, le=1000)
 
     @model_validator(mode="after")
     def _possible(self) -> Self:

@@ -242,16 +242,16 @@ variable "slack_language" {
 }
 
 variable "keep_days" {
-  description = "Days that the flow tidy keeps things, by kind: results, report_pages, runs, predictions, challengers; 0: forever. Those that are not named have the defaults of docs/settings.md."
+  description = "Days that the flow tidy keeps things, by kind: results, report_pages, runs, predictions, challengers, studies; 0: forever. Those that are not named have the defaults of docs/settings.md."
   type        = map(number)
   default     = {}
 
   validation {
     condition = alltrue([
       for kind, days in var.keep_days :
-      contains(["results", "report_pages", "runs", "predictions", "challengers"], kind) && days >= 0 && floor(days) == days
+      contains(["results", "report_pages", "runs", "predictions", "challengers", "studies"], kind) && days >= 0 && floor(days) == days
     ])
-    error_message = "keep_days has whole numbers of days for results, report_pages, runs, predictions and challengers."
+    error_message = "keep_days has whole numbers of days for results, report_pages, runs, predictions, challengers and studies."
   }
 }
 

@@ -221,7 +221,7 @@ def test_another_executor_gives_the_same(
 def test_a_lost_worker_costs_no_trial(
     case: UseCase, sides: tuple[pl.DataFrame, pl.DataFrame], tuned: Tuned
 ) -> None:
-    once, whole = AtOnce(lost_numbers={1, 5}), AtOnce()
+    once, whole = AtOnce(lost_numbers={1, 6}), AtOnce()
     assert search_in(once, case, sides, first=(CHAMPION, DEFAULT)) == tuned
     search_in(whole, case, sides, first=(CHAMPION, DEFAULT))
     assert once.submitted == whole.submitted + 2

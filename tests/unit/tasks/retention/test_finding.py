@@ -27,7 +27,12 @@ def case(monkeypatch: pytest.MonkeyPatch) -> UseCase:
 def test_by_default_only_what_laurel_made_and_can_do_without_goes(case: UseCase) -> None:
     kept = kept_days(case)
     assert set(kept) == set(SETTING)
-    assert {kind for kind, days in kept.items() if days} == {"results", "report_pages", "runs"}
+    assert {kind for kind, days in kept.items() if days} == {
+        "results",
+        "report_pages",
+        "runs",
+        "studies",
+    }
 
 
 def test_the_use_case_says_how_long_its_log_is_kept_and_else_the_setting(
