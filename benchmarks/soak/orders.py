@@ -1,8 +1,8 @@
 """The use case whose year is played: will an order be sent back?
 
 A stack of the benchmark gets this file as ``usecases/orders.py``. Its world turns a little each
-month of the first half, so that challengers win, and then stays as it is, so that one champion
-reigns for months."""
+month of the first half of a year, so that challengers win, and then stays as it is, so that one
+champion reigns for months."""
 
 import math
 from collections.abc import Mapping
@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 NUMBERS = tuple(f"x{place}" for place in range(16))
 SHOPS = ("web", "app", "store")
 ROWS_A_DAY = 150
-FIRST_YEAR = 2000
-_TURN, _TURNS = math.radians(25), 6
+_TURN, _TURNS = math.radians(40), 6
 
 
 def rows_of_day(
@@ -44,8 +43,8 @@ def rows_of_day(
 
     chance = np.random.default_rng(day.toordinal())
     values = chance.normal(size=(len(NUMBERS), rows))
-    angle = _TURN * min(_months(day) % 12, _TURNS)
-    margin = 2 * (math.cos(angle) * values[0] + math.sin(angle) * values[1]) + values[2]
+    margin = math.cos(_angle(day)) * values[0] + math.sin(_angle(day)) * values[1]
+    margin += 0.8 * values[2:5].sum(axis=0)
     returned = chance.random(rows) < 1 / (1 + np.exp(-margin))
     values[:8] += shift
     seconds = np.sort(chance.integers(0, 86_400, rows))
@@ -60,8 +59,9 @@ def rows_of_day(
     )
 
 
-def _months(day: datetime) -> int:
-    return 12 * (day.year - FIRST_YEAR) + day.month
+def _angle(day: datetime) -> float:
+    """It grows from January to June, and stays until the next year."""
+    return _TURN * (_TURNS * day.year + min(day.month, _TURNS))
 
 
 def now() -> datetime:

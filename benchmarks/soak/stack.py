@@ -171,6 +171,7 @@ def _settings(folder: Path, lake: str, first_port: int) -> Settings:
         "LAUREL_SERVING_USE_CASES": USE_CASE,
         # Flows run beside the worker.
         "LAUREL_WARM_RUNS": "false",
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     }
     if lake == "folder":
         os.environ["LAUREL_LAKE"] = f"file://{state}/lake"

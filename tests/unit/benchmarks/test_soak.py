@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.soak import orders
 from benchmarks.soak.plan import Calendar, Plan, at
 from benchmarks.soak.report import Figure, Grown, grown_of, problems, sizes_table, table
 from benchmarks.soak.stack import _as_prefect
@@ -109,3 +110,12 @@ def test_the_tables_say_what_grows() -> None:
     )[2:]
     assert kept == "| lake: compacted | 1.0 | 2.0 | 3.0 | 3 | kept |"
     assert new == "| lake: tmp | 0.0 | 0.0 | 0.0 | 0 |  |"
+
+
+def test_the_world_turns_in_the_first_half_of_a_year_and_then_stays() -> None:
+    angles = [orders._angle(datetime(2026, month, 1)) for month in range(1, 13)]
+    assert angles == sorted(angles) and len({*angles}) == 6 and len({*angles[5:]}) == 1
+    assert orders._angle(datetime(2027, 1, 1)) == pytest.approx(angles[-1] + orders._TURN)
+    day = datetime(2026, 3, 5)
+    assert orders.rows_of_day(day, 50).equals(orders.rows_of_day(day, 50))
+    assert orders.rows_of_day(day, 50, strangers=1.0)["shop"].unique().to_list() == ["new"]
