@@ -319,7 +319,7 @@ def _arrow_body(rows: list[Row]) -> bytes:
         {
             name: pa.array(map(datetime.fromisoformat, values), pa.timestamp("us"))
             if name in EVENT_TIMES
-            else pa.array(values)
+            else pa.array(values, pa.string() if isinstance(values[0], str) else pa.float64())
             for name, values in ((name, [row[name] for row in rows]) for name in rows[0])
         }
     )
