@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from benchmarks.serving.load import read_bodies
+
 HEAD_END, LENGTH, VERSION = b"\r\n\r\n", b"content-length:", b'"model_version":"'
 
 PATIENCE_SECONDS = 60.0  # for the answers that are awaited when the time is over
@@ -145,7 +147,7 @@ def _requests(url: str, bodies: Path, headers: list[str]) -> list[bytes]:
     parts = urlsplit(url)
     lines = [f"POST {parts.path} HTTP/1.1", f"Host: {parts.netloc}", *headers]
     connections_made = []
-    for body in bodies.read_bytes().splitlines():
+    for body in read_bodies(bodies):
         connections_made.append(
             "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body
         )

@@ -51,9 +51,19 @@ def bodies(server: Server, rows: list[Row], size: int) -> list[bytes]:
 
 
 def write_bodies(path: Path, server: Server, rows: list[Row], size: int) -> Path:
-    """A body a line, as the generators read them."""
-    path.write_bytes(b"\n".join(bodies(server, rows, size)) + b"\n")
+    """The bodies as the generators read them: each after a line with its size."""
+    path.write_bytes(b"".join(b"%d\n%b" % (len(one), one) for one in bodies(server, rows, size)))
     return path
+
+
+def read_bodies(path: Path) -> list[bytes]:
+    """The same bodies."""
+    content, found, at = path.read_bytes(), [], 0
+    while at < len(content):
+        start = content.index(b"\n", at) + 1
+        at = start + int(content[at:start])
+        found.append(content[start:at])
+    return found
 
 
 def command(

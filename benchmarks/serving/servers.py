@@ -4,6 +4,7 @@ form and one OpenMP thread.
 laurel             ``python -m serving``: keys, prediction log, metrics and request ids on,
                    following a real MLflow registry
 laurel-2-workers   the same with two workers
+laurel-arrow       the same with one worker, rows and answers in Arrow
 mlflow             ``mlflow models serve`` of the same model as MLflow logged it
 mlserver           its scikit-learn runtime, Open Inference Protocol, adaptive batching within 1 ms
 bentoml            a service of one worker with adaptive batching
@@ -16,7 +17,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from benchmarks.serving.process import BenchmarkFailed
 from benchmarks.serving.registry import free_port
 
 PEERS = REPOSITORY / "benchmarks" / "serving" / "peers"
+ARROW = "application/vnd.apache.arrow.stream"
 EVENT_TIMES = ("event_time", "arrived_at", "scanned_at")
 # Threads that wait for each other on a busy machine cost peers up to a hundred times their
 # throughput.
@@ -117,6 +120,17 @@ def laurel(place: Place, workers: int = 1) -> Server:
         {"Authorization": f"Bearer {process.stdout.strip()}"},
         fetches=True,
         described_at=f"/v1/{use_case}",
+    )
+
+
+def laurel_arrow(place: Place) -> Server:
+    server = laurel(place)
+    return replace(
+        server,
+        name="laurel-arrow",
+        body=_arrow_body,
+        scores=_arrow_scores,
+        headers={**server.headers, "Content-Type": ARROW, "Accept": ARROW},
     )
 
 
@@ -241,16 +255,17 @@ def floor_asgi(place: Place) -> Server:
 SERVERS: dict[str, Callable[[Place], Server]] = {
     "laurel": laurel,
     "laurel-2-workers": lambda place: laurel(place, workers=2),
+    "laurel-arrow": laurel_arrow,
     "mlflow": mlflow,
     "mlserver": mlserver,
     "bentoml": bentoml,
     "plain-fastapi": plain_fastapi,
     "floor-asgi": floor_asgi,
 }
-WITH_REGISTRY = ("laurel", "laurel-2-workers")
+WITH_REGISTRY = ("laurel", "laurel-2-workers", "laurel-arrow")
 WITHOUT_MODEL = ("floor-asgi",)
 # They are written for the columns of the flights, or for a probability.
-FLIGHTS_ONLY = ("bentoml", "plain-fastapi")
+FLIGHTS_ONLY = ("bentoml", "plain-fastapi", "laurel-arrow")
 
 
 def _uvicorn(module: str, port: int) -> list[str]:
@@ -295,6 +310,30 @@ def _features(row: Row) -> Row:
 
 def _rows_body(rows: list[Row]) -> bytes:
     return _json({"rows": rows})
+
+
+def _arrow_body(rows: list[Row]) -> bytes:
+    import pyarrow as pa
+
+    table = pa.table(
+        {
+            name: pa.array(map(datetime.fromisoformat, values), pa.timestamp("us"))
+            if name in EVENT_TIMES
+            else pa.array(values, pa.string() if isinstance(values[0], str) else pa.float64())
+            for name, values in ((name, [row[name] for row in rows]) for name in rows[0])
+        }
+    )
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return bytes(sink.getvalue())
+
+
+def _arrow_scores(answer: bytes) -> list[float]:
+    import pyarrow as pa
+
+    scores: list[float] = pa.ipc.open_stream(answer).read_all()["score"].to_pylist()
+    return scores
 
 
 def _columns_body(rows: list[Row]) -> bytes:

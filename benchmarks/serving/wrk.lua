@@ -1,10 +1,14 @@
--- wrk -s serving_wrk.lua URL -- FILE: POST the lines of FILE in turn, and write the figures as one JSON object to stderr.
+-- wrk -s serving_wrk.lua URL -- FILE: POST the bodies of FILE (load.py) in turn, and write the figures as one JSON object to stderr.
 local requests, count, position = {}, 0, 0
 
 function init(args)
-  for line in io.lines(args[1]) do
+  local file = assert(io.open(args[1], "rb"))
+  local size = file:read("*n")
+  while size do
+    file:read(1)
     count = count + 1
-    requests[count] = wrk.format("POST", nil, nil, line)
+    requests[count] = wrk.format("POST", nil, nil, file:read(size))
+    size = file:read("*n")
   end
 end
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pyarrow as pa
 import pytest
 
 from benchmarks.environments import Unavailable, install
@@ -23,7 +24,7 @@ from benchmarks.serving import process as serving_process
 from benchmarks.serving.load import Load, NothingInTime
 from benchmarks.serving.model import REPOSITORY
 from benchmarks.serving.process import BenchmarkFailed, Memory
-from benchmarks.serving.servers import SERVERS, Place, Server
+from benchmarks.serving.servers import SERVERS, Place, Server, _arrow_body
 from benchmarks.serving.stages import COUNT, MODEL, STAGES, Stopwatch, microseconds
 from benchmarks.serving.visit import LoadPlan, Measure, Visit
 
@@ -135,14 +136,22 @@ def server(port: int, name: str = "answering") -> Server:
     )
 
 
-def test_bodies_differ_and_take_a_line_each(tmp_path: Path) -> None:
-    single = (
-        serving_load.write_bodies(tmp_path / "one", server(1), ROWS, 1).read_bytes().splitlines()
+def test_bodies_differ_and_are_read_as_they_were_written(tmp_path: Path) -> None:
+    single = serving_load.read_bodies(
+        serving_load.write_bodies(tmp_path / "one", server(1), ROWS, 1)
     )
+    assert single == serving_load.bodies(server(1), ROWS, 1)
     assert len(set(single)) == len(single) == 1000
     assert [
         len(json.loads(line)["rows"]) for line in serving_load.bodies(server(1), ROWS, 100)[:3]
     ] == [100] * 3
+
+
+def test_rows_in_arrow_are_those_in_json() -> None:
+    rows = [{**ROWS[0], "wind": None}, {**ROWS[1], "event_time": "2013-03-02T09:30:00"}]
+    table = pa.ipc.open_stream(_arrow_body(rows)).read_all()
+    read = [{**row, "event_time": row["event_time"].isoformat()} for row in table.to_pylist()]
+    assert read == rows
 
 
 def judge(answers: list[client.Answer], broken: int = 0) -> dict[str, Any]:
@@ -476,7 +485,7 @@ def test_the_benchmark_runs_as_a_module_too_and_refuses_servers_that_it_does_not
     process = run(["-m", "benchmarks.serving", "--only", "torchserve"], tmp_path)
     assert (
         process.returncode == 1
-        and "Unknown server torchserve. There are: laurel, laurel-2-workers, mlflow"
+        and "Unknown server torchserve. There are: laurel, laurel-2-workers, laurel-arrow, mlflow"
         in process.stderr
     )
 

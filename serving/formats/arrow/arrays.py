@@ -23,6 +23,7 @@ from serving.package.row_columns import RowColumns, Texts
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_MOST_PLANS = 8
 # The calendar of Python.
 _FIRST = np.datetime64("0001-01-01T00:00:00", "us").astype(np.int64)
 _LAST = np.datetime64("9999-12-31T23:59:59.999999", "us").astype(np.int64)
@@ -65,12 +66,11 @@ class ArrayReader:
         self._required = [
             place for place in (*self._numbers, *self._truths) if not self._nullable[place]
         ]
-        self._plan: Plan | None = None
+        self._plans: tuple[Plan, ...] = ()
 
     def known_plan(self, schema: "pa.Schema") -> Plan | None:
-        """The plan for a schema that came last time: a client keeps to one."""
-        plan = self._plan
-        return plan if plan is not None and plan.schema.equals(schema) else None
+        """The plan for a schema that came lately: a client keeps to one."""
+        return next((plan for plan in self._plans if plan.schema.equals(schema)), None)
 
     def make_plan(self, schema: "pa.Schema") -> Plan:
         """The plan for a schema that has been checked."""
@@ -99,7 +99,8 @@ class ArrayReader:
             time = None
         if time is not None:
             fits = fits and types.is_timestamp(schema.types[time])
-        self._plan = plan = replace(plan, fits=fits, time=time)
+        plan = replace(plan, fits=fits, time=time)
+        self._plans = (plan, *self._plans[: _MOST_PLANS - 1])
         return plan
 
     def read(self, plan: Plan, batch: "pa.RecordBatch") -> tuple[RowColumns, int] | None:

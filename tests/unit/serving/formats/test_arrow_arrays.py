@@ -286,6 +286,14 @@ def test_what_clients_write_is_read_as_arrays(write: Callable[[], bytes], kind: 
     assert request.rows[-1] == ("aa", "S", False, True, 0.0, -3.5, None)
 
 
+def test_clients_that_write_different_types_are_read_in_turn() -> None:
+    for _ in range(2):
+        for kind in [*NUMBERS, pa.uint16(), pa.int8(), pa.int16(), pa.uint32()]:
+            request = read(ARROW, body_of(wind=pa.array([1, 2, 3]).cast(kind)), "float64")
+            assert isinstance(request, CheckedRows) and isinstance(request.rows, RowColumns)
+            assert request.rows.column(5) == [1.0, 2.0, 3.0]
+
+
 def test_pieces_of_a_batch_are_its_rows_in_order() -> None:
     body = body_of()
     pieces = list(read_pieces(champion("float64").reader, ARROW, body, 100, 2))
