@@ -35,27 +35,33 @@ from deployments.local.watch import StackWatch
 from deployments.servers.environment import prefect_auth
 from deployments.servers.errors import in_a_line
 from deployments.supervision.supervisor import Supervisor
+from usecases.definition import known
 
 # A server is unreachable: ``StackWatch`` says which one died.
 AWAY = (httpx.HTTPError, ConnectionError, RegistryError)
 
 
-def start_stack(settings: Settings, stages: Stages) -> Settings:
-    """Start the servers and return the settings in force; deployments are applied once Prefect
-    answers, while other servers start.
-    """
+def start_stack(settings: Settings, stages: Stages, use_case: str) -> tuple[Settings, Future[Any]]:
+    """Start the servers and return the settings in force. The deployments of ``use_case`` are
+    applied once Prefect and MLflow answer, while other servers start.
+
+    The future is the same for the other use cases: it goes on while the story is played, which
+    needs none of them."""
     with stages.stage("servers up, deployments applied") as stage:
         futures: list[Future[Any]] = []
+        needed = {"prefect", "mlflow"}  # MLflow for its webhook
 
         def on_ready(name: str, seconds: float) -> None:
             stage.note(f"{stage.result}{name} {seconds:.0f} s  ")
-            if name == "prefect":
-                futures.append(_begin(lambda: apply_now(settings)))
+            needed.discard(name)
+            if not needed and not futures:
+                futures.append(_begin(lambda: apply_now(settings, use_cases=[use_case])))
 
         settings = stack.up(settings, on_ready=on_ready, say=stages.tell)
         for future in futures:
             future.result()
-    return settings
+    others = [name for name in known() if name != use_case]
+    return settings, _begin(lambda: apply_now(settings, use_cases=others))
 
 
 def _begin(work: Callable[[], Any]) -> Future[Any]:
@@ -77,7 +83,7 @@ def _begin(work: Callable[[], Any]) -> Future[Any]:
 def play_on(
     settings: Settings, stages: Stages, use_case: str, watch: StackWatch | None = None
 ) -> Story:
-    """Play the story on running servers, with schedules paused. Raises ``DemoFailed``."""
+    """Play the story on running servers, with its schedules paused. Raises ``DemoFailed``."""
     with (
         SyncPrefectClient(settings.prefect_api_url, auth_string=prefect_auth(settings)) as prefect,
         schedules_paused(prefect, resume_after_errors=watch is None),
@@ -142,9 +148,10 @@ def _run_in(folder: Path, use_case: str, play: Play, keep: bool, console: Consol
     try:
         with Stages(console) as stages:
             settings = play.prepare(demo_settings(folder, stages.tell), stages.tell)
-            settings = start_stack(settings, stages)
+            settings, others = start_stack(settings, stages, use_case)
             with StackWatch(Supervisor(settings.state), stages.tell) as watch:
                 story = play_on(settings, stages, use_case, watch)
+                others.result()
         keep_and_tell(story, settings, console)
         succeeded = True
     except (DemoFailed, stack.StackError, *AWAY) as error:

@@ -247,8 +247,8 @@ def _processes_of(run: FlowRun) -> list[Any]:
 
 @contextmanager
 def schedules_paused(prefect: SyncPrefectClient, resume_after_errors: bool) -> Iterator[None]:
-    """No schedule fires while the demo runs: a daily check in the middle of a replayed month would
-    judge half of it.
+    """No schedule of a deployment that is there fires while the demo runs: a daily check in the
+    middle of a replayed month would judge half of it.
 
     After an error they are resumed only if the servers stay up.
     """

@@ -33,6 +33,17 @@ def import_all() -> None:
     package = import_module(FLOWS)
     for module in pkgutil.iter_modules(package.__path__, f"{FLOWS}."):
         import_module(module.name)
+    _find_packages()
+
+
+def _find_packages() -> None:
+    """Let MLflow find out which package each module is of, which it keeps: it reads the metadata of
+    all packages for that, with the first model that a process logs.
+    """
+    requirements = sys.modules.get("mlflow.utils.requirements_utils")
+    find = getattr(requirements, "_init_modules_to_packages_map", None)
+    if find is not None:
+        find()
 
 
 def strange_threads() -> list[str]:

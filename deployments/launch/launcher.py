@@ -34,6 +34,7 @@ def _ask() -> socket.socket | None:
     name = os.environ.get(wire.PARENT)
     if name is None or sys.platform != "linux":
         return None
+    _await_imports(name)
     connection = socket.socket(socket.AF_UNIX)
     connection.settimeout(wire.ANSWER_SECONDS)
     try:
@@ -50,6 +51,15 @@ def _ask() -> socket.socket | None:
     except OSError:
         return None
     return connection
+
+
+def _await_imports(name: str) -> None:
+    """Return when the warm parent does not import, or not any more."""
+    with socket.socket(socket.AF_UNIX) as parent, suppress(OSError):
+        parent.settimeout(wire.IMPORT_SECONDS)
+        parent.connect(wire.importing(name))
+        if wire.is_same_user(parent):
+            parent.recv(1)
 
 
 def _relay_signals(connection: socket.socket) -> None:

@@ -2,9 +2,10 @@
 
     python -m deployments.launch.parent NAME PID
 
-The worker's command starts it, and Linux kills it when the worker (``PID``) ends. Runs outlive it:
-each has a keeper of its own (``deployments/launch/keeper.py``). If code or packages have changed,
-it refuses the run, which begins as a fresh interpreter, and starts itself anew."""
+The worker's command starts it, and Linux kills it when the worker (``PID``) ends. A run that begins
+while it imports waits for it. Runs outlive it: each has a keeper of its own
+(``deployments/launch/keeper.py``). If code or packages have changed, it refuses the run, which
+begins as a fresh interpreter, and starts itself anew."""
 
 import gc
 import os
@@ -51,10 +52,12 @@ def main() -> NoReturn:
     # Ctrl-C in a terminal is for the worker, whose end is the end of this process.
     interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
     environment = dict(os.environ)
-    began, sources = time.monotonic(), Sources(HOME)
-    fault = _warm_up(sources)
-    keeper = None if fault else Keeper(environment, interrupt)
-    with _listen(name) as listener:
+    with _listen(wire.importing(name)):  # it answers by its end
+        began, sources = time.monotonic(), Sources(HOME)
+        fault = _warm_up(sources)
+        keeper = None if fault else Keeper(environment, interrupt)
+        listener = _listen(wire.address(name))
+    with listener:
         state = f"every run begins as a fresh interpreter: {fault}" if fault else "ready"
         _say(f"{state} ({time.monotonic() - began:.1f} s)")
         changed = _serve(listener, sources, keeper)
@@ -89,9 +92,9 @@ def _warm_up(sources: Sources) -> str | None:
     return None
 
 
-def _listen(name: str) -> socket.socket:
+def _listen(address: bytes) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX)
-    listener.bind(wire.address(name))
+    listener.bind(address)
     listener.listen(WAITING)
     return listener
 

@@ -23,6 +23,8 @@ PARENT = "LAUREL_WARM_PARENT"
 HELLO, READY = b"h", b"r"
 # A parent that is stopped, or a machine that is very busy: a fresh interpreter is faster.
 ANSWER_SECONDS = 10.0
+# A parent that still imports is ahead of a fresh interpreter, which would import the same.
+IMPORT_SECONDS = 60.0
 STDIO = (0, 1, 2)
 _LENGTH, _CODE, _CREDENTIALS = struct.Struct("I"), struct.Struct("i"), struct.Struct("3i")
 
@@ -41,6 +43,11 @@ class Order(NamedTuple):
 
 def address(name: str) -> bytes:
     return b"\0laurel-runs-" + name.encode()
+
+
+def importing(name: str) -> bytes:
+    """Where a parent can be reached only as long as it imports."""
+    return address(f"{name}-imports")
 
 
 def is_same_user(connection: socket.socket) -> bool:

@@ -21,12 +21,16 @@ def permutation_importance(
     metric: Metric,
     seed: int,
     rows: int = 2000,
+    alike: bool = False,
 ) -> np.ndarray:
     """What the score loses when the values of one column are shuffled ``(n_columns,)``, on at most
     ``rows`` rows (Breiman 2001). ``owners`` ``(width,)`` is the column of each place of ``matrix``.
-    """
+
+    ``alike``: both classes are drawn alike, as far as there are rows of either. It is for a
+    ``metric`` that compares pairs of a yes and a no, and is the same in any mixture."""
     chance = np.random.default_rng(seed)
-    positions = chance.permutation(len(truth))[:rows]
+    positions = chance.permutation(len(truth))
+    positions = _alike(positions, truth, rows) if alike else positions[:rows]
     matrix, truth = matrix[positions], truth[positions]
     whole = score(metric, truth, modelling.scores_of(model, matrix))
     losses = np.empty(owners.max() + 1)
@@ -37,6 +41,14 @@ def permutation_importance(
             whole, score(metric, truth, modelling.scores_of(model, shuffled))
         )
     return losses
+
+
+def _alike(positions: np.ndarray, truth: np.ndarray, rows: int) -> np.ndarray:
+    """The first ``rows`` of ``positions``, half of them of either class: of the other class more,
+    if there are too few of one."""
+    yes = truth[positions] == 1
+    count = min(int(yes.sum()), max(rows // 2, rows - int((~yes).sum())))
+    return np.concatenate([positions[yes][:count], positions[~yes][: rows - count]])
 
 
 def _shuffled(

@@ -36,7 +36,7 @@ from tasks.data.traits import by_traits
 from tasks.drift.learning import learn_profile
 from tasks.drift.profile.profile import encode_profile
 from tasks.drift.thresholds import calibrate, draw_reference, monitored
-from tasks.models.cross_fitting import CrossFit, cross_fit
+from tasks.models.cross_fitting import CrossFit, Judged, cross_fit
 from tasks.models.modelling import dense, encode, encoded_together, encoders_of, owners
 from tasks.models.vectorizers import vocabularies_of
 from tasks.packages.calibration import Calibrated, declared_outputs, learn_quantiles
@@ -110,27 +110,28 @@ def make_package(
     seed: int,
     watched: bool = True,
     unseen: CrossFit | None = None,
+    judged: Judged | None = None,
 ) -> SavedPackage:
     """Write the package of ``fitted`` into ``folder``, proven on all rows of ``proof`` and on rows
     beside thresholds.
 
     ``training`` are the rows it was fitted on: a sample of them, scored out of sample, is the drift
     reference and yields the thresholds, and their profile is learned. ``unseen`` are those scores,
-    if they are there already. A package that is not
-    ``watched``, such as a challenger's, which is refitted before it serves, has neither: they cost
-    several fits. Raises ``NotConvertible``, ``ParityBroken``, or ``PackageError`` if ONNX Runtime
-    rejects the model."""
+    if they are there already; ``judged`` is the model that won on some of these rows. A package
+    that is not ``watched``, such as a challenger's, which is refitted before it serves, has neither
+    reference nor profile: they cost several fits. Raises ``NotConvertible``, ``ParityBroken``, or
+    ``PackageError`` if ONNX Runtime rejects the model."""
     # Whatever is learned of the rows themselves is that of all of them, not of a sample's strata.
     training, stands_for = even_rows(training, seed)
     manifest, quantiles = _manifest(case, fitted, origin), None
     if has_quantiles(manifest.outputs):
-        unseen = unseen or cross_fit(case, fitted, training, seed)
+        unseen = unseen or cross_fit(case, fitted, training, seed, judged)
         quantiles = learn_quantiles(case, fitted, training, unseen.scores, seed)
     package, model, trees = _proven(case, fitted, manifest, proof, seed, quantiles)
     manifest, vocabularies = package.manifest, vocabularies_of(case, fitted)
     smoke = _smoke(case, fitted, package, proof, seed, quantiles)
     if watched:
-        unseen = unseen or cross_fit(case, fitted, training, seed)
+        unseen = unseen or cross_fit(case, fitted, training, seed, judged)
         watch, described = by_traits(case, training)  # once: an image is decoded for its traits
         manifest, reference = _with_reference(watch, unseen, manifest, described, seed)
         profile = _profile(watch, described, seed, stands_for)

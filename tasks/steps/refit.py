@@ -9,11 +9,13 @@ from prefect import task
 from blocks.registry import ModelVersion
 from serving.records.chain import place_of
 from serving.records.ledger import Decision
+from tasks.contest.fairness import other_schema
 from tasks.data.dataset import read_periods, read_version
 from tasks.data.sampling import draw_rows
 from tasks.ledger.model_card import as_page, model_card
 from tasks.messages.announcements import metric_name, number
 from tasks.models import modelling, settings
+from tasks.models.cross_fitting import Judged
 from tasks.models.fingerprint import TAG
 from tasks.outside.blocks_of_run import RESUMED, lake, registry, service
 from tasks.packages.calibration import Calibrated
@@ -75,7 +77,15 @@ def refit_winner(challenger: ModelVersion, decision: Decision, seed: int) -> Mod
         "decision": service().page(case.name, decided) if decided else None,
     }
     with tempfile.TemporaryDirectory() as folder:
-        refitted = make_package(Path(folder), case, fitted, origin, rows, proof, seed)
+        # If the columns have changed since, the challenger cannot read the rows.
+        seen_less = (
+            None
+            if other_schema(case, "", won)
+            else Judged(store.load_model(challenger.run_id), learned_now)
+        )
+        refitted = make_package(
+            Path(folder), case, fitted, origin, rows, proof, seed, judged=seen_less
+        )
         run_id = store.log_run(
             case.name,
             f"{won.recipe} refit through {decision.holdout}",

@@ -324,6 +324,23 @@ def test_changed_code_is_not_forked_and_the_parent_starts_anew(own: Checkout) ->
     assert own.run().facts["version"] == 4
 
 
+def test_run_that_begins_during_the_imports_waits_for_them(tmp_path: Path) -> None:
+    """It would import the same, and take longer."""
+    checkout = Checkout(tmp_path)
+    checkout.flow.write_text("import time\ntime.sleep(2)\nVERSION = 1\n")
+    try:
+        checkout.start(ready="\n")
+        wait_until(lambda: imports(checkout.environment[wire.PARENT]), "the parent imports")
+        assert "ready" not in checkout.output.read_text()
+        assert checkout.run().facts["version"] == 1
+    finally:
+        checkout.stop()
+
+
+def imports(name: str) -> bool:
+    return f"@laurel-runs-{name}-imports" in Path("/proc/net/unix").read_text()
+
+
 def test_import_that_starts_a_thread_forks_nothing(tmp_path: Path) -> None:
     checkout = Checkout(tmp_path)
     checkout.flow.write_text(

@@ -9,7 +9,8 @@ from sklearn.pipeline import Pipeline
 from usecases.toy import toy_rows
 
 from tasks.measures.metrics import score
-from tasks.models.cross_fitting import cross_fit
+from tasks.models import cross_fitting
+from tasks.models.cross_fitting import Judged, cross_fit
 from tasks.models.modelling import fit, labels, predict
 from usecases.definition import ROC_AUC, UseCase
 
@@ -113,3 +114,63 @@ def test_the_same_seed_gives_the_same_scores_and_weights(
 ) -> None:
     first, again = (cross_fit(case, fitted, training, 7) for _ in range(2))
     assert first.answers.equals(again.answers) and first.importance == again.importance
+
+
+@pytest.fixture(scope="module")
+def winner(case: UseCase, training: pl.DataFrame) -> Judged:
+    """The model that was judged on March, and has not learned it."""
+    earlier = training.filter(pl.col("at").dt.month() < 3)
+    return Judged(fit(case, case.candidate("boosting"), BY_HEART, earlier, 7), ("2024-03",))
+
+
+def test_the_winner_s_own_scores_of_its_hold_out_stand_in_for_a_clone(
+    case: UseCase,
+    training: pl.DataFrame,
+    fitted: Pipeline,
+    winner: Judged,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    alone = cross_fit(case, fitted, training, 7)
+    fits, without = list[int](), cross_fitting._without
+
+    def counted(case: UseCase, fitted: Pipeline, rows: pl.DataFrame, others: np.ndarray) -> Any:
+        fits.append(len(others))
+        return without(case, fitted, rows, others)
+
+    monkeypatch.setattr(cross_fitting, "_without", counted)
+    result = cross_fit(case, fitted, training, 7, winner)
+    march = training.select(pl.col("at").dt.month() == 3).to_series()
+    assert len(fits) == 2
+    own = predict(winner.model, case, training.filter(march))
+    np.testing.assert_array_equal(result.answers.filter(march).to_numpy(), own)
+    assert result.answers.filter(~march).equals(alone.answers.filter(~march))
+    assert result.importance["first"] == pytest.approx(alone.importance["first"], abs=0.1)
+
+
+def test_a_winner_that_would_leave_the_clones_fewer_rows_stands_in_for_none(case: UseCase) -> None:
+    """Nine months in thirds leave six to each clone; without the last, in halves, only five."""
+    months = [toy_rows(f"2024-{month:02d}", 12) for month in range(1, 10)]
+    rows, last = pl.concat(months), "2024-09"
+    model = fit(case, case.candidate("boosting"), {"max_iter": 10}, pl.concat(months[:-1]), 7)
+    judged = Judged(model, (last,))
+    fitted = fit(case, case.candidate("boosting"), {"max_iter": 10}, rows, 7)
+    with_it, alone = (cross_fit(case, fitted, rows, 7, some) for some in (judged, None))
+    assert with_it.answers.equals(alone.answers) and with_it.importance == alone.importance
+
+
+def test_a_winner_of_periods_that_are_not_there_stands_in_for_none(
+    case: UseCase, training: pl.DataFrame, fitted: Pipeline, winner: Judged
+) -> None:
+    elsewhere = Judged(winner.model, ("2024-07",))
+    result = cross_fit(case, fitted, training, 7, elsewhere)
+    assert result.answers.equals(cross_fit(case, fitted, training, 7).answers)
+
+
+def test_folds_of_the_others_are_two_and_neighbours(case: UseCase) -> None:
+    months = pl.datetime_range(pl.datetime(2020, 1, 1), pl.datetime(2020, 7, 31), "1d", eager=True)
+    rows = pl.DataFrame({"at": months})
+    fold = cross_fitting._folds(case, rows, ("2020-07",))
+    assert set(fold[months.dt.month().to_numpy() == 7]) == {-1}
+    others = fold[fold >= 0]
+    assert sorted(set(others.tolist())) == [0, 1] and (np.diff(others) >= 0).all()
+    assert set(cross_fitting._folds(case, rows[:60], ("2020-01",)).tolist()) == {-1, 0}
