@@ -117,6 +117,11 @@ class Settings(BaseSettings):
         description="SQLAlchemy URL of the database of searches; default: SQLite in state",
     )
 
+    dask_address: str | None = Field(
+        None,
+        description="Dask scheduler whose workers fit the trials of searches, as tcp://host:8786",
+    )
+
     slack_token: SecretStr | None = Field(
         None, description="bot token (xoxb-...); unset: messages go to the run's log"
     )

@@ -25,6 +25,8 @@ ELSEWHERE = (
     "prefect_database",
     "mlflow_store",
     "mlflow_auth_store",
+    "search_database",
+    "dask_address",
     "lake",
     "s3_endpoint",
     "s3_access_key",

@@ -60,6 +60,7 @@ def flow_run_environment(settings: Settings) -> dict[str, str]:
             for name in type(settings).model_fields
             if name.startswith("keep_")
         },
+        **({"LAUREL_DASK_ADDRESS": settings.dask_address} if settings.dask_address else {}),
     }
 
 

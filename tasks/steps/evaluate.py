@@ -14,9 +14,9 @@ from tasks.data.dataset import DatasetVersion, read_version
 from tasks.ledger.outcomes import Outcome, against_gate, below_the_gate
 from tasks.messages.announcements import metric_name, number, training_finished, tuning_finished
 from tasks.models import modelling
-from tasks.models.executors import core_threads
 from tasks.models.selection import Recipe, best_of, best_trial, first_trials
 from tasks.models.studies import open_record, study_name
+from tasks.models.trial_workers import trial_workers
 from tasks.models.tuning import Tuned, inner_split, tune
 from tasks.outside.artifacts import about, artifact_key, show_table
 from tasks.outside.blocks_of_run import RESUMED, lake, registry, tell
@@ -139,7 +139,9 @@ def tune_candidates(plan: Plan) -> Recipe | None:
     rows = training_rows(case, plan)[1].rows
     fit_rows, check_rows = inner_split(case, plan.periods, rows)
     metric, searches = case.gate.metric, list[Tuned]()
-    for candidate in (c for c in case.candidates if c.search):
+    for candidate in case.candidates:
+        if candidate.search is None:
+            continue
         bar = create_progress_artifact(
             0.0,
             key=artifact_key(case.name, "tuning"),
@@ -161,10 +163,13 @@ def tune_candidates(plan: Plan) -> Recipe | None:
         name = study_name(
             case, candidate, plan.dataset_version, plan.periods, plan.seed, [*map(dict, first)]
         )
-        warn = get_run_logger().warning
+        warn, settings = get_run_logger().warning, Settings.read()
+        address = settings.dask_address
         with (
-            core_threads() as threads,
-            open_record(Settings.read().studies_url, name, metric.higher_is_better, warn) as record,
+            trial_workers(address, case.name, candidate.search.at_once, warn) as workers,
+            open_record(
+                settings.studies_url, name, metric.higher_is_better, warn, counts_kills=not address
+            ) as record,
         ):
             if record.size:
                 get_run_logger().info("the search goes on: %d trials are known", record.size)
@@ -175,7 +180,7 @@ def tune_candidates(plan: Plan) -> Recipe | None:
                     fit_rows,
                     check_rows,
                     plan.seed,
-                    threads,
+                    workers,
                     first,
                     progress,
                     record,

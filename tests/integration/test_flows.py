@@ -5,8 +5,10 @@ what people are told.
 import hashlib
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import optuna
 import polars as pl
 import pytest
 from usecases.toy import toy_rows
@@ -20,6 +22,7 @@ from flows.train import train
 from serving.package.manifest import MANIFEST, digest
 from tasks.data.dataset import DatasetVersion, read_periods, read_version, versions
 from tasks.models.selection import Recipe
+from tasks.models.studies import find_old_studies
 from tasks.packages.registered import open_package
 from tasks.steps.train import Training, plan_tags
 from tests.integration.planting import Loop, Outcome
@@ -212,6 +215,9 @@ def test_hpo_below_the_gate_finds_a_challenger(loop: Loop, evaluated: Outcome) -
     trials = loop.artifact("toy-trials")
     assert len(trials) == 8 and {True, False} == {row["pruned"] for row in trials}
     assert loop.artifact("toy-tuning") == 100
+    url = f"sqlite:///{loop.settings.state}/studies.db"
+    (name,) = find_old_studies(url, "toy", 0, datetime.now(UTC) + timedelta(1))
+    assert len(optuna.load_study(study_name=name, storage=url).trials) == 8
     missed, found = (text.splitlines()[0] for text in evaluated.told)
     assert (
         "it misses the gate of 0.75, so HPO starts" in missed

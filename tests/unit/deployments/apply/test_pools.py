@@ -229,6 +229,16 @@ def test_three_heartbeats_may_be_missed_and_the_server_be_away_for_a_minute(seco
     ] == str(seconds)
 
 
+def test_the_address_of_dask_reaches_every_run_if_there_is_one() -> None:
+    address = "tcp://10.0.1.7:8786"
+    for pool_type in get_args(PoolType):
+        for given in (None, address):
+            settings = Settings(dask_address=given)
+            for spec in written_deployments(settings, {"toy": load("toy")}, pool_type):
+                env = spec["work_pool"]["job_variables"]["env"]
+                assert env.get("LAUREL_DASK_ADDRESS") == given
+
+
 def test_prefect_beats_as_often_as_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read by Prefect itself: Prefect may change the variable's name."""
     for name, value in flow_run_environment(Settings()).items():

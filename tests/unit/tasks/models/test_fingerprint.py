@@ -102,6 +102,14 @@ def test_only_code_counts() -> None:
     assert first == second
 
 
+def test_how_many_trials_climb_at_once_is_no_new_search() -> None:
+    case = candidates(LOGISTIC, searched())
+    boosting = searched()
+    assert boosting.search is not None
+    many = boosting.model_copy(update={"search": boosting.search.model_copy(update={"at_once": 9})})
+    assert recipes_of(candidates(LOGISTIC, many)) == recipes_of(case)
+
+
 def test_hpo_has_something_to_find_in_a_new_search() -> None:
     before = recipes_of(candidates(LOGISTIC, searched()))
     for case in (candidates(LOGISTIC, searched(trials=9)), candidates(LOGISTIC, searched(high=1))):

@@ -1,0 +1,1 @@
+"""How much sooner a search ends on several workers."""
