@@ -16,7 +16,7 @@ from usecases.definition.kinds import KINDS as DECLARED
 _GIB = 1 << 30
 _PROCESS = 0.7 * _GIB  # imports, and what does not grow with the rows
 _TEXT, _NUMBER, _BOOLEAN = 24, 8, 1  # bytes of a value in a frame
-_COPIES_OF_FRAME, _COPIES_OF_MATRIX = 1.6, 1.6
+_COPIES_OF_FRAME, _COPIES_OF_MATRIX = 1.4, 1.2
 _COPIES_OF_PERIOD = 2.5
 _CGROUP = (
     Path("/sys/fs/cgroup/memory.max"),

@@ -391,7 +391,9 @@ def predict(fitted: "Pipeline", case: UseCase, rows: pl.DataFrame) -> np.ndarray
     if _is_large(case, rows):
         model = fitted.named_steps["model"]
         pieces = rows.iter_slices(max(1, _PIECE_CELLS // len(owners(case, fitted))))
-        return np.concatenate([scores_of(model, encode(fitted, case, piece)) for piece in pieces])
+        return np.concatenate(
+            [scores_of(model, _encode_large(fitted, case, piece)) for piece in pieces]
+        )
     size = rows_at_once(case, fitted)
     if len(rows) <= size:
         return scores_of(fitted, inputs(case, rows))

@@ -89,6 +89,8 @@ def announce_training(plan: Plan) -> None:
         for period_file in dataset.periods
         if period_file.period in plan.periods
     )
+    sample = load(plan.use_case).sample
+    rows = min(rows, sample.rows) if sample else rows
     tell(
         training_started(
             plan.use_case,
