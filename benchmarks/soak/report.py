@@ -13,8 +13,10 @@ DECIDING = ("CPU s", "CPU ms", "MB")
 # What grows by intent, and why.
 BY_INTENT = {
     "ingest": "it reads each month that the source has, to find what has changed",
-    "page, KB": "the page shows up to 400 windows",
+    "page": "it shows up to 400 windows",
 }
+# What has a bound of its own that a year may not reach: bytes.
+BOUNDED = {"state: logs": 250_000_000}  # 20 MB for each program, and as much before
 KEPT = ("datasets", "compacted", "reports", "decisions", "traffic", "mlflow", "slack", "rollouts")
 
 
@@ -72,6 +74,8 @@ class Grown:
             early, late = self.bytes[settled - 1] - self.bytes[settled - 2], self._last_growth
             if late > LIMIT * max(early, _SMALL_BYTES):
                 return f"{late / 1e6:.2f} MB in the last month, {early / 1e6:.2f} in an early one"
+            return ""
+        if self.bytes[-1] < BOUNDED.get(self.kind, 0):
             return ""
         for name, values, small in (
             ("bytes", self.bytes, _SMALL_BYTES),

@@ -84,6 +84,7 @@ class History:
         self._listed: dict[str, tuple[float, list[Stored] | LakeAway]] = {}
         self._reading = threading.Lock()
         self._records: OrderedDict[Stored, Any] = OrderedDict()
+        self._descriptions: dict[tuple[Stored, bool], DriftCheck] = {}
         self._months: dict[tuple[str, str], tuple[list[Stored], Month]] = {}
         self._chains: dict[tuple[str, int], tuple[list[Stored], list[Placed], End]] = {}
 
@@ -114,9 +115,25 @@ class History:
         )[:limit]
         read = self._read([stored for _, stored in last], read_check)
         return [
-            drift_check(window, stored, check, keys)
+            self._described(window, stored, check, keys)
             for (window, stored), check in zip(last, read, strict=True)
         ]
+
+    def _described(
+        self, window: str, stored: Stored, check: Checked | str, keys: set[str]
+    ) -> DriftCheck:
+        """A check is described once, as long as its report stays or stays away."""
+        has_report = (
+            isinstance(check, Checked)
+            and report_key(stored.key.split("/")[1], window, check) in keys
+        )
+        known = self._descriptions.get((stored, has_report))
+        if known is None:
+            if len(self._descriptions) >= self._most_records:
+                self._descriptions.clear()
+            known = drift_check(window, stored, check, keys)
+            self._descriptions[stored, has_report] = known
+        return known
 
     def decisions(self, use_case: str, wanted: Wanted, before: int | None, limit: int) -> Page:
         """``limit`` items at most, the latest first, from those before the item ``before``."""

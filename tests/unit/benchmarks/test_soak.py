@@ -66,7 +66,8 @@ def test_times_are_written_as_prefect_writes_them() -> None:
         ("drift check, CPU s", [1.0, 9.0, 1.1], [1.7, 1.7, 0.1], True),
         ("drift check, s", [1.0], [9.0], False),  # the machine is not ours alone
         ("governor, CPU ms", [0.4], [1.9], False),  # less than is worth a word
-        ("page, CPU ms of the service", [10.0], [16.0], True),
+        ("page, CPU ms of the service", [10.0], [60.0], False),  # by intent: it has more to show
+        ("memory of the service, MB", [100.0], [160.0], True),
         ("page, KB", [10.0], [160.0], False),  # by intent
         ("tidy, CPU s", [0.5], [0.5], False),
     ],
@@ -82,6 +83,7 @@ def test_what_takes_half_as_much_again_is_a_problem(
     [
         ("lake: predictions", [9, 9, 9, 9, 9, 9], ""),
         ("lake: predictions", [9, 9, 9, 9, 9, 14], "9,000,000 bytes after month 3, 14,000,000"),
+        ("state: logs", [1, 2, 3, 4, 5, 6], ""),  # which end at 20 MB each
         ("database: prefect", [3, 6, 9, 9, 9, 9], ""),  # removed after three months
         ("lake: compacted", [9, 18, 27, 36, 45, 54], ""),  # kept, and evenly
         ("lake: compacted", [9, 18, 27, 36, 45, 60], "15.00 MB in the last month, 9.00 in an"),
