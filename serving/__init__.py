@@ -34,7 +34,7 @@ Rooms, from the lowest to the highest; each may import those above it in this li
     routes        predict, mlflow_protocol, inference_protocol, inference_openapi, explain,
                   history, decisions, fleet, lake_reader, operate, rollout; pages (page,
                   routes_page)
-    server        app, protocol (the hot path), predict_call, server, supervisor
+    server        app, protocol (the hot path), predict_call, server, accepting, supervisor
 
 Beside them stand what Docker and SageMaker start by name: __main__, health, sagemaker.
 ``docs/loop.md`` follows a prediction through them."""

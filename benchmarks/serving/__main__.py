@@ -14,6 +14,8 @@
                                                           ONNX Runtime alone and by mlflow
     python -m benchmarks.serving profile                  where the microseconds of one request go
                                                           (--picture FILE: drawn)
+    python -m benchmarks.serving rows                     where those of 1,000 rows go, in JSON and
+                                                          in Arrow
     python -m benchmarks.serving mixed                    small requests alone and beside large
                                                           ones: ratios, and the service's memory
 
@@ -35,7 +37,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "what", nargs="?", choices=("profile", "mixed", "targets", "trees"), help="see above"
+        "what",
+        nargs="?",
+        choices=("profile", "rows", "mixed", "targets", "trees"),
+        help="see above",
     )
     parser.add_argument("--use-case", choices=("flights", "diabetes", "digits"), default="flights")
     parser.add_argument("--json", type=Path, help="write the figures there")

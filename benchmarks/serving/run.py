@@ -14,6 +14,7 @@ from typing import Any
 
 from benchmarks.environments import Unavailable, install
 from benchmarks.serving import figures, load, mixed, profile, report, targets, trees
+from benchmarks.serving import rows as many_rows
 from benchmarks.serving.model import FLIGHTS, Model, prepare, read_rows
 from benchmarks.serving.process import BenchmarkFailed
 from benchmarks.serving.registry import RegistryProcess, free_port
@@ -88,6 +89,8 @@ def run(arguments: argparse.Namespace) -> int:
     plan = Plan.of(arguments)
     if arguments.what == "profile":
         return profile.run(Settings.read().state, plan.seconds, plan.generator, arguments.picture)
+    if arguments.what == "rows":
+        return many_rows.run(Settings.read().state)
     if arguments.what == "mixed":
         return mixed.run(Settings.read().state, plan.seconds, arguments.json)
     if arguments.what == "targets":

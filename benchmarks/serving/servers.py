@@ -113,7 +113,7 @@ def laurel(place: Place, workers: int = 1) -> Server:
         "laurel" if workers == 1 else f"laurel-{workers}-workers",
         [sys.executable, "-m", "serving"],
         lambda rows: f"/v1/{use_case}/predict",
-        _rows_body,
+        rows_body,
         lambda answer: [_answered(row) for row in json.loads(answer)["predictions"]],
         place.port,
         environment,
@@ -128,7 +128,7 @@ def laurel_arrow(place: Place) -> Server:
     return replace(
         server,
         name="laurel-arrow",
-        body=_arrow_body,
+        body=arrow_body,
         scores=_arrow_scores,
         headers={**server.headers, "Content-Type": ARROW, "Accept": ARROW},
     )
@@ -246,7 +246,7 @@ def floor_asgi(place: Place) -> Server:
         "floor-asgi",
         _uvicorn("floor", place.port) + ["--no-access-log"],
         lambda rows: f"/{rows}",
-        _rows_body,
+        rows_body,
         lambda answer: [],
         place.port,
     )
@@ -308,18 +308,21 @@ def _features(row: Row) -> Row:
     return {name: value for name, value in row.items() if name not in EVENT_TIMES}
 
 
-def _rows_body(rows: list[Row]) -> bytes:
+def rows_body(rows: list[Row]) -> bytes:
     return _json({"rows": rows})
 
 
-def _arrow_body(rows: list[Row]) -> bytes:
+def arrow_body(rows: list[Row], *, encoded: bool = False) -> bytes:
+    """``encoded``: texts are dictionaries, as data frames keep categories."""
     import pyarrow as pa
+
+    text = pa.dictionary(pa.int32(), pa.string()) if encoded else pa.string()
 
     table = pa.table(
         {
             name: pa.array(map(datetime.fromisoformat, values), pa.timestamp("us"))
             if name in EVENT_TIMES
-            else pa.array(values, pa.string() if isinstance(values[0], str) else pa.float64())
+            else pa.array(values, text if isinstance(values[0], str) else pa.float64())
             for name, values in ((name, [row[name] for row in rows]) for name in rows[0])
         }
     )

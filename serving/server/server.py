@@ -16,6 +16,7 @@ from typing import Any
 import uvicorn
 
 from blocks.settings import Settings
+from serving.server.accepting import Acceptor
 from serving.server.app import create_app
 from serving.server.protocol import SPARE_CONNECTIONS, PredictProtocol
 from serving.server.supervisor import DRAIN_SECONDS, READY
@@ -111,9 +112,18 @@ class Server(uvicorn.Server):
             call.response_complete or call.disconnected for call in cycles
         )
 
+    def _protocol(self) -> asyncio.Protocol:
+        """A connection's protocol, as uvicorn makes it."""
+        protocol: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return protocol
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve, and report it to the parent."""
-        await super().startup(sockets)
+        shared = [] if self._line is None else sockets or []
+        await super().startup([] if shared else sockets)
+        self.servers += [Acceptor(listener, self._protocol) for listener in shared]  # type: ignore[misc]
         # What is in memory now stays: a garbage collection through it would delay every answer by
         # 17 ms at some swap.
         gc.freeze()

@@ -193,7 +193,9 @@ class _Process:
     def answers_within(self, seconds: float | None) -> bool:
         """Whether it has an outcome, or has ended, after so long at most."""
         assert self._run.stdout is not None
-        return bool(select.select([self._run.stdout], [], [], seconds)[0])
+        waiting = select.poll()  # a service with many connections has large descriptors
+        waiting.register(self._run.stdout, select.POLLIN)
+        return bool(waiting.poll(None if seconds is None else 1000 * seconds))
 
     def receive(self) -> _Outcome:
         """Raises ``msgspec.DecodeError`` if it has ended."""

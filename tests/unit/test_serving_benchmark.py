@@ -24,7 +24,7 @@ from benchmarks.serving import process as serving_process
 from benchmarks.serving.load import Load, NothingInTime
 from benchmarks.serving.model import REPOSITORY
 from benchmarks.serving.process import BenchmarkFailed, Memory
-from benchmarks.serving.servers import SERVERS, Place, Server, _arrow_body
+from benchmarks.serving.servers import SERVERS, Place, Server, arrow_body
 from benchmarks.serving.stages import COUNT, MODEL, STAGES, Stopwatch, microseconds
 from benchmarks.serving.visit import LoadPlan, Measure, Visit
 
@@ -147,9 +147,10 @@ def test_bodies_differ_and_are_read_as_they_were_written(tmp_path: Path) -> None
     ] == [100] * 3
 
 
-def test_rows_in_arrow_are_those_in_json() -> None:
+@pytest.mark.parametrize("encoded", [False, True])
+def test_rows_in_arrow_are_those_in_json(*, encoded: bool) -> None:
     rows = [{**ROWS[0], "wind": None}, {**ROWS[1], "event_time": "2013-03-02T09:30:00"}]
-    table = pa.ipc.open_stream(_arrow_body(rows)).read_all()
+    table = pa.ipc.open_stream(arrow_body(rows, encoded=encoded)).read_all()
     read = [{**row, "event_time": row["event_time"].isoformat()} for row in table.to_pylist()]
     assert read == rows
 

@@ -61,11 +61,13 @@ class ArrayReader:
         self._coded = [place for place, kind in enumerate(kinds) if kind.coded]
         self._truths = frozenset(place for place, kind in enumerate(kinds) if kind.log_type is bool)
         self._numbers = [place for place, kind in enumerate(kinds) if kind.packed]
-        bounds = [number_bounds(features[place], reader.dtype) for place in self._numbers]
-        self._low, self._high = np.array(bounds, dtype=np.float64).reshape(-1, 2).T
-        self._required = [
-            place for place in (*self._numbers, *self._truths) if not self._nullable[place]
+        bounds = [
+            number_bounds(feature, reader.dtype) if kind.packed else (-np.inf, np.inf)
+            for feature, kind in zip(features, kinds, strict=True)
         ]
+        self._low, self._high = np.array(bounds, dtype=np.float64).reshape(-1, 2).T
+        # Of texts no number is null.
+        self._required = ~np.array(self._nullable, dtype=bool)
         self._plans: tuple[Plan, ...] = ()
 
     def known_plan(self, schema: "pa.Schema") -> Plan | None:
@@ -124,10 +126,13 @@ class ArrayReader:
             _fill(numbers[position], array, values_in(array, kind))
         for position, place in plan.truths:
             _fill(numbers[position], columns[place], truths_in(columns[place]))
-        numbers[plan.nulls] = np.nan
+        texts, characters = {}, 0
+        for position in plan.nulls:
+            if position in self._coded:
+                texts[position] = Texts([], np.full(rows, -1))
+            else:
+                numbers[position] = np.nan
         self._check(numbers)
-        texts = {place: Texts([], np.full(rows, -1)) for place in self._coded}
-        characters = 0
         for position, place in plan.texts:
             texts[position] = column = _texts(columns[place], rows, self._nullable[position])
             characters += _count_characters(column, self._longest[position])
@@ -135,9 +140,8 @@ class ArrayReader:
         return RowColumns(numbers, texts, times, self._truths), characters
 
     def _check(self, numbers: np.ndarray) -> None:
-        bounded = numbers if len(self._numbers) == len(numbers) else numbers[self._numbers]
         # Of nulls alone both are NaN, which is beyond nothing.
-        least, most = np.fmin.reduce(bounded, axis=1), np.fmax.reduce(bounded, axis=1)
+        least, most = np.fmin.reduce(numbers, axis=1), np.fmax.reduce(numbers, axis=1)
         if (least < self._low).any() or (most > self._high).any():
             raise _Left
         if np.isnan(numbers.min(axis=1)[self._required]).any():
