@@ -5,9 +5,8 @@ A model's scores of its own training rows are sharper than those it will give (t
 spread), so a window would differ from them though nothing changed. Each block's rows are scored by
 a clone fitted on the other blocks (cross-fitting: Stone 1974), and that clone's permutation
 importance (Breiman 2001) is taken on the same unseen rows. The model that won on a hold-out has not
-seen it: it stands in for the clone that would be fitted without these periods."""
+seen it: where a block is that hold-out, it stands in for the clone."""
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -68,14 +67,10 @@ def cross_fit(
     at most three of them.
 
     A clone is fitted on at most 50,000 rows, and its importance is taken on at most 4,000; for the
-    ROC AUC of a yes or no on 2,500, of either class alike. ``judged`` scores its own periods unless
-    the others, in two blocks, would leave the clones fewer rows than three blocks of all do."""
+    ROC AUC of a yes or no on 2,500, of either class alike. ``judged`` scores a block of which it
+    has learned no period."""
     fold, truth = _folds(case, training), modelling.labels(case, training)
-    apart = _folds(case, training, judged.periods) if judged else fold
-    if _fewest(apart) < _fewest(fold) or apart.min(initial=0) == 0:
-        judged = None
-    else:
-        fold = np.where(apart < 0, apart.max() + 1, apart)
+    stand_in = _judged_folds(case, training, fold, judged)
     paired = case.gate.metric == ROC_AUC and isinstance(case.target, Binary)
     known = training[case.label]
     classes = len(case.target.classes) if isinstance(case.target, Classes) else 0
@@ -83,7 +78,7 @@ def cross_fit(
 
     def leave_out(number: int) -> np.ndarray | None:
         inside, chance = np.flatnonzero(fold == number), np.random.default_rng([seed, number])
-        if judged is not None and number == fold.max():
+        if judged is not None and number in stand_in:
             learned = judged.model
         else:
             others = chance.permutation(np.flatnonzero(fold != number))[:MOST_FIT_ROWS]
@@ -130,24 +125,26 @@ def _without(
     )
 
 
-def _folds(case: UseCase, rows: pl.DataFrame, apart: Collection[str] = ()) -> np.ndarray:
+def _folds(case: UseCase, rows: pl.DataFrame) -> np.ndarray:
     """The fold of each row ``(n_rows,)``: its period, neighbours together where there are more than
-    three; two halves of a single one. Of the periods ``apart`` it is -1, and the others are two.
+    three; two halves of a single one.
     """
     names = rows.select(case.period_of_rows).to_series()
-    order = sorted(set(names.unique()) - set(apart), key=period_named)
-    if len(order) < 2 and not apart:
+    order = sorted(names.unique(), key=period_named)
+    number = names.replace_strict(order, range(len(order)), return_dtype=pl.Int64).to_numpy()
+    if number.max(initial=0) == 0:
         return (rows[case.event_time].rank("ordinal").to_numpy() > len(rows) / 2).astype(np.int64)
-    count = min(_FOLDS - bool(apart), len(order))
-    folds = {name: number * count // len(order) for number, name in enumerate(order)}
-    folds |= dict.fromkeys(apart, -1)
-    return names.replace_strict(folds, return_dtype=pl.Int64).to_numpy()
+    return number * min(_FOLDS, number.max() + 1) // (number.max() + 1)
 
 
-def _fewest(folds: np.ndarray) -> int:
-    """How many rows the clone learns that learns the fewest; 0 if there is none."""
-    sizes = np.bincount(folds[folds >= 0])
-    return min(MOST_FIT_ROWS, len(folds) - int(sizes.max())) if len(sizes) else 0
+def _judged_folds(
+    case: UseCase, rows: pl.DataFrame, fold: np.ndarray, judged: Judged | None
+) -> set[int]:
+    """The folds that are wholly of periods that ``judged`` has not learned."""
+    if judged is None:
+        return set()
+    unseen = rows.select(case.period_of_rows.is_in(judged.periods)).to_series().to_numpy()
+    return set(fold[unseen].tolist()) - set(fold[~unseen].tolist())
 
 
 def _normalised(case: UseCase, losses: list[np.ndarray]) -> dict[str, float]:
