@@ -186,8 +186,8 @@ class _Answer(Future[Any]):
             try:
                 return self._sent.result(timeout=_LOOKS_SECONDS)
             except TimeoutError:
-                if self._sent.done():
-                    raise
+                if self._sent.done():  # meanwhile, or with such an error of its own
+                    return self._sent.result()
                 seen = self._workers.check(seen)
             except KilledWorker as error:
                 call = getattr(self._arguments[0], "call", "a fit")

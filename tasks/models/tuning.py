@@ -37,7 +37,7 @@ MOST_KILLS = 3
 
 
 class SearchFailed(RuntimeError):
-    """No trial of a search could be finished."""
+    """No trial of a search could be finished: each failed, or was pruned."""
 
 
 @dataclass(frozen=True)
@@ -103,10 +103,11 @@ def tune(
         for _, _, trial in climbing:
             trial.cancel()
     trials.sort(key=lambda trial: trial.number)
-    if all(trial.failed for trial in trials):
+    if all(trial.failed or trial.pruned for trial in trials):
+        failed = next(trial.failed for trial in trials if trial.failed)
         raise SearchFailed(
-            f"{case.name}: none of the {len(trials)} trials of candidate {candidate.name!r} has a "
-            f"score: {trials[0].failed}."
+            f"{case.name}: none of the {len(trials)} trials of candidate {candidate.name!r} was "
+            f"finished: {failed}."
         )
     resource, rungs = search.resource
     return Tuned(

@@ -148,6 +148,7 @@ module "configuration" {
       LAUREL_ECS_SECRETS            = "PREFECT_API_AUTH_STRING=${module.configuration.secrets["prefect-auth"]}"
     },
     local.running ? { LAUREL_ECS_IMAGE = local.flows_image } : {},
+    local.searching ? { LAUREL_DASK_ADDRESS = local.dask_address } : {},
     { for kind, days in var.keep_days : "LAUREL_KEEP_${upper(kind)}_DAYS" => tostring(days) },
   )
 }

@@ -241,6 +241,25 @@ variable "slack_language" {
   }
 }
 
+variable "search_workers" {
+  description = "Workers of a Dask cluster that fit the trials of searches, each with a core and that much memory in MiB, on the instances of flow runs; the image must have the extra dask. 0: none, and no scheduler. A service that is there is scaled by aws ecs update-service."
+  type = object({
+    count  = number
+    memory = number
+  })
+  default = { count = 0, memory = 3072 }
+
+  validation {
+    condition     = var.search_workers.count >= 0 && var.search_workers.count <= 1000 && floor(var.search_workers.count) == var.search_workers.count
+    error_message = "search_workers.count is a whole number from 0 to 1000."
+  }
+
+  validation {
+    condition     = var.search_workers.memory >= 1024 && floor(var.search_workers.memory) == var.search_workers.memory
+    error_message = "search_workers.memory is 1024 MiB or more: the libraries alone take some 500."
+  }
+}
+
 variable "keep_days" {
   description = "Days that the flow tidy keeps things, by kind: results, report_pages, runs, predictions, challengers, studies; 0: forever. Those that are not named have the defaults of docs/settings.md."
   type        = map(number)

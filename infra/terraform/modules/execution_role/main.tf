@@ -31,10 +31,14 @@ data "aws_iam_policy_document" "main" {
     resources = ["${var.log_group_arn}:*"]
   }
 
-  statement {
-    sid       = "Secrets"
-    actions   = ["secretsmanager:GetSecretValue"]
-    resources = var.secret_arns
+  dynamic "statement" {
+    for_each = length(var.secret_arns) > 0 ? [1] : []
+
+    content {
+      sid       = "Secrets"
+      actions   = ["secretsmanager:GetSecretValue"]
+      resources = var.secret_arns
+    }
   }
 
   dynamic "statement" {

@@ -129,6 +129,18 @@ def test_a_trial_without_memory_fails_alone_and_is_not_tried_again(
     assert again.fits == 0
 
 
+def test_trials_that_all_fail_at_the_last_rung_are_told_though_others_were_pruned(
+    case: UseCase, sides: Sides
+) -> None:
+    class Heavy(Counted):
+        def submit(self, call: Any, step: Any, split: Any) -> Any:
+            self._heavy = self.fits if step.rung == 40 else -1
+            return super().submit(call, step, split)
+
+    with pytest.raises(SearchFailed, match=r"none of the 8 trials .* was finished: .*memory"):
+        search(case, sides, None, Heavy())
+
+
 @pytest.mark.parametrize("change", ["data", "metric", "code", "library"])
 def test_another_data_set_metric_or_code_makes_another_study(
     case: UseCase, change: str, monkeypatch: pytest.MonkeyPatch
