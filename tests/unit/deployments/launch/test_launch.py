@@ -379,3 +379,15 @@ def test_other_users_are_refused_on_both_sides(shared: Checkout) -> None:
         squatter.stdout.readline()
         assert not shared.run("number", LAUREL_WARM_PARENT="strangers").facts["warm"]
         assert squatter.communicate(timeout=60)[0] == b"b''\n"
+
+
+def test_mlflow_knows_whose_each_module_is_before_a_run_logs_a_model(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from mlflow.utils import requirements_utils
+
+    from deployments.launch import imports as of_parent
+
+    monkeypatch.setattr(requirements_utils, "_MODULES_TO_PACKAGES", None)
+    of_parent._find_packages()
+    assert "sklearn" in requirements_utils._MODULES_TO_PACKAGES
