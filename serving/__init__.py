@@ -14,8 +14,9 @@ Rooms, from the lowest to the highest; each may import those above it in this li
                   rollout, chain, heads, traffic; reasons (a sentence with its code), record
     metrics       counters and variants (of a rollout) for Prometheus, traffic for the page
     outside       registry (MLflow), model_folder in its stead, prefect_api, slack, lake
-    formats       rows in: bodies by media type; rows, columns, csv_rows, tensors, arrow, mlflow,
-                  form_data; encodings, event_window, feedback; outputs in every form
+    formats       rows in: bodies by media type; rows, columns, csv_rows, tensors, arrow (rows,
+                  and many of them as arrays by their buffers), mlflow, form_data; encodings,
+                  event_window, feedback; outputs in every form
     log           prediction_log, segments, folders, policy
     upload        uploader, carrier, parquet, row_tables, column_tables, sieve, line_halves
     rollouts      terms (a rollout's step), routing (whom it sends to the challenger), guards;
