@@ -17,6 +17,7 @@ from typing import IO, Any
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import WorkPoolUpdate
 
 from benchmarks.soak.plan import USE_CASE, Calendar, at
 from benchmarks.soak.runner import Took
@@ -26,6 +27,7 @@ from deployments.demo.runs import schedules_paused
 from deployments.local import stack
 from deployments.local.settings import import_from
 from deployments.servers.environment import environment
+from deployments.servers.worker import POOL
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CALENDAR, LOG, OWN = "calendar.json", "runs.log", "own"
@@ -145,6 +147,8 @@ def running(folder: Path, lake: str, first_port: int) -> Iterator[Stack]:
             schedules_paused(prefect, resume_after_errors=False),
             _runner_of(settings, folder / CALENDAR, folder / LOG) as runner,
         ):
+            # Else the worker takes the runner's runs a second time.
+            prefect.update_work_pool(POOL, WorkPoolUpdate(is_paused=True))
             _leave_drift_to_the_plan(prefect)
             yield Stack(settings, prefect, service, runner)
     finally:
