@@ -155,6 +155,7 @@ def test_a_trial_that_takes_all_memory_fails_alone(sides: Sides) -> None:
     assert all("memory" in trial.failed for trial in tuned.trials if trial.failed)
 
 
+@pytest.mark.nightly("waits for real seconds")
 def test_a_cluster_without_workers_or_without_laurel_is_told(sides: Sides) -> None:
     with dask_cluster(workers=0) as own:
         with pytest.raises(DaskAway, match="has no worker for 1 s"):

@@ -58,6 +58,7 @@ def collected(tmp_path: Path) -> object:
         (["tests/test_one.py::test_dear"], {"test_dear"}),
     ],
 )
+@pytest.mark.nightly("further variants", only=("arguments1", "arguments3", "arguments4"))
 def test_nightly_tests_run_where_they_are_asked_for(
     collected, arguments: list[str], tests: set[str]
 ) -> None:

@@ -28,16 +28,20 @@ class ImageBlock(TransformerMixin, BaseEstimator):
         """``images`` are a frame or an array with one column, a null of which is NaN."""
         encoder = ImageEncoder((self.height, self.width), self.channels)
         values = np.asarray(images, dtype=object)[:, 0]
-        if len(values) * encoder.width > MOST_PLACES:
-            raise ValueError(
-                f"{len(values)} images of {self.height} x {self.width} x {self.channels} numbers "
-                f"are {len(values) * encoder.width * 8 / 1e9:.1f} GB, at most "
-                f"{MOST_PLACES * 8 / 1e9:g} GB are held: make the column's size smaller, or train "
-                "on fewer periods (train_periods)."
-            )
+        self.check_room(len(values))
         block = np.empty((len(values), encoder.width))
         try:
             encoder.encode([None if value != value else value for value in values], block)
         except InputError as error:
             raise ValueError(f"Row {error.row}: {error}") from error
         return block
+
+    def check_room(self, count: int) -> None:
+        """Raises ``ValueError`` if a matrix of so many images is not held."""
+        places = count * ImageEncoder((self.height, self.width), self.channels).width
+        if places > MOST_PLACES:
+            raise ValueError(
+                f"{count} images of {self.height} x {self.width} x {self.channels} numbers are "
+                f"{places * 8 / 1e9:.1f} GB, at most {MOST_PLACES * 8 / 1e9:g} GB are held: make "
+                "the column's size smaller, or train on fewer periods (train_periods)."
+            )

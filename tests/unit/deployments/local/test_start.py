@@ -81,6 +81,7 @@ def test_program_that_is_at_work_is_waited_for_beyond_every_limit_and_the_wait_i
     assert any(line.startswith("slow is not ready after") for line in lines)
 
 
+@pytest.mark.nightly("waits for real seconds")
 def test_program_that_does_nothing_is_given_up_with_its_log(
     start: Callable[..., Supervisor],
 ) -> None:

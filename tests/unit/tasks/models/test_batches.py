@@ -69,6 +69,7 @@ def fitted_on(case: UseCase, rows: pl.DataFrame) -> Any:
 
 
 @pytest.mark.parametrize("build", [linear, network, bayes])
+@pytest.mark.nightly("further variants", only=("network", "bayes"))
 def test_model_of_batches_ranks_about_as_well_as_that_of_all_rows(build: Any) -> None:
     learned, unseen = rows_of("2024-01"), rows_of("2024-03")
     scores = []
