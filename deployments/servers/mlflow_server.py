@@ -165,7 +165,7 @@ def take_over_password(settings: Settings) -> None:
 
 def answer_here(line: list[str], extra_env: dict[str, str], **_: object) -> NoReturn:
     """Run the module of ``python -m`` in this process. MLflow's command would start a second one,
-    which imports everything again (4 s of a core), and keep 200 MB to wait for it.
+    which imports everything again (docs/decisions/0044-one-mlflow-process.md).
     """
     os.environ.update(extra_env)
     sys.argv = line[2:]

@@ -47,6 +47,11 @@ def test_every_program_runs_and_tells_pid_memory_and_address(stack: Settings) ->
         assert httpx.get(f"{one.url}/health").status_code == 200
 
 
+def test_mlflow_is_one_process(stack: Settings) -> None:
+    (mlflow,) = [one for one in local.status(stack) if one.name == "mlflow"]
+    assert psutil.Process(mlflow.pid).children() == []
+
+
 def test_second_up_reuses_what_runs(stack: Settings) -> None:
     before = [one.pid for one in local.status(stack)]
     said: list[str] = []
