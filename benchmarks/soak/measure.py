@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +41,11 @@ def measure(
             for name, value in work(stacks[side], last_days[side]).items():
                 found[name][side].append(value)
 
+    tidy, ingest = partial(_flow, 4, "tidy"), partial(_flow, 5, "ingest")
+    check = partial(_flow, 6, "drift_check")
     each(_tidy_first)
     for _ in range(rounds):
-        for work in (_check, _tidy_again, _govern, _ingest, _page, _status):
+        for work in (check, tidy, _govern, ingest, _page, _status):
             each(work)
     memory = tuple(_memory_of_service(stack) for stack in stacks)
     figures = [Figure(name, *values) for name, values in found.items()]
@@ -60,26 +63,10 @@ def _tidy_first(stack: Stack, day: Day) -> dict[str, float]:
     return {"tidy of a full day, CPU s": took.cpu, "tidy of a full day, memory MB": _mb(took)}
 
 
-def _tidy_again(stack: Stack, day: Day) -> dict[str, float]:
-    _next_morning(stack, day, 4)
-    took = stack.flow("tidy")
-    return {"tidy, CPU s": took.cpu, "tidy, s": took.wall}
-
-
-def _check(stack: Stack, day: Day) -> dict[str, float]:
-    _next_morning(stack, day, 6)
-    took = stack.flow("drift_check")
-    return {
-        "drift check, CPU s": took.cpu,
-        "drift check, s": took.wall,
-        "drift check, memory MB": _mb(took),
-    }
-
-
-def _ingest(stack: Stack, day: Day) -> dict[str, float]:
-    _next_morning(stack, day, 5)
-    took = stack.flow("ingest")
-    return {"ingest, CPU s": took.cpu, "ingest, s": took.wall}
+def _flow(hour: int, flow: str, stack: Stack, day: Day) -> dict[str, float]:
+    _next_morning(stack, day, hour)
+    took, name = stack.flow(flow), flow.replace("_", " ")
+    return {f"{name}, CPU s": took.cpu, f"{name}, s": took.wall, f"{name}, memory MB": _mb(took)}
 
 
 def _govern(stack: Stack, day: Day) -> dict[str, float]:

@@ -104,7 +104,7 @@ def tune(
             trial.cancel()
     trials.sort(key=lambda trial: trial.number)
     if all(trial.failed or trial.pruned for trial in trials):
-        failed = next(trial.failed for trial in trials if trial.failed)
+        failed = next((trial.failed for trial in trials if trial.failed), "all scored NaN")
         raise SearchFailed(
             f"{case.name}: none of the {len(trials)} trials of candidate {candidate.name!r} was "
             f"finished: {failed}."

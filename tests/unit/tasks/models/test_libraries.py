@@ -13,6 +13,7 @@ import pytest
 from usecases.toy import toy_rows
 
 from blocks.settings import REPOSITORY
+from tasks.models.dask_workers import INSTALL
 from tasks.models.executors import core_threads
 from tasks.models.growing import grow_of
 from tasks.models.libraries import LIBRARIES, configure
@@ -263,3 +264,8 @@ def test_a_fit_leaves_no_file_behind(case: UseCase, tmp_path: Path, monkeypatch:
     for make in (light, extreme, cat):
         configure(make(n_estimators=3), 7).fit(matrix, matrix[:, 0] > 0)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_to_install_for_dask_is_what_is_pinned() -> None:
+    pinned = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    assert INSTALL.split()[-1:] == pinned["optional-dependencies"]["dask"]

@@ -141,6 +141,15 @@ def test_trials_that_all_fail_at_the_last_rung_are_told_though_others_were_prune
         search(case, sides, None, Heavy())
 
 
+def test_trials_that_all_score_nan_are_told(
+    case: UseCase, sides: Sides, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Optuna prunes each of them at the first rung, so that none has failed."""
+    monkeypatch.setattr("tasks.models.climbing.score", lambda *_: float("nan"))
+    with pytest.raises(SearchFailed, match=r"none of the 8 trials .*: all scored NaN"):
+        search(case, sides, None, Counted())
+
+
 @pytest.mark.parametrize("change", ["data", "metric", "code", "library"])
 def test_another_data_set_metric_or_code_makes_another_study(
     case: UseCase, change: str, monkeypatch: pytest.MonkeyPatch
